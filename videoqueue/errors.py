@@ -1,0 +1,82 @@
+"""One tree for every expected failure.
+
+    VideoqueueError
+    ├── SettingsError            a setting is wrong: the process does not start
+    ├── PermanentError           trying again cannot help: the job fails now, with a reason
+    │   ├── InvalidVideoError    the file is no video we can read (its `code` says which kind)
+    │   ├── UnknownPipelineError
+    │   ├── PipelineError        a pipeline definition or plugin is at fault
+    │   └── ObjectMissingError   the stored video is gone
+    └── TransientError           trying again may help
+        ├── DatabaseUnavailableError
+        ├── StorageUnavailableError
+        ├── StorageFullError
+        ├── QueueUnavailableError
+        └── SandboxCrashedError  the child process that reads the video died
+
+Messages are written for the user: what was wrong, the limit, what to do next. They name no path, host or class.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+VideoFault = Literal["file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video"]
+
+
+class VideoqueueError(Exception):
+    """Base of all errors raised on purpose; `code` is stable and in snake_case."""
+
+    code: ClassVar[str] | str = "internal_error"
+
+
+class SettingsError(VideoqueueError):
+    code = "bad_setting"
+
+
+class PermanentError(VideoqueueError):
+    code = "job_failed"
+
+
+class InvalidVideoError(PermanentError):
+    """The bytes are not a video that can be read; `code` is one of `VideoFault`."""
+
+    def __init__(self, code: VideoFault, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnknownPipelineError(PermanentError):
+    code = "unknown_pipeline"
+
+
+class PipelineError(PermanentError):
+    code = "pipeline_failed"
+
+
+class ObjectMissingError(PermanentError):
+    code = "object_missing"
+
+
+class TransientError(VideoqueueError):
+    code = "temporarily_unavailable"
+
+
+class DatabaseUnavailableError(TransientError):
+    code = "database_unavailable"
+
+
+class StorageUnavailableError(TransientError):
+    code = "storage_unavailable"
+
+
+class StorageFullError(TransientError):
+    code = "storage_full"
+
+
+class QueueUnavailableError(TransientError):
+    code = "queue_unavailable"
+
+
+class SandboxCrashedError(TransientError):
+    code = "sandbox_crashed"

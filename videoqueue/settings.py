@@ -1,0 +1,237 @@
+"""The table of settings. The environment is read here and nowhere else, once, when a process starts.
+
+Standard names where the world has one (DATABASE_URL, PORT); ours begin with VIDEOQUEUE_. boto3 reads the
+usual AWS_* variables by itself. A bad value stops the start with one line that names the setting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from videoqueue.errors import SettingsError
+
+Parser = Callable[[str], Any]
+
+
+def text(value: str) -> str:
+    return value
+
+
+def whole(minimum: int) -> Parser:
+    def parse(value: str) -> int:
+        number = int(value) if value.strip().lstrip("-").isdigit() else None
+        if number is None or number < minimum:
+            raise ValueError(f"takes a whole number of at least {minimum}")
+        return number
+
+    return parse
+
+
+def seconds(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise ValueError("takes a number of seconds above 0")
+    return number
+
+
+def port(value: str) -> int:
+    if not (value.isdigit() and 0 < int(value) < 65536):
+        raise ValueError("takes a port from 1 to 65535")
+    return int(value)
+
+
+def url(*schemes: str) -> Parser:
+    def parse(value: str) -> str:
+        try:
+            scheme = urlsplit(value).scheme
+        except ValueError:
+            scheme = ""
+        if scheme not in schemes:
+            raise ValueError("takes a URL that begins with " + " or ".join(f"{name}://" for name in schemes))
+        return value
+
+    return parse
+
+
+def database_url(value: str) -> str:
+    """Adds the driver that is installed to the URL that hosting platforms give."""
+    url("postgresql", "postgres", "postgresql+psycopg", "sqlite")(value)
+    scheme, rest = value.split(":", 1)
+    return f"postgresql+psycopg:{rest}" if scheme in ("postgres", "postgresql") else value
+
+
+def setting(name: str, parse: Parser, default: Any, unit: str, help: str) -> Any:
+    return field(default=default, metadata={"name": name, "parse": parse, "unit": unit, "help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting with its parsed value. An empty variable counts as not set."""
+
+    data_dir: str = setting(
+        "VIDEOQUEUE_DATA_DIR", text, "./var", "folder", "Where everything is kept that has no URL of its own."
+    )
+    database_url: str = setting(
+        "DATABASE_URL",
+        database_url,
+        "",
+        "URL",
+        "Jobs and results: postgresql://... or sqlite:///FILE. Default: a SQLite file in the data folder.",
+    )
+    redis_url: str = setting(
+        "REDIS_URL",
+        url("redis", "rediss", "unix"),
+        "",
+        "URL",
+        "The queue. Web and worker do not start without it; `videoqueue up` brings its own.",
+    )
+    storage_url: str = setting(
+        "VIDEOQUEUE_STORAGE_URL",
+        url("file", "s3"),
+        "",
+        "URL",
+        "Submitted videos: file:///FOLDER or s3://BUCKET/PREFIX. Default: a folder in the data folder.",
+    )
+    host: str = setting(
+        "VIDEOQUEUE_HOST",
+        text,
+        "",
+        "address",
+        "Where the web process listens. Default: 0.0.0.0 when PORT is set, else 127.0.0.1.",
+    )
+    port: int = setting("PORT", port, 0, "port", "The port the web process listens on. Default: 8000.")
+    web_threads: int = setting(
+        "VIDEOQUEUE_WEB_THREADS", whole(1), 16, "threads", "Requests served at once by one web process."
+    )
+    web_concurrency: int = setting("WEB_CONCURRENCY", whole(1), 1, "processes", "Web processes.")
+    worker_processes: int = setting("VIDEOQUEUE_WORKER_PROCESSES", whole(1), 1, "processes", "Worker processes.")
+    worker_threads: int = setting(
+        "VIDEOQUEUE_WORKER_THREADS", whole(1), 1, "threads", "Jobs done at once by one worker process."
+    )
+    inference_threads: int = setting(
+        "VIDEOQUEUE_INFERENCE_THREADS",
+        whole(1),
+        0,
+        "threads",
+        "Threads that read the frames of one job. Default: processor cores / (processes x threads of the worker).",
+    )
+    default_pipeline: str = setting(
+        "VIDEOQUEUE_DEFAULT_PIPELINE", text, "ocr_only", "pipeline", "Used when a submission names none."
+    )
+    max_upload_bytes: int = setting(
+        "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
+    )
+    max_pixels: int = setting(
+        "VIDEOQUEUE_MAX_PIXELS", whole(1), 8192 * 4320, "pixels", "Width x height of the largest frame accepted."
+    )
+    max_attempts: int = setting(
+        "VIDEOQUEUE_MAX_ATTEMPTS",
+        whole(1),
+        5,
+        "tries",
+        "A job that met this many passing errors in a row (storage, database, network) fails.",
+    )
+    max_crashes: int = setting(
+        "VIDEOQUEUE_MAX_CRASHES",
+        whole(1),
+        3,
+        "crashes",
+        "A job whose worker stopped this many times in a row while processing it fails.",
+    )
+    retry_seconds: float = setting(
+        "VIDEOQUEUE_RETRY_SECONDS", seconds, 5.0, "seconds", "Pause before the second try; doubles with each."
+    )
+    lease_seconds: float = setting(
+        "VIDEOQUEUE_LEASE_SECONDS",
+        seconds,
+        20.0,
+        "seconds",
+        "A running job whose worker was not heard of for so long is given to another.",
+    )
+    renew_seconds: float = setting(
+        "VIDEOQUEUE_RENEW_SECONDS", seconds, 4.0, "seconds", "How often a worker renews its lease."
+    )
+    sweep_seconds: float = setting(
+        "VIDEOQUEUE_SWEEP_SECONDS",
+        seconds,
+        5.0,
+        "seconds",
+        "How often a worker looks for jobs that were forgotten.",
+    )
+    checkpoint_seconds: float = setting(
+        "VIDEOQUEUE_CHECKPOINT_SECONDS",
+        seconds,
+        3.0,
+        "seconds",
+        "Results are committed at least this often while a job runs.",
+    )
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).absolute()
+
+    def require_durable(self) -> None:
+        """Refuses settings under which an accepted job could be lost.
+
+        Raises:
+            SettingsError: no queue, or a shared database beside a folder that only one machine sees.
+        """
+        if not self.redis_url:
+            raise SettingsError(
+                "REDIS_URL is not set: web and worker need a queue. Set it to redis://HOST:PORT, "
+                "or run `videoqueue up`, which brings its own."
+            )
+        if self.database_url.startswith("postgresql") and not self.storage_url:
+            raise SettingsError(
+                "VIDEOQUEUE_STORAGE_URL is not set, but DATABASE_URL is: submitted videos would stay in a folder that "
+                "other machines do not see. Set it to s3://BUCKET/PREFIX, or to file:///FOLDER for one machine."
+            )
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads every setting once.
+
+    Raises:
+        SettingsError: a value cannot be used; the message is one line with the setting, its value and what it takes.
+    """
+    environ = os.environ if environ is None else environ
+    values = {}
+    for entry in fields(Settings):
+        name = entry.metadata["name"]
+        given = environ.get(name, "").strip()
+        if not given:
+            continue
+        try:
+            values[entry.name] = entry.metadata["parse"](given)
+        except ValueError as error:
+            raise SettingsError(f"{name}={_shown(given)} cannot be used: {name} {error}.") from None
+    return _with_derived_defaults(Settings(**values))
+
+
+def _with_derived_defaults(given: Settings) -> Settings:
+    values = {entry.name: getattr(given, entry.name) for entry in fields(Settings)}
+    data = given.data_path
+    values["database_url"] = given.database_url or f"sqlite:///{data / 'videoqueue.db'}"
+    values["host"] = given.host or ("0.0.0.0" if given.port else "127.0.0.1")  # noqa: S104 - as platforms expect
+    values["port"] = given.port or 8000
+    workers = given.worker_processes * given.worker_threads
+    values["inference_threads"] = given.inference_threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    if given.renew_seconds * 2 > given.lease_seconds:
+        raise SettingsError(
+            f"VIDEOQUEUE_RENEW_SECONDS={given.renew_seconds:g} cannot be used: it takes at most half of "
+            f"VIDEOQUEUE_LEASE_SECONDS ({given.lease_seconds:g})."
+        )
+    return Settings(**values)
+
+
+def _shown(value: str) -> str:
+    """A value as an error may print it: a URL's password stays secret."""
+    return value.split("://", 1)[0] + "://..." if "@" in value else repr(value)
