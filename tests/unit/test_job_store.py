@@ -1,0 +1,261 @@
+"""Every transition of a job row, on SQLite and Postgres."""
+
+import threading
+import uuid
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
+from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.models import Job, ResultChunk
+from videoqueue.jobs.store import Claim, JobStore, Limits, NewJob
+
+NEW = NewJob(
+    pipeline_id="ocr_only",
+    frame_stride=2,
+    max_frames=None,
+    input_key="inputs/x.mp4",
+    input_bytes=10,
+    input_sha256="0" * 64,
+)
+
+
+def age(store: JobStore, job_id: uuid.UUID, **columns: int) -> None:
+    """Moves times of a row into the past, in seconds."""
+    changes = {name: getattr(Job, name) - seconds * 1_000_000 for name, seconds in columns.items()}
+    with store.engine.begin() as connection:
+        connection.execute(sa.update(Job).where(Job.job_id == job_id).values(changes))
+
+
+def claimed(store: JobStore) -> Claim:
+    job_id, _ = store.create(NEW)
+    claim = store.claim(job_id, "worker")
+    assert claim is not None
+    return claim
+
+
+def row(store: JobStore, claim: Claim) -> sa.Row:
+    found = store.get(claim.job_id)
+    assert found is not None
+    return found
+
+
+def test_a_new_job_is_pending_and_due_at_once(store: JobStore) -> None:
+    job_id, is_new = store.create(NEW)
+    job = store.get(job_id)
+    assert is_new
+    assert (job.status, job.progress, job.attempt, job.announcements) == ("pending", 0.0, 0, 1)
+    assert job.created_at == job.updated_at == job.run_after
+    assert job.announce_after == job.created_at + 10_000_000
+
+
+def test_a_claim_takes_the_job_for_one_worker_only(store: JobStore) -> None:
+    job_id, _ = store.create(NEW)
+    claim = store.claim(job_id, "one")
+    assert claim is not None
+    assert (claim.attempt, claim.start_after, claim.next_seq) == (1, None, 0)
+    assert store.claim(job_id, "two") is None
+    job = row(store, claim)
+    assert (job.status, job.worker) == ("running", "one")
+    assert job.lease_until - job.started_at == 20_000_000
+
+
+def test_an_unknown_job_cannot_be_claimed(store: JobStore) -> None:
+    assert store.claim(uuid.uuid4(), "worker") is None
+
+
+def test_a_checkpoint_stores_results_progress_and_lease_together(store: JobStore) -> None:
+    claim = claimed(store)
+    age(store, claim.job_id, lease_until=15)
+    store.checkpoint(claim, 0, b"a,b", [0, 2], 0.37)
+    job = row(store, claim)
+    assert job.progress == pytest.approx(0.3)
+    assert job.lease_until > job.updated_at + 19_000_000
+    with store.engine.connect() as connection:
+        chunk = connection.execute(sa.select(ResultChunk.__table__)).one()
+    assert (chunk.seq, chunk.first_frame, chunk.frame_count, chunk.payload) == (0, 0, 2, b"a,b")
+
+
+def test_full_progress_waits_for_completion(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a", [0], 1.0)
+    assert row(store, claim).progress == pytest.approx(0.9)
+    store.complete(claim, "etag")
+    job = row(store, claim)
+    assert (job.status, job.progress, job.results_etag, job.lease_until) == ("completed", 1.0, "etag", None)
+    assert job.finished_at is not None
+
+
+def test_a_failed_job_says_why(store: JobStore) -> None:
+    claim = claimed(store)
+    store.fail(claim, "not a video")
+    job = row(store, claim)
+    assert (job.status, job.error_message) == ("failed", "not a video")
+
+
+def test_a_later_attempt_resumes_behind_the_last_chunk(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a,b", [0, 2], 0.2)
+    store.checkpoint(claim, 1, b"c,d,e", [4, 6, 8], 0.5)
+    assert store.release(claim, "interruption", None)
+    again = store.claim(claim.job_id, "other")
+    assert again is not None
+    assert (again.attempt, again.start_after, again.next_seq) == (2, 8, 2)
+
+
+@pytest.mark.parametrize("write", ["renew", "checkpoint", "complete", "fail", "release"])
+def test_every_write_of_an_attempt_that_lost_the_job_is_refused(store: JobStore, write: str) -> None:
+    stale = claimed(store)
+    store.release(stale, "interruption", None)
+    current = store.claim(stale.job_id, "other")
+    assert current is not None
+    arguments = {
+        "renew": (),
+        "checkpoint": (0, b"a", [0], 0.1),
+        "complete": ("etag",),
+        "fail": ("why",),
+        "release": ("failures", "why"),
+    }[write]
+    before = row(store, current)
+    with pytest.raises(LeaseLostError):
+        getattr(store, write)(stale, *arguments)
+    assert row(store, current) == before
+    with store.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(ResultChunk)) == 0
+
+
+@pytest.mark.parametrize("end", ["complete", "fail"])
+def test_a_terminal_state_never_changes(store: JobStore, end: str) -> None:
+    claim = claimed(store)
+    getattr(store, end)(claim, "x")
+    before = row(store, claim)
+    with pytest.raises(LeaseLostError):
+        store.fail(claim, "later")
+    assert store.claim(claim.job_id, "other") is None
+    assert not store.expire(claim.job_id)
+    assert row(store, claim) == before
+
+
+def test_a_passing_error_sends_the_job_back_with_a_pause(store: JobStore) -> None:
+    claim = claimed(store)
+    assert store.release(claim, "failures", "storage away", delay=60)
+    job = row(store, claim)
+    assert (job.status, job.failures, job.crashes, job.error_message) == ("pending", 1, 0, "storage away")
+    assert job.run_after == job.updated_at + 60_000_000
+    assert store.claim(claim.job_id, "early") is None
+    age(store, claim.job_id, run_after=61)
+    assert store.claim(claim.job_id, "in time") is not None
+
+
+def test_one_passing_error_too_many_fails_the_job(store: JobStore) -> None:
+    job_id, _ = store.create(NEW)
+    for waits in (True, True, False):
+        claim = store.claim(job_id, "worker")
+        assert claim is not None
+        assert store.release(claim, "failures", "storage away") is waits
+    job = store.get(job_id)
+    assert (job.status, job.error_message) == ("failed", "Gave up after 3 tries in a row: storage away")
+
+
+def test_a_committed_chunk_forgives_earlier_setbacks(store: JobStore) -> None:
+    claim = claimed(store)
+    store.release(claim, "failures", "x")
+    again = store.claim(claim.job_id, "worker")
+    assert again is not None
+    store.checkpoint(again, 0, b"a", [0], 0.1)
+    assert (row(store, again).failures, row(store, again).crashes) == (0, 0)
+
+
+def test_an_interruption_counts_as_nothing(store: JobStore) -> None:
+    claim = claimed(store)
+    store.release(claim, "interruption", None)
+    job = row(store, claim)
+    assert (job.status, job.failures, job.crashes, job.attempt) == ("pending", 0, 0, 1)
+
+
+def test_only_a_dead_lease_expires(store: JobStore) -> None:
+    claim = claimed(store)
+    assert not store.expire(claim.job_id)
+    age(store, claim.job_id, lease_until=21)
+    assert store.expire(claim.job_id)
+    job = row(store, claim)
+    assert (job.status, job.crashes, job.lease_until) == ("pending", 1, None)
+
+
+def test_a_job_whose_worker_keeps_dying_fails(store: JobStore) -> None:
+    job_id, _ = store.create(NEW)
+    for _ in range(2):
+        assert store.claim(job_id, "worker") is not None
+        age(store, job_id, lease_until=21)
+        assert store.expire(job_id)
+    job = store.get(job_id)
+    assert job.status == "failed"
+    assert job.error_message.startswith("The worker stopped 2 times while processing this video.")
+
+
+def test_due_lists_dead_leases_and_unannounced_jobs(store: JobStore) -> None:
+    dead = claimed(store)
+    claimed(store)
+    forgotten, _ = store.create(NEW)
+    store.create(NEW)
+    age(store, dead.job_id, lease_until=21)
+    age(store, forgotten, announce_after=11)
+    assert store.due(10) == ([dead.job_id], [forgotten])
+
+
+def test_announcements_slow_down_from_ten_seconds_to_ten_minutes(store: JobStore) -> None:
+    job_id, _ = store.create(NEW)
+    pauses = []
+    for _ in range(8):
+        age(store, job_id, announce_after=700)
+        assert store.take_announcement(job_id)
+        assert not store.take_announcement(job_id)
+        with store.engine.connect() as connection:
+            due, now = connection.execute(sa.select(Job.announce_after, Job.created_at)).one()
+        pauses.append(round((due - now) / 1_000_000))
+    assert pauses == [20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def test_the_same_idempotency_key_gives_the_same_job(store: JobStore) -> None:
+    keyed = NewJob(**vars(NEW) | {"idempotency_key": "k"})
+    first, _ = store.create(keyed)
+    assert store.create(NewJob(**vars(keyed) | {"input_key": "inputs/y.mp4"})) == (first, False)
+    with pytest.raises(IdempotencyKeyReusedError):
+        store.create(NewJob(**vars(keyed) | {"frame_stride": 3}))
+
+
+def test_many_threads_that_want_one_job_get_it_once(store: JobStore) -> None:
+    job_id, _ = store.create(NEW)
+    start = threading.Barrier(5)
+    claims = []
+
+    def want(name: str) -> None:
+        start.wait()
+        claims.append(store.claim(job_id, name))
+
+    threads = [threading.Thread(target=want, args=(str(number),)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([claim for claim in claims if claim is not None]) == 1
+    assert row(store, next(claim for claim in claims if claim)).attempt == 1
+
+
+def test_deleting_a_job_deletes_its_results(store: JobStore, engine: Engine) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a", [0], 0.1)
+    with engine.begin() as connection:
+        connection.execute(sa.delete(Job))
+        assert connection.scalar(sa.select(sa.func.count()).select_from(ResultChunk)) == 0
+
+
+def test_an_unreachable_database_is_a_passing_error() -> None:
+    url = "postgresql+psycopg://127.0.0.1:1/nowhere"
+    engine = sa.create_engine(url, **engine_options(url, 1))
+    prepare(engine)
+    with pytest.raises(DatabaseUnavailableError):
+        JobStore(engine, Limits()).get(uuid.uuid4())
+    engine.dispose()

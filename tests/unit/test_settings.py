@@ -1,0 +1,81 @@
+import pytest
+
+from videoqueue.errors import SettingsError
+from videoqueue.settings import load_settings
+
+
+def test_nothing_set_gives_defaults_below_the_data_folder() -> None:
+    settings = load_settings({"VIDEOQUEUE_DATA_DIR": "/data"})
+    assert settings.database_url == "sqlite:////data/videoqueue.db"
+    assert settings.bind == ("127.0.0.1", 8000)
+    assert settings.lease_seconds == 20.0
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load_settings({"PORT": " ", "VIDEOQUEUE_MAX_ATTEMPTS": ""}).max_attempts == 5
+
+
+@pytest.mark.parametrize(
+    "given", ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"]
+)
+def test_a_platforms_postgres_url_gets_the_installed_driver(given: str) -> None:
+    assert load_settings({"DATABASE_URL": given}).database_url == "postgresql+psycopg://u:p@h/d"
+
+
+def test_a_platform_that_sets_port_is_served_on_every_address() -> None:
+    assert load_settings({"PORT": "5000"}).bind == ("0.0.0.0", 5000)
+    assert load_settings({"PORT": "5000", "VIDEOQUEUE_HOST": "127.0.0.1"}).bind == ("127.0.0.1", 5000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("PORT", "http", "a port from 1 to 65535"),
+        ("PORT", "70000", "a port from 1 to 65535"),
+        ("VIDEOQUEUE_MAX_ATTEMPTS", "0", "a whole number of at least 1"),
+        ("VIDEOQUEUE_WORKER_THREADS", "two", "a whole number of at least 1"),
+        ("VIDEOQUEUE_LEASE_SECONDS", "-1", "a number of seconds above 0"),
+        ("VIDEOQUEUE_LEASE_SECONDS", "inf", "a number of seconds above 0"),
+        ("REDIS_URL", "localhost:6379", "a URL that begins with redis:// or rediss:// or unix://"),
+        ("VIDEOQUEUE_STORAGE_URL", "ftp://x", "a URL that begins with file:// or s3://"),
+        ("DATABASE_URL", "mysql://h/d", "a URL that begins with postgresql://"),
+    ],
+)
+def test_a_bad_value_names_the_setting_and_what_it_takes_in_one_line(
+    name: str, value: str, takes: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}={value!r} cannot be used: {name} takes {takes}")
+    assert "\n" not in message
+
+
+def test_a_password_in_a_bad_url_is_not_repeated() -> None:
+    with pytest.raises(SettingsError, match=r"DATABASE_URL=mysql://\.\.\. cannot be used") as caught:
+        load_settings({"DATABASE_URL": "mysql://user:secret@host/d"})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_lease_must_outlast_two_renewals() -> None:
+    with pytest.raises(SettingsError, match="at most half of VIDEOQUEUE_LEASE_SECONDS"):
+        load_settings({"VIDEOQUEUE_LEASE_SECONDS": "5", "VIDEOQUEUE_RENEW_SECONDS": "4"})
+
+
+def test_inference_threads_share_the_cores_among_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    environ = {"VIDEOQUEUE_WORKER_PROCESSES": "2", "VIDEOQUEUE_WORKER_THREADS": "2"}
+    assert load_settings(environ).inference_threads == 2
+    assert load_settings(environ | {"VIDEOQUEUE_INFERENCE_THREADS": "5"}).inference_threads == 5
+
+
+def test_without_a_queue_nothing_may_start() -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL is not set"):
+        load_settings({}).require_durable()
+
+
+def test_a_shared_database_beside_a_local_folder_may_not_start() -> None:
+    environ = {"REDIS_URL": "redis://h", "DATABASE_URL": "postgres://h/d"}
+    with pytest.raises(SettingsError, match="VIDEOQUEUE_STORAGE_URL is not set"):
+        load_settings(environ).require_durable()
+    load_settings(environ | {"VIDEOQUEUE_STORAGE_URL": "s3://bucket"}).require_durable()

@@ -1,0 +1,38 @@
+"""Small real MP4s, made on the spot."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+
+def make_video(
+    path: Path, text: str = "HELLO 42", frames: int = 3, size: tuple[int, int] = (320, 180)
+) -> Path:
+    """An H.264 MP4 of `frames` frames at 10 a second; the text stands black on white in each."""
+    picture = np.full((size[1], size[0], 3), 255, np.uint8)
+    cv2.putText(picture, text, (20, size[1] // 2), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 2, cv2.LINE_AA)
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.time_base = Fraction(1, 10)
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def spoil_samples(path: Path) -> Path:
+    """Zeroes every sample: the boxes stay valid, no frame can be decoded."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,121 @@
+"""Every error as `application/problem+json` (RFC 9457), from one table. No HTML, no stack trace, ever."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Final
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from videoqueue.errors import VideoqueueError
+from videoqueue.services import services_of
+
+logger = logging.getLogger(__name__)
+
+#: code -> (HTTP status, title)
+PROBLEMS: Final[dict[str, tuple[int, str]]] = {
+    "file_missing": (400, "No video in the request"),
+    "file_empty": (400, "The video is empty"),
+    "not_mp4": (400, "Not an MP4 file"),
+    "truncated_mp4": (400, "The MP4 file ends early"),
+    "no_video_track": (400, "No video in the MP4 file"),
+    "unsupported_video": (400, "Unsupported video"),
+    "upload_incomplete": (400, "The upload ended early"),
+    "invalid_parameter": (400, "Invalid parameter"),
+    "unknown_pipeline": (400, "Unknown pipeline"),
+    "job_not_found": (404, "No such job"),
+    "results_not_ready": (404, "Results not ready"),
+    "job_failed": (404, "The job failed"),
+    "not_found": (404, "No such address"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "upload_too_large": (413, "The video is too large"),
+    "unsupported_media_type": (415, "Unsupported media type"),
+    "idempotency_key_reused": (422, "Idempotency-Key used before"),
+    "internal_error": (500, "Internal error"),
+    "database_unavailable": (503, "Database unavailable"),
+    "storage_unavailable": (503, "Storage unavailable"),
+    "storage_full": (507, "Storage full"),
+}
+
+#: Seconds after which a client may try again when something we depend on is away.
+_RETRY_SECONDS = 5
+
+
+class ApiError(VideoqueueError):
+    """An error of the HTTP edge; `code` is a key of PROBLEMS, `detail` is for the user."""
+
+    def __init__(self, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.headers = headers or {}
+
+
+def problem(code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """The error as a response."""
+    status, title = PROBLEMS[code]
+    body = {
+        "type": f"urn:videoqueue:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "code": code,
+    }
+    response = Response(json.dumps(body) + "\n", status, mimetype="application/problem+json")
+    response.headers.update(headers or {})
+    response.headers["Cache-Control"] = "no-store"
+    if status == 503:
+        response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response
+
+
+def register(app: Flask) -> None:
+    """Makes every error of the app, routing errors included, come out through the table."""
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(VideoqueueError, _expected)
+
+
+def _expected(error: Exception) -> Response:
+    assert isinstance(error, VideoqueueError)
+    if error.code not in PROBLEMS:
+        return _unexpected(error)
+    headers = error.headers if isinstance(error, ApiError) else None
+    if PROBLEMS[error.code][0] >= 500:
+        logger.error("A request failed: %s (%s)", error, error.__cause__)
+    return problem(error.code, str(error), headers)
+
+
+def _http_error(error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.code == 404:
+        return problem("not_found", f"There is nothing at {request.path}. The API begins at /video/submit.")
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        detail = f"{request.path} takes {allowed}, not {request.method}."
+        return problem("method_not_allowed", detail, {"Allow": allowed})
+    if error.code == 413:
+        return problem("upload_too_large", too_large())
+    if error.code == 415:
+        return problem("unsupported_media_type", "Send multipart/form-data or a raw video/mp4 body.")
+    if error.code is not None and error.code < 500:
+        return problem(
+            "invalid_parameter", "The request could not be read: it is not valid HTTP or form data."
+        )
+    return _unexpected(error)
+
+
+def too_large() -> str:
+    """The words of `upload_too_large`."""
+    limit = services_of(current_app).settings.max_upload_bytes
+    return (
+        f"The video is larger than {limit} bytes (VIDEOQUEUE_MAX_UPLOAD_BYTES). "
+        "Send a shorter or smaller one, or have the limit raised."
+    )
+
+
+def _unexpected(error: Exception) -> Response:
+    logger.error("A request failed unexpectedly.", exc_info=error)
+    return problem("internal_error", "Something went wrong on our side. It has been logged; try again later.")

@@ -1,0 +1,82 @@
+"""The application factory: settings -> extensions -> routes -> error table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate
+
+import videoqueue
+from videoqueue.api import health, problems, video
+from videoqueue.broker import build_broker
+from videoqueue.errors import SettingsError
+from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.models import db
+from videoqueue.jobs.results import ResultReader
+from videoqueue.jobs.store import JobStore, Limits
+from videoqueue.pipeline.definition import load_definitions
+from videoqueue.services import Services
+from videoqueue.settings import Settings, load_settings
+from videoqueue.storage import open_storage
+
+#: A form's field names and separators come on top of the video itself.
+_FORM_BYTES = 64 * 1024
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The Flask app for web, worker and migrations; connects to nothing yet.
+
+    Raises:
+        SystemExit: a setting is missing or wrong; its one line says which and what it takes.
+    """
+    try:
+        settings = settings or load_settings()
+        settings.require_durable()
+        return _build(settings)
+    except SettingsError as error:
+        raise SystemExit(f"videoqueue: {error}") from None
+
+
+def _build(settings: Settings) -> Flask:
+    app = Flask("videoqueue", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + _FORM_BYTES
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url, settings.web_threads + 2)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    settings.data_path.mkdir(parents=True, exist_ok=True)
+    db.init_app(app)
+    Migrate(app, db, directory=str(migrations_folder()))
+    with app.app_context():
+        engine = db.engine
+    prepare(engine)
+    pipelines = load_definitions()
+    if settings.default_pipeline not in pipelines:
+        raise SettingsError(
+            f"VIDEOQUEUE_DEFAULT_PIPELINE={settings.default_pipeline!r} cannot be used: "
+            f"it takes one of {', '.join(sorted(pipelines))}."
+        )
+    limits = Limits(
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        max_crashes=settings.max_crashes,
+    )
+    Services(
+        settings=settings,
+        store=JobStore(engine, limits),
+        results=ResultReader(engine),
+        storage=open_storage(settings.storage_url, settings.data_path / "objects"),
+        broker=build_broker(settings.redis_url),
+        pipelines=pipelines,
+    ).install(app)
+    app.register_blueprint(video.blueprint)
+    app.register_blueprint(health.blueprint)
+    problems.register(app)
+    return app
+
+
+def migrations_folder() -> Path:
+    """The Alembic scripts: inside an installed package, else beside it in a checkout."""
+    package = Path(videoqueue.__path__[0])
+    packaged = package / "migrations"
+    return packaged if packaged.is_dir() else package.parent / "migrations"

@@ -1,0 +1,87 @@
+"""One engine for Postgres and SQLite: how it connects, begins a transaction and tells the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+from videoqueue.errors import DatabaseUnavailableError
+
+_READ_ONLY = "videoqueue_read_only"
+
+#: How long a request waits for a connection, and a write for another process' write; seconds.
+_CONNECT_SECONDS = 2
+_LOCK_SECONDS = 10
+
+
+def engine_options(url: str, pool_size: int) -> dict[str, Any]:
+    """Options for `create_engine`: bounded waits, and no connection handed out that is dead."""
+    options: dict[str, Any] = {"pool_size": pool_size, "pool_timeout": _CONNECT_SECONDS}
+    if url.startswith("sqlite"):
+        return options | {"connect_args": {"timeout": _LOCK_SECONDS}}
+    keepalive = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+    return options | {
+        "pool_pre_ping": True,
+        "connect_args": {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 10_000, **keepalive},
+    }
+
+
+def prepare(engine: Engine) -> None:
+    """Makes SQLite behave: WAL, durable commits, and write transactions that lock at once.
+
+    The driver's own deferred transactions lose updates between processes; a transaction that reads and then
+    writes must begin IMMEDIATE.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours to send
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get(_READ_ONLY)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A short read transaction. Raises DatabaseUnavailableError when the database does not answer."""
+    with _translated(), engine.connect() as connection:
+        yield connection.execution_options(**{_READ_ONLY: True})
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A write transaction, committed at the end of the block. Raises DatabaseUnavailableError."""
+    with _translated(), engine.begin() as connection:
+        yield connection
+
+
+def now(connection: Connection) -> int:
+    """Microseconds since 1970: the database server's clock, or on SQLite (one host) this host's."""
+    if connection.dialect.name == "sqlite":
+        return time.time_ns() // 1000
+    clock = sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+    return int(connection.execute(clock).scalar_one())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        raise DatabaseUnavailableError("The database does not answer. Try again in a moment.") from error
+    except sa.exc.DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseUnavailableError("The connection to the database was lost. Try again.") from error

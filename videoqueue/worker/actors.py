@@ -1,0 +1,21 @@
+"""The actor: a few lines between Dramatiq and `run_job`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from videoqueue.broker import ACTOR, QUEUE
+
+
+def declare(broker: RedisBroker, run: Callable[[uuid.UUID], float | None], max_retries: int) -> None:
+    """Registers `process_video` on the broker; `run` answers after how many seconds to try again, or None."""
+
+    @dramatiq.actor(broker=broker, actor_name=ACTOR, queue_name=QUEUE, max_retries=max_retries)
+    def process_video(job_id: str) -> None:
+        delay = run(uuid.UUID(job_id))
+        if delay is not None:
+            raise dramatiq.Retry("The job waits for another try.", delay=round(delay * 1000))

@@ -1,0 +1,67 @@
+"""The worker process: `dramatiq videoqueue.worker.entry`. Importing this builds it, as Dramatiq expects."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+
+import dramatiq
+from dramatiq.middleware import Retries
+
+from videoqueue.app import create_app
+from videoqueue.broker import build_broker
+from videoqueue.services import Services, services_of
+from videoqueue.worker import actors
+from videoqueue.worker.lifecycle import Lifecycle
+from videoqueue.worker.run_job import JobRunner
+from videoqueue.worker.sandbox import Sandbox
+from videoqueue.worker.sweeper import Sweeper
+from videoqueue.worker.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerProcess:
+    """Broker, actor, sweeper and work folder of one process; each of its threads has a sandbox of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._stopping = threading.Event()
+        self._local = threading.local()
+        self._workspace = Workspace(self._settings.data_path / "work")
+        lifecycle = Lifecycle(
+            self._stopping, on_start=self._start, on_stop=self._stop, on_stopped=self._workspace.remove
+        )
+        self.broker = build_broker(self._settings.redis_url, [Retries(), lifecycle])
+        self._sweeper = Sweeper(services.store, self.broker, self._settings.sweep_seconds)
+        actors.declare(self.broker, self.run, self._settings.max_attempts)
+
+    def run(self, job_id: uuid.UUID) -> float | None:
+        return self._runner().run(job_id)
+
+    def _runner(self) -> JobRunner:
+        runner: JobRunner | None = getattr(self._local, "runner", None)
+        if runner is None:
+            sandbox = Sandbox(
+                inference_threads=self._settings.inference_threads, max_pixels=self._settings.max_pixels
+            )
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            runner = JobRunner(self._services, sandbox, self._workspace.path, name, self._stopping)
+            self._local.runner = runner
+        return runner
+
+    def _start(self) -> None:
+        self._services.storage.check()
+        self._sweeper.start()
+        logger.info("Worker ready. threads=%d", self._settings.worker_threads)
+
+    def _stop(self) -> None:
+        self._sweeper.stop()
+
+
+process = WorkerProcess(services_of(create_app()))
+dramatiq.set_broker(process.broker)
