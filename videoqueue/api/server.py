@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from videoqueue.errors import SettingsError
+from videoqueue.logs import QUIET
 from videoqueue.orphans import die_with_parent
 from videoqueue.settings import load_settings
 
@@ -28,6 +29,24 @@ keepalive = 65
 #: Seconds to finish requests on shutdown; platforms kill after 30.
 graceful_timeout = 20
 accesslog = None
+#: gunicorn's management socket would be shared by every service of the same user.
+control_socket_disable = True
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "format": "[%(asctime)s] [PID %(process)d] [%(name)s] [%(levelname)s] %(message)s",
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
+        **{name: {"level": "WARNING"} for name in QUIET},
+    },
+}
 
 
 def post_fork(server: Any, worker: Any) -> None:

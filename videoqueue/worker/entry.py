@@ -13,6 +13,7 @@ from dramatiq.middleware import Retries
 
 from videoqueue.app import create_app
 from videoqueue.broker import build_broker
+from videoqueue.logs import QUIET
 from videoqueue.services import Services, services_of
 from videoqueue.worker import actors
 from videoqueue.worker.lifecycle import Lifecycle
@@ -63,5 +64,7 @@ class WorkerProcess:
         self._sweeper.stop()
 
 
+for _name in QUIET:
+    logging.getLogger(_name).setLevel(logging.WARNING)
 process = WorkerProcess(services_of(create_app()))
 dramatiq.set_broker(process.broker)

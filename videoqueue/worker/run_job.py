@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -119,14 +119,12 @@ class JobRunner:
 
             try:
                 services.storage.download(claim.input_key, path)
-                self._collect(claim, self._sandbox.run(task, should_stop), should_stop)
+                self._collect(claim, self._sandbox.run(task, should_stop))
             finally:
                 path.unlink(missing_ok=True)
             services.store.complete(claim, services.results.etag(claim.job_id))
 
-    def _collect(
-        self, claim: Claim, reports: Generator[Seen | Alive], should_stop: Callable[[], bool]
-    ) -> None:
+    def _collect(self, claim: Claim, reports: Generator[Seen | Alive]) -> None:
         """Commits what the sandbox reports, a chunk every few seconds of work."""
         seq = claim.next_seq
         items: list[dict[str, Any]] = []
@@ -153,8 +151,6 @@ class JobRunner:
                     overdue = time.monotonic() - committed >= self._services.settings.checkpoint_seconds
                     if overdue or len(items) >= _CHUNK_FRAMES:
                         commit()
-                    if should_stop():
-                        raise Stopped
         except Stopped:
             commit()
             raise

@@ -133,6 +133,8 @@ class Sandbox:
             cast(BinaryIO, self._requests).write(pack(message))
 
     def _receive(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
+        if should_stop():
+            raise Stopped
         (length,) = LENGTH.unpack(self._read(LENGTH.size, should_stop))
         if length > _MAX_MESSAGE_BYTES:
             raise SandboxCrashedError("The process that reads the video sent a message that is too long.")

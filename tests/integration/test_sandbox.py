@@ -1,0 +1,128 @@
+"""The child process, for real: what it reports, how its death is told, and what it may know."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from stack import wait_until, wait_until_gone
+from videos import make_video, spoil_samples
+
+from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
+from videoqueue.worker.sandbox import Sandbox, Seen, Stopped, Task, child_environment
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    sandbox = Sandbox(inference_threads=1, max_pixels=1920 * 1080)
+    yield sandbox
+    sandbox.close()
+
+
+def task(path: Path, **changes: object) -> Task:
+    given = {"pipeline_id": "ocr_only", "frame_stride": 1, "max_frames": None, "start_after": None}
+    return Task(path=str(path), **given | changes)  # type: ignore[arg-type]
+
+
+def never() -> bool:
+    return False
+
+
+def children() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if any("worker.child" in word for word in child.cmdline())
+    ]
+
+
+def frames(sandbox: Sandbox, wanted: Task) -> list[int]:
+    return [report.item["frame_index"] for report in sandbox.run(wanted, never) if isinstance(report, Seen)]
+
+
+def test_a_task_reports_its_frames_and_the_child_serves_the_next(sandbox: Sandbox, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=5)
+    assert frames(sandbox, task(video, frame_stride=2)) == [0, 2, 4]
+    (child,) = children()
+    assert frames(sandbox, task(video, start_after=2)) == [3, 4]
+    assert children() == [child]
+
+
+def test_a_bad_video_is_told_and_does_not_cost_the_child(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(InvalidVideoError, match="cannot be decoded"):
+        frames(sandbox, task(spoil_samples(make_video(tmp_path / "bad.mp4"))))
+    (child,) = children()
+    assert frames(sandbox, task(make_video(tmp_path / "good.mp4", frames=1))) == [0]
+    assert children() == [child]
+
+
+def test_an_unknown_pipeline_is_permanent(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match="nonsense"):
+        frames(sandbox, task(make_video(tmp_path / "v.mp4"), pipeline_id="nonsense"))
+
+
+def test_a_killed_child_is_a_crash_with_its_signal_and_the_next_task_gets_a_new_one(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=50)
+    reports = sandbox.run(task(video), never)
+    next(reports)
+    (child,) = children()
+    child.send_signal(signal.SIGSEGV)
+    with pytest.raises(SandboxCrashedError, match="killed by SIGSEGV"):
+        list(reports)
+    assert frames(sandbox, task(video, max_frames=1)) == [0]
+    assert children() != [child]
+
+
+def test_stopping_ends_the_child_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    seen: list[object] = []
+    reports = sandbox.run(task(make_video(tmp_path / "v.mp4", frames=50)), lambda: bool(seen))
+    seen.append(next(reports))
+    below = children()
+    with pytest.raises(Stopped):
+        list(reports)
+    wait_until_gone(below)
+
+
+def test_term_does_not_end_a_child_by_itself(sandbox: Sandbox, tmp_path: Path) -> None:
+    reports = sandbox.run(task(make_video(tmp_path / "v.mp4", frames=4)), never)
+    next(reports)
+    children()[0].terminate()
+    assert len([report for report in reports if isinstance(report, Seen)]) >= 3
+
+
+def test_a_child_sees_no_secrets() -> None:
+    environ = {
+        "PATH": "/bin",
+        "DATABASE_URL": "x",
+        "REDIS_URL": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "TOKEN": "x",
+    }
+    assert set(child_environment(environ)) == {"PATH", "PYTHONPATH"}
+
+
+def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=500)
+    code = (
+        "from videoqueue.worker.sandbox import Sandbox, Task\n"
+        f"task = Task(path={str(video)!r}, pipeline_id='ocr_only', frame_stride=1, "
+        "max_frames=None, start_after=None)\n"
+        "for report in Sandbox(inference_threads=1, max_pixels=10**7).run(task, lambda: False): pass\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+    )
+    process = psutil.Process(parent.pid)
+    wait_until(lambda: process.children(recursive=True), "the child is started")
+    below = process.children(recursive=True)
+    parent.kill()
+    parent.wait()
+    wait_until_gone(below)

@@ -1,0 +1,264 @@
+"""POST /video/submit over a real socket: what is refused leaves no row, object or message."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+import requests
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from stack import Service, free_port, wait_until
+from videos import make_video
+
+from videoqueue.broker import QUEUE
+from videoqueue.jobs.database import prepare
+from videoqueue.jobs.models import Job
+
+
+@dataclass
+class Web:
+    """A gunicorn as the Procfile starts it, and what it leaves in database, storage and queue."""
+
+    url: str
+    engine: Engine
+    folder: Path
+    redis_url: str
+
+    def rows(self) -> list[sa.Row]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(Job.__table__)))
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.folder / "objects").rglob("*") if path.is_file()]
+
+    def queued(self) -> list[dict]:
+        with redis.Redis.from_url(self.redis_url) as client:
+            return [json.loads(text) for text in client.hvals(f"dramatiq:{QUEUE}.msgs")]
+
+    def clear(self) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(Job))
+        for path in self.files():
+            path.unlink()
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushdb()
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Web]:
+    service = Service(folder, settings)
+    service.release()
+    service.start_process("web")
+    wait_until(service.answers, "web answers")
+    engine = sa.create_engine(f"sqlite:///{folder / 'videoqueue.db'}")
+    prepare(engine)
+    yield Web(service.url, engine, folder, settings["REDIS_URL"])
+    engine.dispose()
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_web(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Iterator[Web]:
+    with serving(tmp_path_factory.mktemp("web"), REDIS_URL=f"{valkey_server[:-1]}3") as web:
+        yield web
+
+
+@pytest.fixture
+def web(shared_web: Web) -> Web:
+    shared_web.clear()
+    return shared_web
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "video.mp4")
+
+
+def post(url: str, video: Path, **parameters: object) -> requests.Response:
+    with video.open("rb") as stream:
+        return requests.post(f"{url}/video/submit", files={"file": stream}, data=parameters, timeout=10)
+
+
+def test_an_accepted_job_is_a_row_an_object_and_a_message(web: Web, video: Path) -> None:
+    answer = post(web.url, video, frame_stride=3, max_frames=7)
+    assert answer.status_code == 202
+    assert list(answer.json()) == ["job_id"]
+    job_id = answer.json()["job_id"]
+    assert answer.headers["Location"] == f"/video/status/{job_id}"
+    (job,) = web.rows()
+    assert job.job_id == uuid.UUID(job_id)
+    assert (job.status, job.pipeline_id, job.frame_stride, job.max_frames) == ("pending", "ocr_only", 3, 7)
+    assert job.input_bytes == video.stat().st_size
+    (stored,) = web.files()
+    assert stored.read_bytes() == video.read_bytes()
+    assert web.queued()[0]["kwargs"] == {"job_id": job_id}
+
+
+def test_a_raw_body_is_taken_as_it_is(web: Web, video: Path) -> None:
+    answer = requests.post(
+        f"{web.url}/video/submit?pipeline_id=ocr_only&frame_stride=2",
+        data=video.read_bytes(),
+        headers={"Content-Type": "video/mp4"},
+        timeout=10,
+    )
+    assert answer.status_code == 202
+    assert web.rows()[0].frame_stride == 2
+    assert web.files()[0].read_bytes() == video.read_bytes()
+
+
+def test_a_chunked_body_is_taken(web: Web, video: Path) -> None:
+    pieces = (piece for piece in (video.read_bytes()[:100], video.read_bytes()[100:]))
+    answer = requests.post(
+        f"{web.url}/video/submit", data=pieces, headers={"Content-Type": "video/mp4"}, timeout=10
+    )
+    assert answer.status_code == 202
+    assert web.files()[0].read_bytes() == video.read_bytes()
+
+
+def test_the_documented_curl_line_works(web: Web, video: Path) -> None:
+    done = subprocess.run(
+        ["curl", "-sS", "-F", f"file=@{video}", "-F", "pipeline_id=ocr_only", f"{web.url}/video/submit"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(web.rows()[0].job_id) in done.stdout
+
+
+def pdf(folder: Path) -> Path:
+    path = folder / "report.mp4"
+    path.write_bytes(b"%PDF-1.7\n" + bytes(2000))
+    return path
+
+
+def empty(folder: Path) -> Path:
+    path = folder / "empty.mp4"
+    path.touch()
+    return path
+
+
+def cut(folder: Path) -> Path:
+    path = make_video(folder / "cut.mp4")
+    path.write_bytes(path.read_bytes()[:-200])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [(pdf, "not_mp4"), (empty, "file_empty"), (cut, "truncated_mp4")],
+)
+def test_a_file_that_is_no_whole_mp4_is_refused(web: Web, tmp_path: Path, make, code: str) -> None:
+    refused(post(web.url, make(tmp_path)), web, 400, code)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code", "says"),
+    [
+        ({"pipeline_id": "nonsense"}, "unknown_pipeline", "ocr_only"),
+        ({"frame_stride": "0"}, "invalid_parameter", "frame_stride='0' cannot be used"),
+        ({"frame_stride": "two"}, "invalid_parameter", "takes a whole number"),
+        ({"max_frames": "-1"}, "invalid_parameter", "takes a whole number of at least 1"),
+        ({"frame_stride": str(2**63)}, "invalid_parameter", "frame_stride"),
+        ({"frame-stride": "2"}, "invalid_parameter", "There is no parameter 'frame-stride'"),
+        ({"pipeline_id": ""}, "invalid_parameter", "takes 1 to 100 characters"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_name(
+    web: Web, video: Path, parameters: dict[str, str], code: str, says: str
+) -> None:
+    detail = refused(post(web.url, video, **parameters), web, 400, code)
+    assert says in detail
+
+
+def test_a_form_without_a_file_is_refused(web: Web) -> None:
+    answer = requests.post(f"{web.url}/video/submit", files={"other": b"x"}, timeout=10)
+    refused(answer, web, 400, "file_missing")
+
+
+def test_a_file_sent_as_text_is_refused_with_the_remedy(web: Web) -> None:
+    answer = requests.post(f"{web.url}/video/submit", files={"file": (None, "match.mp4")}, timeout=10)
+    assert "file=@video.mp4" in refused(answer, web, 400, "file_missing")
+
+
+def test_a_request_without_a_body_is_refused(web: Web) -> None:
+    refused(requests.post(f"{web.url}/video/submit", timeout=10), web, 400, "file_missing")
+
+
+def test_another_media_type_is_refused(web: Web) -> None:
+    answer = requests.post(f"{web.url}/video/submit", json={"url": "x"}, timeout=10)
+    refused(answer, web, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("form", [True, False], ids=["multipart", "raw"])
+def test_a_cut_upload_is_never_a_job(web: Web, video: Path, form: bool) -> None:
+    body = video.read_bytes()
+    kind = "video/mp4"
+    if form:
+        kind = "multipart/form-data; boundary=b"
+        head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="v.mp4"\r\n\r\n'
+        body = head + body + b"\r\n--b--\r\n"
+    connection = http.client.HTTPConnection(web.url.removeprefix("http://"), timeout=10)
+    connection.putrequest("POST", "/video/submit")
+    connection.putheader("Content-Type", kind)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:-30])
+    connection.sock.shutdown(socket.SHUT_WR)
+    answer = connection.getresponse()
+    assert b"upload_incomplete" in answer.read()
+    assert answer.status == 400
+    connection.close()
+    assert (web.rows(), web.files()) == ([], [])
+
+
+def test_a_video_over_the_limit_is_refused_before_and_while_it_arrives(
+    video: Path, tmp_path: Path, redis_url: str
+) -> None:
+    limit = str(video.stat().st_size - 1)
+    raw = {"Content-Type": "video/mp4"}
+    pieces = (piece for piece in (video.read_bytes(),))
+    with serving(tmp_path / "web", REDIS_URL=redis_url, VIDEOQUEUE_MAX_UPLOAD_BYTES=limit) as web:
+        for answer in (
+            post(web.url, video),
+            requests.post(f"{web.url}/video/submit", data=video.read_bytes(), headers=raw, timeout=10),
+            requests.post(f"{web.url}/video/submit", data=pieces, headers=raw, timeout=10),
+        ):
+            assert "VIDEOQUEUE_MAX_UPLOAD_BYTES" in refused(answer, web, 413, "upload_too_large")
+
+
+def test_the_queue_being_down_refuses_nothing(video: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "web", REDIS_URL=f"redis://127.0.0.1:{free_port()}") as web:
+        assert post(web.url, video).status_code == 202
+        assert [job.status for job in web.rows()] == ["pending"]
+
+
+def test_the_same_idempotency_key_gives_one_job_and_one_object(web: Web, video: Path, tmp_path: Path) -> None:
+    def send(data: bytes) -> requests.Response:
+        headers = {"Content-Type": "video/mp4", "Idempotency-Key": "k1"}
+        return requests.post(f"{web.url}/video/submit", data=data, headers=headers, timeout=10)
+
+    first, second = send(video.read_bytes()), send(video.read_bytes())
+    assert first.json() == second.json()
+    other = send(make_video(tmp_path / "other.mp4", "OTHER").read_bytes())
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert (len(web.rows()), len(web.files())) == (1, 1)
+
+
+def refused(answer: requests.Response, web: Web, status: int, code: str) -> str:
+    """Checks the problem and that nothing is left behind; gives its detail."""
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["code"]) == (status, status, code)
+    assert (web.rows(), web.files()) == ([], [])
+    assert web.queued() == []
+    detail: str = body["detail"]
+    return detail

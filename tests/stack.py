@@ -1,0 +1,144 @@
+"""Real web and worker processes for the system tests, started by the Procfile's own lines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+SMOKE_TEST = ROOT / "scripts" / "smoke_test"
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Polls a condition of another process, which has no event to wait on."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def procfile() -> dict[str, str]:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This environment with the virtual environment's commands first, and the settings given."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | settings
+
+
+class Service:
+    """The Procfile's release, web and worker, as a platform would run them."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self._environ = environment(
+            {"PORT": str(port), "VIDEOQUEUE_HOST": "127.0.0.1", "VIDEOQUEUE_DATA_DIR": str(folder)}
+            | dict(settings)
+        )
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        self.release()
+        for name in ("web", "worker"):
+            self.start_process(name)
+        wait_until(
+            lambda: self.answers() and "Worker ready." in self.log("worker"), "web and worker are ready"
+        )
+
+    def release(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        subprocess.run(
+            ["bash", "-c", procfile()["release"]],
+            env=self._environ,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+
+    def start_process(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                ["bash", "-c", procfile()[name]],
+                env=self._environ,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def stop(self) -> None:
+        """TERM to every process of both, as Heroku does; then nothing may be left."""
+        processes = [member for leader in self._processes.values() for member in family(leader.pid)]
+        for leader in self._processes.values():
+            os.killpg(leader.pid, signal.SIGTERM)
+        for leader in self._processes.values():
+            leader.wait(30)
+        wait_until_gone(processes)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The process and all below it."""
+    leader = psutil.Process(pid)
+    return [leader, *leader.children(recursive=True)]
+
+
+def wait_until_gone(processes: list[psutil.Process], seconds: float = 20) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    assert alive == [], f"still running: {alive}"
+
+
+def submit(url: str, video: Path, **parameters: object) -> str:
+    with video.open("rb") as stream:
+        answer = requests.post(f"{url}/video/submit", files={"file": stream}, data=parameters, timeout=30)
+    assert answer.status_code == 202, answer.text
+    job_id: str = answer.json()["job_id"]
+    return job_id
+
+
+def status(url: str, job_id: str) -> dict[str, object]:
+    answer = requests.get(f"{url}/video/status/{job_id}", timeout=10)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, object] = answer.json()
+    return body
+
+
+def wait_for(url: str, job_id: str, *states: str, seconds: float = 90) -> dict[str, object]:
+    wait_until(lambda: status(url, job_id)["status"] in states, f"{job_id} is {' or '.join(states)}", seconds)
+    return status(url, job_id)
+
+
+def results(url: str, job_id: str) -> list[dict[str, object]]:
+    answer = requests.get(f"{url}/video/results/{job_id}", timeout=10)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, object]] = answer.json()["results"]
+    return found

@@ -1,0 +1,155 @@
+"""`videoqueue up`: what dies comes back, and what ends leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from stack import (
+    ROOT,
+    environment,
+    family,
+    free_port,
+    results,
+    status,
+    submit,
+    wait_for,
+    wait_until,
+    wait_until_gone,
+)
+from videos import make_video
+
+
+class Up:
+    """A running `videoqueue up`."""
+
+    def __init__(self, data: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = data.parent / "up.log"
+        command = [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(port), "--data-dir", str(data)]
+        with self.log.open("ab") as log:
+            start = log.tell()
+            self.process = subprocess.Popen(
+                command,
+                env=environment({"PYTHONPATH": str(ROOT)}),
+                cwd=data.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(lambda: b"videoqueue is ready at" in self.log.read_bytes()[start:], "up is ready")
+
+    def leader(self, part: str) -> psutil.Process:
+        """The child of `up` with this in its command line."""
+        (found,) = [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if any(part in word for word in child.cmdline())
+        ]
+        return found
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        everything = family(self.process.pid)
+        os.kill(self.process.pid, number)
+        self.process.wait(40)
+        wait_until_gone(everything[1:])
+
+
+@contextmanager
+def running(data: Path) -> Iterator[Up]:
+    up = Up(data)
+    try:
+        yield up
+    finally:
+        if up.process.poll() is None:
+            up.stop()
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running(tmp_path_factory.mktemp("up") / "data") as up:
+        yield up
+
+
+@pytest.mark.parametrize("part", ["gunicorn", "dramatiq", "valkey-server"])
+def test_a_process_killed_with_9_comes_back_and_the_next_job_completes(
+    up: Up, tmp_path: Path, part: str
+) -> None:
+    killed = up.leader(part)
+    below = killed.children(recursive=True)
+    killed.kill()
+    wait_until_gone([killed, *below])
+    wait_until(lambda: restarted(up, part, killed.pid), f"{part} is restarted")
+    wait_until(lambda: answers(up), "web answers")
+    job_id = submit(up.url, make_video(tmp_path / "v.mp4"))
+    assert wait_for(up.url, job_id, "completed", "failed")["status"] == "completed"
+
+
+def restarted(up: Up, part: str, old: int) -> bool:
+    children = psutil.Process(up.process.pid).children()
+    return any(child.pid != old and any(part in word for word in child.cmdline()) for child in children)
+
+
+def answers(up: Up) -> bool:
+    import requests
+
+    try:
+        return requests.get(f"{up.url}/healthz", timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
+def test_the_ready_message_has_the_three_curl_lines(up: Up) -> None:
+    text = up.log.read_text()
+    assert f"curl -F file=@video.mp4 {up.url}/video/submit" in text
+    assert f"curl {up.url}/video/status/JOB_ID" in text
+    assert f"curl {up.url}/video/results/JOB_ID" in text
+
+
+def test_a_second_up_on_the_same_folder_is_refused_in_one_line(up: Up) -> None:
+    data = up.log.parent / "data"
+    second = subprocess.run(
+        [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(free_port()), "--data-dir", str(data)],
+        env=environment({"PYTHONPATH": str(ROOT)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert f"process {up.process.pid}" in second.stderr
+
+
+def test_kill_9_of_up_leaves_no_process_and_loses_nothing(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4")
+    with running(tmp_path / "data") as first:
+        done = submit(first.url, video)
+        wait_for(first.url, done, "completed")
+        before = results(first.url, done)
+        everything = family(first.process.pid)
+        first.process.kill()
+        first.process.wait()
+        wait_until_gone(everything[1:])
+    with running(tmp_path / "data") as second:
+        assert status(second.url, done)["status"] == "completed"
+        assert results(second.url, done) == before
+
+
+def test_ctrl_c_during_a_job_leaves_no_process_and_the_job_goes_on_at_the_next_start(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as first:
+        job_id = submit(first.url, make_video(tmp_path / "long.mp4", frames=150))
+        wait_for(first.url, job_id, "running")
+        first.stop(signal.SIGINT)
+    assert list((tmp_path / "data" / "work").glob("worker-*")) == []
+    with running(tmp_path / "data") as second:
+        assert wait_for(second.url, job_id, "completed", "failed")["status"] == "completed"
+        assert [item["frame_index"] for item in results(second.url, job_id)] == list(range(150))

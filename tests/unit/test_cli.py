@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from videos import make_video, spoil_samples
+
+from videoqueue.cli import cli, main
+from videoqueue.cli.demo import captions
+from videoqueue.errors import InvalidVideoError, VideoqueueError
+
+
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in cli.commands)], ids=lambda command: " ".join(command)
+)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    shown = CliRunner().invoke(cli, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+    options = [option for name in command for option in cli.commands[name].params]
+    assert all(option.help for option in options if isinstance(option, click.Option))
+
+
+def test_process_prints_the_results_as_json(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", "HELLO 42", frames=4)
+    done = CliRunner().invoke(cli, ["process", str(video), "--frame-stride", "2"], catch_exceptions=False)
+    assert done.exit_code == 0
+    items = json.loads(done.stdout)["results"]
+    assert [item["frame_index"] for item in items] == [0, 2]
+    assert items[0]["result"]["text"] == "HELLO 42"
+
+
+def test_process_of_a_broken_video_says_why_and_leaves_the_json_open(tmp_path: Path) -> None:
+    video = spoil_samples(make_video(tmp_path / "v.mp4"))
+    done = CliRunner().invoke(cli, ["process", str(video)])
+    assert isinstance(done.exception, InvalidVideoError)
+    assert "]}" not in done.stdout
+
+
+def test_an_expected_error_is_one_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["videoqueue", "status", "x", "--url", "http://127.0.0.1:1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("videoqueue: No answer from http://127.0.0.1:1.")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--frame-stride", "--max-frames"])
+def test_options_below_one_are_refused_by_name(tmp_path: Path, option: str) -> None:
+    done = CliRunner().invoke(cli, ["process", str(make_video(tmp_path / "v.mp4")), option, "0"])
+    assert done.exit_code == 2
+    assert option in done.output
+
+
+def test_captions_are_runs_of_frames_with_the_same_text() -> None:
+    items = [
+        {"frame_index": index, "result": {"text": text, "timestamp": index / 10}}
+        for index, text in enumerate(["A\nB", "A\nB", "", "C", "A\nB"])
+    ]
+    assert list(captions(items)) == [(0.0, 0.1, "A / B"), (0.3, 0.3, "C"), (0.4, 0.4, "A / B")]
+
+
+def test_a_url_that_is_no_videoqueue_is_told() -> None:
+    with pytest.raises(VideoqueueError, match="No answer from"):
+        CliRunner().invoke(cli, ["results", "x", "--url", "http://127.0.0.1:1"], catch_exceptions=False)

@@ -1,0 +1,96 @@
+"""The queue carries job ids and nothing else, and its failure is quick."""
+
+import json
+import socket
+import threading
+import time
+import uuid
+
+import dramatiq
+import pytest
+import redis
+from dramatiq.middleware import Retries
+
+from videoqueue.broker import ACTOR, QUEUE, announce, build_broker
+from videoqueue.errors import QueueUnavailableError
+from videoqueue.worker import actors
+
+
+def messages(url: str, queue: str = QUEUE) -> list[dict]:
+    with redis.Redis.from_url(url) as client:
+        return [json.loads(text) for text in client.hvals(f"dramatiq:{queue}.msgs")]
+
+
+def test_a_message_is_the_job_id_alone(redis_url: str) -> None:
+    job_id = uuid.uuid4()
+    announce(build_broker(redis_url), job_id)
+    (message,) = messages(redis_url)
+    assert message["kwargs"] == {"job_id": str(job_id)}
+    assert message["args"] == []
+    assert (message["actor_name"], message["queue_name"]) == (ACTOR, QUEUE)
+
+
+def test_no_middleware_comes_uninvited(redis_url: str) -> None:
+    assert build_broker(redis_url).middleware == []
+    assert [type(one) for one in build_broker(redis_url, [Retries()]).middleware] == [Retries]
+
+
+def test_a_queue_that_is_down_is_known_at_once() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        broker = build_broker(f"redis://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(QueueUnavailableError):
+            announce(broker, uuid.uuid4())
+
+
+def test_a_queue_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker = build_broker(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(QueueUnavailableError):
+            announce(broker, uuid.uuid4())
+
+
+@pytest.fixture
+def consume(redis_url: str):
+    """Runs a real Dramatiq worker over the declared actor until it has handled the message given."""
+    workers = []
+
+    def start(run) -> None:
+        broker = build_broker(redis_url, [Retries()])
+        actors.declare(broker, run, max_retries=3)
+        worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
+        worker.start()
+        workers.append(worker)
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+def test_the_actor_hands_the_id_to_the_runner(redis_url: str, consume) -> None:
+    job_id, seen, done = uuid.uuid4(), [], threading.Event()
+
+    def run(given: uuid.UUID) -> None:
+        seen.append(given)
+        done.set()
+
+    consume(run)
+    announce(build_broker(redis_url), job_id)
+    assert done.wait(10)
+    assert seen == [job_id]
+
+
+def test_a_job_to_try_again_comes_back_after_its_delay(redis_url: str, consume) -> None:
+    times, done = [], threading.Event()
+
+    def run(_: uuid.UUID) -> float | None:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            return 0.5
+        done.set()
+        return None
+
+    consume(run)
+    announce(build_broker(redis_url), uuid.uuid4())
+    assert done.wait(10)
+    assert times[1] - times[0] >= 0.5

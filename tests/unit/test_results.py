@@ -1,0 +1,64 @@
+"""Chunks become exactly one JSON array; a missing one breaks the body instead of shortening it."""
+
+import json
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from videoqueue.errors import VideoqueueError
+from videoqueue.jobs.models import ResultChunk
+from videoqueue.jobs.results import ResultReader, encode
+from videoqueue.jobs.store import JobStore, NewJob
+
+ITEMS = [
+    {"frame_index": index, "result": {"text": f"número {index}", "timestamp": index / 10}}
+    for index in range(5)
+]
+
+
+@pytest.fixture
+def finished(store: JobStore) -> uuid.UUID:
+    new = NewJob(
+        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
+    )
+    job_id, _ = store.create(new)
+    claim = store.claim(job_id, "worker")
+    assert claim is not None
+    store.checkpoint(claim, 0, encode(ITEMS[:2]), [0, 1], 0.4)
+    store.checkpoint(claim, 1, encode(ITEMS[2:]), [2, 3, 4], 0.9)
+    store.complete(claim, ResultReader(store.engine).etag(job_id))
+    return job_id
+
+
+def test_chunks_read_back_as_one_array_in_order(store: JobStore, finished: uuid.UUID) -> None:
+    reader = ResultReader(store.engine)
+    assert json.loads(b"".join(reader.array(finished, reader.etag(finished)))) == ITEMS
+
+
+def test_how_items_are_split_into_chunks_does_not_show(store: JobStore, finished: uuid.UUID) -> None:
+    reader = ResultReader(store.engine)
+    assert b"".join(reader.array(finished, reader.etag(finished))) == b"[" + encode(ITEMS) + b"]"
+
+
+def test_a_job_without_chunks_reads_as_an_empty_array(store: JobStore) -> None:
+    reader = ResultReader(store.engine)
+    unknown = uuid.uuid4()
+    assert b"".join(reader.array(unknown, reader.etag(unknown))) == b"[]"
+
+
+@pytest.mark.parametrize("seq", [0, 1], ids=["first", "last"])
+def test_a_missing_chunk_never_ends_validly(store: JobStore, finished: uuid.UUID, seq: int) -> None:
+    reader = ResultReader(store.engine)
+    etag = reader.etag(finished)
+    with store.engine.begin() as connection:
+        connection.execute(sa.delete(ResultChunk).where(ResultChunk.seq == seq))
+    sent: list[bytes] = []
+    with pytest.raises(VideoqueueError, match="damaged"):
+        sent.extend(reader.array(finished, etag))
+    assert not b"".join(sent).endswith(b"]")
+
+
+def test_numbers_json_does_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode([{"frame_index": 0, "result": {"confidence": float("nan")}}])

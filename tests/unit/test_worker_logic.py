@@ -1,0 +1,192 @@
+"""How `run_job` decides, with the pipeline's child process played by a script; store and storage are real."""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from videoqueue.errors import InvalidVideoError, SandboxCrashedError, StorageUnavailableError
+from videoqueue.jobs.models import Job
+from videoqueue.jobs.store import NewJob
+from videoqueue.services import Services
+from videoqueue.worker.run_job import JobRunner
+from videoqueue.worker.sandbox import Alive, Seen, Stopped, Task
+
+VIDEO = b"the bytes of a video"
+ITEMS = [{"frame_index": index, "result": {"text": str(index)}} for index in range(4)]
+
+
+class Script:
+    """Plays the sandbox: yields what it is given, raises what it is given."""
+
+    def __init__(self, *steps: object) -> None:
+        self.steps = steps
+        self.tasks: list[Task] = []
+        self.video = b""
+
+    def run(self, task: Task, should_stop: Callable[[], bool]) -> Iterator[Seen | Alive]:
+        self.tasks.append(task)
+        self.video = Path(task.path).read_bytes()
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            if callable(step):
+                step()
+                if should_stop():
+                    raise Stopped
+            else:
+                yield step
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def job_id(services: Services) -> uuid.UUID:
+    with services.storage.open_writer("inputs/" + "a" * 32 + ".mp4") as writer:
+        writer.write(VIDEO)
+        writer.commit()
+    new = NewJob(
+        pipeline_id="ocr_only",
+        frame_stride=1,
+        max_frames=None,
+        input_key="inputs/" + "a" * 32 + ".mp4",
+        input_bytes=len(VIDEO),
+        input_sha256="0" * 64,
+    )
+    return services.store.create(new)[0]
+
+
+@pytest.fixture
+def run(services: Services, folder: Path):
+    def start(script: Script, stopping: threading.Event | None = None) -> Callable[[uuid.UUID], float | None]:
+        return JobRunner(services, script, folder, "test", stopping or threading.Event()).run  # type: ignore[arg-type]
+
+    return start
+
+
+def row(services: Services, job_id: uuid.UUID) -> sa.Row:
+    job = services.store.get(job_id)
+    assert job is not None
+    return job
+
+
+def results(services: Services, job_id: uuid.UUID) -> list[dict]:
+    return json.loads(b"[" + b",".join(services.results.chunks(job_id)) + b"]")
+
+
+def test_a_job_is_downloaded_processed_and_completed(services, folder, job_id, run) -> None:
+    script = Script(*map(Seen, ITEMS))
+    assert run(script)(job_id) is None
+    job = row(services, job_id)
+    assert (job.status, job.progress, job.attempt) == ("completed", 1.0, 1)
+    assert results(services, job_id) == ITEMS
+    assert script.video == VIDEO
+    assert script.tasks[0].start_after is None
+    assert list(folder.iterdir()) == []
+
+
+def test_a_bad_video_fails_at_once_with_its_reason(services, folder, job_id, run) -> None:
+    assert run(Script(InvalidVideoError("truncated_mp4", "It ends early.")))(job_id) is None
+    job = row(services, job_id)
+    assert (job.status, job.error_message, job.failures) == ("failed", "It ends early.", 0)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_crash_is_counted_and_tried_again(services, job_id, run) -> None:
+    delay = run(Script(Seen(ITEMS[0]), SandboxCrashedError("The process was killed by SIGSEGV.")))(job_id)
+    job = row(services, job_id)
+    assert delay == services.settings.retry_seconds
+    assert (job.status, job.crashes, job.failures) == ("pending", 1, 0)
+    assert "SIGSEGV" in job.error_message
+
+
+def test_storage_that_is_away_is_counted_as_a_failure_and_backs_off(
+    services, job_id, run, monkeypatch
+) -> None:
+    def away(key: str, path: Path) -> None:
+        raise StorageUnavailableError("Storage is away.")
+
+    monkeypatch.setattr(services.storage, "download", away)
+    delays = []
+    for _ in range(3):
+        delays.append(run(Script())(job_id))
+        with services.store.engine.begin() as connection:
+            connection.execute(sa.update(Job).values(run_after=0))
+    assert delays == [5.0, 10.0, 20.0]
+    assert (row(services, job_id).failures, row(services, job_id).crashes) == (3, 0)
+
+
+def test_a_video_that_is_gone_from_storage_fails(services, job_id, run) -> None:
+    services.storage.delete("inputs/" + "a" * 32 + ".mp4")
+    assert run(Script())(job_id) is None
+    assert row(services, job_id).status == "failed"
+
+
+def test_a_bug_is_counted_and_hidden_from_the_user(services, job_id, run) -> None:
+    assert run(Script(RuntimeError("secret path /x")))(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures) == ("pending", 1)
+    assert "secret" not in job.error_message
+
+
+def test_a_shutdown_keeps_what_is_done_and_counts_as_nothing(services, job_id, run) -> None:
+    stopping = threading.Event()
+    assert run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id) == 0.0
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
+    assert results(services, job_id) == ITEMS[:2]
+
+
+def test_the_next_attempt_goes_on_behind_the_last_chunk(services, job_id, run) -> None:
+    stopping = threading.Event()
+    run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id)
+    script = Script(*map(Seen, ITEMS[2:]))
+    run(script)(job_id)
+    assert script.tasks[0].start_after == 1
+    assert row(services, job_id).status == "completed"
+    assert results(services, job_id) == ITEMS
+
+
+def test_while_shutting_down_no_job_is_started(services, job_id, run) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    assert run(Script(), stopping)(job_id) == 0.0
+    assert row(services, job_id).status == "pending"
+
+
+def test_a_worker_that_lost_the_job_changes_nothing_more(services, job_id, run) -> None:
+    def steal() -> None:
+        with services.store.engine.begin() as connection:
+            connection.execute(sa.update(Job).values(attempt=7))
+
+    assert run(Script(Seen(ITEMS[0]), steal))(job_id) is None
+    job = row(services, job_id)
+    assert (job.status, job.attempt) == ("running", 7)
+    assert results(services, job_id) == []
+
+
+def test_a_message_for_a_job_that_is_not_to_be_had_is_a_no_op(services, job_id, run) -> None:
+    run(Script(*map(Seen, ITEMS)))(job_id)
+    before = row(services, job_id)
+    script = Script()
+    assert run(script)(job_id) is None
+    assert run(script)(uuid.uuid4()) is None
+    assert script.tasks == []
+    assert row(services, job_id) == before
+
+
+def test_progress_is_committed_while_the_job_runs(services, job_id, run, monkeypatch) -> None:
+    object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
+    seen: list[float] = []
+    look = lambda: seen.append(row(services, job_id).progress)  # noqa: E731
+    run(Script(Alive(0.57), Seen(ITEMS[0]), look, Alive(0.81), Seen(ITEMS[1]), look))(job_id)
+    assert seen == pytest.approx([0.5, 0.8])
