@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from videoqueue.errors import InvalidVideoError, PermanentError
+from videoqueue.errors import InvalidVideoError, PermanentError, TransientError
 from videoqueue.orphans import die_with_parent
 from videoqueue.worker.sandbox import LENGTH, pack
 
@@ -56,6 +56,8 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
         reply({"type": "bad_video", "code": error.code, "message": str(error)})
     except PermanentError as error:
         reply({"type": "failed", "message": str(error)})
+    except TransientError as error:
+        reply({"type": "again", "message": str(error)})
     else:
         reply({"type": "done"})
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import videoqueue
-from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError, VideoFault
+from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError, TransientError, VideoFault
 
 LENGTH = struct.Struct(">I")
 
@@ -76,7 +76,7 @@ class Sandbox:
         """Has the child run the task and yields what it reports, in order.
 
         Raises:
-            PermanentError: the video, pipeline or plugin is at fault, as the child says.
+            PermanentError, TransientError: as the child says: the video, pipeline or plugin is at fault.
             SandboxCrashedError: the child died; the message names the signal or exit code.
             Stopped: `should_stop` became true.
         """
@@ -180,4 +180,6 @@ def _report(reply: Mapping[str, Any]) -> Seen | Alive:
             raise InvalidVideoError(cast(VideoFault, code), message)
         case {"type": "failed", "message": str() as message}:
             raise PermanentError(message)
+        case {"type": "again", "message": str() as message}:
+            raise TransientError(message)
     raise SandboxCrashedError("The process that reads the video sent a message that makes no sense.")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from small_videos import flat
+
+from videoqueue.errors import PipelineError, SandboxCrashedError
+from videoqueue.pipeline.dag import DagPipelineService
+from videoqueue.pipeline.definition import parse
+from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
+from videoqueue.pipeline.registry import PluginRegistry
+
+Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class Steps:
+    """A plugin whose tools are plain functions."""
+
+    def __init__(self, tools: Mapping[str, tuple[Tool, Run]]) -> None:
+        self.manifest = Manifest("steps", "1", {name: tool for name, (tool, _) in tools.items()})
+        self._run = {name: run for name, (_, run) in tools.items()}
+
+    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._run[tool](inputs)
+
+
+MEAN = (Tool({"image": "image"}, {"mean": "number"}), lambda given: {"mean": float(given["image"].mean())})
+DOUBLE = (Tool({"mean": "number"}, {"double": "number"}), lambda given: {"double": given["mean"] * 2})
+BOTH = (
+    Tool({"image": "image", "mean": "number", "double": "number"}, {"sum": "number", "seen": "names"}),
+    lambda given: {"sum": given["mean"] + given["double"], "seen": sorted(given)},
+)
+NAME = (Tool({"mean": "text"}, {"name": "text"}), lambda given: {"name": given["mean"]})
+SHOUT = (Tool({"image": "image"}, {"mean": "number"}), lambda given: {"mean": 0.0})
+
+
+def service(
+    tools: Mapping[str, tuple[Tool, Run]], edges: Sequence[tuple[str, str]] = (), outputs: Sequence[str] = ()
+) -> DagPipelineService:
+    """A pipeline with one node for each tool, of the same name; all are outputs unless said otherwise."""
+    targets = {target for _, target in edges}
+    definition = parse(
+        {
+            "id": "mine",
+            "description": "",
+            "nodes": [{"id": name, "plugin": "steps", "tool": name} for name in tools],
+            "edges": [{"from": source, "to": target} for source, target in edges],
+            "entry_nodes": [name for name in tools if name not in targets],
+            "output_nodes": list(outputs or tools),
+        }
+    )
+    return DagPipelineService(
+        definition, PluginRegistry(PluginOptions(), {"steps": lambda options: Steps(tools)})
+    )
+
+
+def failing(error: BaseException) -> tuple[Tool, Run]:
+    def run(given: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise error
+
+    return Tool({"image": "image"}, {"x": "number"}), run
+
+
+def giving(**outputs: Any) -> tuple[Tool, Run]:
+    return Tool({"image": "image"}, {"x": "number"}), lambda given: outputs
+
+
+def test_a_node_gets_the_frame_and_the_outputs_of_the_nodes_before_it() -> None:
+    edges = [("double", "both"), ("mean", "double"), ("mean", "both")]
+    pipeline = service({"both": BOTH, "double": DOUBLE, "mean": MEAN}, edges, outputs=["both"])
+
+    assert pipeline.run_frame(flat(4, 4, 10)) == {"sum": 30.0, "seen": ["double", "image", "mean"]}
+
+
+def test_the_result_merges_the_outputs_of_all_output_nodes() -> None:
+    pipeline = service({"mean": MEAN, "double": DOUBLE}, [("mean", "double")])
+
+    assert pipeline.run_frame(flat(4, 4, 10)) == {"mean": 10.0, "double": 20.0}
+
+
+def test_two_output_nodes_that_write_one_key_are_refused_when_built() -> None:
+    with pytest.raises(PipelineError, match=r"node 'shout': it writes 'mean', and so does node 'mean'"):
+        service({"mean": MEAN, "shout": SHOUT})
+
+
+@pytest.mark.parametrize("key", ["image", "timestamp"])
+def test_a_node_cannot_write_what_belongs_to_the_frame(key: str) -> None:
+    echo = (Tool({"image": "image"}, {key: "image"}), lambda given: {key: given["image"]})
+
+    with pytest.raises(PipelineError, match=rf"it writes '{key}', and so does the frame"):
+        service({"echo": echo})
+
+
+def test_an_input_that_no_node_gives_is_refused_when_built() -> None:
+    with pytest.raises(
+        PipelineError, match=r"Pipeline 'mine', node 'double': it needs 'mean' of type 'number'"
+    ):
+        service({"double": DOUBLE})
+
+
+def test_an_input_of_another_type_is_refused_when_built() -> None:
+    with pytest.raises(PipelineError, match=r"needs 'mean' of type 'text', but gets 'number'"):
+        service({"mean": MEAN, "name": NAME}, [("mean", "name")])
+
+
+def test_an_input_from_two_nodes_is_refused_when_built() -> None:
+    edges = [("mean", "double"), ("shout", "double")]
+
+    with pytest.raises(PipelineError, match=r"node 'double': it gets 'mean' from more than one place"):
+        service({"mean": MEAN, "shout": SHOUT, "double": DOUBLE}, edges, outputs=["double"])
+
+
+def test_a_tool_that_the_plugin_lacks_is_refused_when_built() -> None:
+    definition = parse(
+        {
+            "id": "mine",
+            "description": "",
+            "nodes": [{"id": "a", "plugin": "steps", "tool": "none"}],
+            "edges": [],
+            "entry_nodes": ["a"],
+            "output_nodes": ["a"],
+        }
+    )
+    registry = PluginRegistry(PluginOptions(), {"steps": lambda options: Steps({"mean": MEAN})})
+
+    with pytest.raises(PipelineError, match=r"'steps' has no tool 'none'\. It has 'mean'"):
+        DagPipelineService(definition, registry)
+
+
+def test_a_failing_plugin_names_the_step_and_leaves_its_reason_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline = service({"bad": failing(RuntimeError("/secret/path"))})
+
+    with caplog.at_level(logging.ERROR), pytest.raises(PipelineError) as caught:
+        pipeline.run_frame(flat(4, 4, 0))
+
+    text = str(caught.value)
+    assert text == "Step 'bad' (tool 'bad' of plugin 'steps') failed. The worker's log has the reason."
+    assert "/secret/path" in caplog.text
+
+
+def test_a_plugin_may_say_what_was_wrong() -> None:
+    with pytest.raises(PipelineError, match=r"plugin 'steps'\) failed: the labels are missing"):
+        service({"bad": failing(PipelineError("the labels are missing"))}).run_frame(flat(4, 4, 0))
+
+
+def test_a_passing_error_of_a_plugin_is_handed_on() -> None:
+    with pytest.raises(SandboxCrashedError):
+        service({"bad": failing(SandboxCrashedError("later"))}).run_frame(flat(4, 4, 0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), np.int64(1), b"x", np.zeros(2)])
+def test_a_value_that_json_cannot_hold_is_the_plugins_fault(value: object) -> None:
+    with pytest.raises(PipelineError, match="JSON cannot hold"):
+        service({"bad": giving(x=value)}).run_frame(flat(4, 4, 0))
+
+
+@pytest.mark.parametrize("outputs", [{}, {"y": 1}, {"x": 1, "y": 1}])
+def test_a_tool_gives_exactly_what_its_manifest_promises(outputs: dict[str, int]) -> None:
+    with pytest.raises(PipelineError, match=r"its manifest promises 'x'"):
+        service({"bad": giving(**outputs)}).run_frame(flat(4, 4, 0))

@@ -1,0 +1,33 @@
+"""Reads the text in a frame: RapidOCR's PP-OCRv6 models, which come inside its package, on OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
+from videoqueue.pipeline.plugins.ocr.engine import TextEngine
+from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
+
+
+class OcrPlugin:
+    manifest = Manifest(
+        name="ocr",
+        version="1.0",
+        tools={
+            "read": Tool(inputs={"image": "image"}, outputs={"text": "text", "text_blocks": "text_blocks"})
+        },
+    )
+
+    def __init__(self, engine: TextEngine) -> None:
+        self._engine = engine
+
+    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`read`: the blocks of text in the frame in reading order, and their texts, one a line."""
+        blocks = in_reading_order(self._engine.read(inputs["image"]))
+        return {"text": "\n".join(block["text"] for block in blocks), "text_blocks": blocks}
+
+
+def create(options: PluginOptions) -> OcrPlugin:
+    """Loads the models: some tenths of a second."""
+    return OcrPlugin(TextEngine(options.inference_threads))

@@ -1,0 +1,148 @@
+"""Runs a video file through a pipeline, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from videoqueue.errors import PermanentError, PipelineError
+from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
+from videoqueue.pipeline.decoder import Frame, open_video
+from videoqueue.pipeline.definition import PipelineDefinition, find, load_definitions
+from videoqueue.pipeline.plugin import PluginOptions
+from videoqueue.pipeline.progress import Progress
+from videoqueue.pipeline.registry import PluginRegistry
+
+Item = dict[str, Any]
+
+
+class VideoFilePipelineService:
+    """Video file in, one item per frame out. Plugins are loaded when a pipeline that uses them first runs.
+
+    An item is `{"frame_index": int, "result": {...outputs of the pipeline, "timestamp": seconds}}`.
+
+        >>> service = build_service()
+        >>> service.run_on_file("clip.mp4", "ocr_only", max_frames=1)[0]["result"]["text"]
+        'BREAKING NEWS'
+    """
+
+    def __init__(
+        self,
+        definitions: Mapping[str, PipelineDefinition],
+        registry: PluginRegistry,
+        max_pixels: int | None = None,
+        decoder_threads: int = 1,
+    ) -> None:
+        self._definitions = definitions
+        self._registry = registry
+        self._max_pixels = max_pixels
+        self._decoder_threads = decoder_threads
+        self._pipelines: dict[str, DagPipelineService] = {}
+
+    def run_on_file(
+        self, mp4_path: str | Path, pipeline_id: str, frame_stride: int = 1, max_frames: int | None = None
+    ) -> list[Item]:
+        """All items of `iter_file`, in a list."""
+        return list(self.iter_file(mp4_path, pipeline_id, frame_stride, max_frames))
+
+    def iter_file(
+        self,
+        mp4_path: str | Path,
+        pipeline_id: str,
+        frame_stride: int = 1,
+        max_frames: int | None = None,
+        start_after: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Iterator[Item]:
+        """Yields an item for every `frame_stride`-th frame, the first included, at most `max_frames` of them.
+
+        Args:
+            start_after: frame_index of the last item an earlier run has yielded; frames up to it are decoded,
+                not processed. `max_frames` counts from the start of the file all the same, so that both runs
+                together give what one undisturbed run gives.
+            on_progress: called after every decoded frame, also those left out, with a fraction from 0 to 1
+                that never goes down.
+
+        Raises:
+            PermanentError: at once for a bad argument, later for a bad video or a failing plugin; the text
+                names the frame.
+            TransientError: raised by a plugin.
+            OSError: the file is missing or cannot be read.
+        """
+        _check_count("frame_stride", frame_stride)
+        if max_frames is not None:
+            _check_count("max_frames", max_frames)
+        definition = find(self._definitions, pipeline_id)
+        last_index = None if max_frames is None else (max_frames - 1) * frame_stride
+        resume_at = 0 if start_after is None else start_after + 1
+        wanted = _Selection(frame_stride, resume_at, last_index)
+        return self._items(Path(mp4_path), definition, wanted, on_progress or _ignore)
+
+    def _items(
+        self,
+        mp4_path: Path,
+        definition: PipelineDefinition,
+        wanted: _Selection,
+        report: Callable[[float], None],
+    ) -> Iterator[Item]:
+        with open_video(mp4_path, self._max_pixels, self._decoder_threads) as video:
+            pipeline = self._pipeline(definition)
+            progress = Progress(video.declared_frames, video.duration, wanted.last_index)
+            for frame in video.frames():
+                if wanted.includes(frame.index):
+                    yield _process(pipeline, frame)
+                report(progress.after(frame.index, frame.timestamp))
+                if frame.index == wanted.last_index:
+                    return
+
+    def _pipeline(self, definition: PipelineDefinition) -> DagPipelineService:
+        if definition.id not in self._pipelines:
+            self._pipelines[definition.id] = DagPipelineService(definition, self._registry)
+        return self._pipelines[definition.id]
+
+
+class _Selection:
+    """Which frames are processed: every `stride`-th, from `first` on, to `last_index` (None: all)."""
+
+    def __init__(self, stride: int, first: int, last_index: int | None) -> None:
+        self._stride = stride
+        self._first = first
+        self.last_index = last_index
+
+    def includes(self, index: int) -> bool:
+        return index >= self._first and index % self._stride == 0
+
+
+def build_service(
+    pipelines_dir: str | Path | None = None,
+    inference_threads: int = 1,
+    max_pixels: int | None = None,
+    decoder_threads: int = 1,
+) -> VideoFilePipelineService:
+    """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
+
+    Raises:
+        PipelineError: a pipeline file is wrong.
+    """
+    folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
+    registry = PluginRegistry(PluginOptions(inference_threads=inference_threads))
+    return VideoFilePipelineService(load_definitions(*folders), registry, max_pixels, decoder_threads)
+
+
+def _process(pipeline: DagPipelineService, frame: Frame) -> Item:
+    image = frame.image()
+    try:
+        result = pipeline.run_frame(image)
+    except PipelineError as error:
+        raise PipelineError(f"Frame {frame.index}: {error}") from error
+    return {"frame_index": frame.index, "result": {**result, TIMESTAMP: frame.timestamp}}
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise PermanentError(f"{name} is {value!r}: it takes a whole number of at least 1.")
+
+
+def _ignore(fraction: float) -> None:
+    pass

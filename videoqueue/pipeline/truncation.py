@@ -1,0 +1,54 @@
+"""Tells a file that was cut off by its outermost boxes, before FFmpeg sees it.
+
+FFmpeg ends quietly where a file ends: a recording cut inside a fragment, behind its last picture, would pass
+for a shorter one.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from videoqueue.errors import InvalidVideoError
+
+# Behind the last of these, files carry all kinds of trailers, whose first bytes must not be taken for a box.
+_BOXES_WITH_CONTENT = (b"moov", b"moof", b"mdat")
+# Reading so many headers takes about a second; a real file has some hundred.
+_MOST_BOXES = 500_000
+
+
+def check_whole(file: Path) -> int:
+    """Returns the file's size in bytes when its outermost boxes all lie inside it.
+
+    Raises:
+        InvalidVideoError: the file is empty (`file_empty`) or ends inside a box (`truncated_mp4`).
+        OSError: the file is missing or cannot be read.
+    """
+    size = file.stat().st_size
+    if size == 0:
+        raise InvalidVideoError("file_empty", "The file is empty: 0 bytes. Submit the video itself.")
+    with file.open("rb") as stream:
+        position = 0
+        for _ in range(_MOST_BOXES):
+            stream.seek(position)
+            length, kind = _header(stream.read(16))
+            if kind in _BOXES_WITH_CONTENT and position + length > size:
+                raise cut_off(f"it has {size} bytes, and its parts claim at least {position + length}")
+            position += length
+            if length < 8 or position >= size:
+                break
+    return size
+
+
+def cut_off(how: str) -> InvalidVideoError:
+    return InvalidVideoError("truncated_mp4", f"The video is cut off: {how}. Submit the complete file.")
+
+
+def _header(data: bytes) -> tuple[int, bytes]:
+    """Length in bytes, header included, and kind of a box; length 0: it lasts to the end, or is no box."""
+    if len(data) < 8:
+        return 0, b""
+    length, kind = struct.unpack_from(">I4s", data)
+    if length == 1 and len(data) == 16:
+        length = struct.unpack_from(">Q", data, 8)[0]
+    return length, kind
