@@ -1,0 +1,522 @@
+"""One suite for every storage, against a real folder and a real S3 endpoint."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+import s3_server
+from botocore.exceptions import ClientError
+
+from videoqueue.errors import (
+    ObjectMissingError,
+    SettingsError,
+    StorageFullError,
+    StorageUnavailableError,
+    VideoqueueError,
+)
+from videoqueue.storage import open_storage
+
+KEY = "inputs/0123456789abcdef0123456789abcdef.mp4"
+HOUR = 3600.0
+MIB = 1024**2
+
+
+class Folder:
+    """A storage in a folder, and a look behind it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.storage = open_storage("", root)
+
+    def left(self) -> list[str]:
+        """Everything that is there, finished or not."""
+        return sorted(
+            path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()
+        )
+
+    def age(self, key: str, seconds: float) -> None:
+        then = time.time() - seconds
+        os.utime(self.root / key, (then, then))
+
+    def leave_unfinished(self) -> None:
+        """What a killed writer leaves."""
+        self.storage.open_writer(KEY).__enter__().write(b"half")
+
+    def make_unusable(self) -> None:
+        self.root.rename(self.root.with_name("moved"))
+        self.root.write_bytes(b"no folder")
+
+
+class Bucket:
+    """A storage below a prefix of a bucket, and a look behind it."""
+
+    def __init__(self, server: s3_server.S3Server) -> None:
+        self.client = server.client
+        self.prefix = f"test/{uuid.uuid4().hex}"
+        self.storage = open_storage(f"s3://{s3_server.BUCKET}/{self.prefix}", Path("unused"))
+
+    def left(self) -> list[str]:
+        bucket = {"Bucket": s3_server.BUCKET, "Prefix": self.prefix + "/"}
+        objects = self.client.list_objects_v2(**bucket).get("Contents", [])
+        uploads = self.client.list_multipart_uploads(**bucket).get("Uploads", [])
+        return sorted(entry["Key"].removeprefix(self.prefix + "/") for entry in [*objects, *uploads])
+
+    def age(self, key: str, seconds: float) -> None:
+        s3_server.age(s3_server.BUCKET, f"{self.prefix}/{key}", seconds)
+
+    def leave_unfinished(self) -> None:
+        self.client.create_multipart_upload(Bucket=s3_server.BUCKET, Key=f"{self.prefix}/{KEY}")
+
+    def make_unusable(self) -> None:
+        self.storage = open_storage(f"s3://no-such-bucket/{self.prefix}", Path("unused"))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server.s3_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        return Folder(tmp_path / "objects")
+    running = request.getfixturevalue("server")
+    for name, value in running.environ.items():
+        monkeypatch.setenv(name, value)
+    return Bucket(running)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path / "objects")
+
+
+@pytest.fixture
+def bucket(server, monkeypatch):
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    return Bucket(server)
+
+
+def put(storage, key: str, data: bytes, piece: int = 64 * 1024) -> None:
+    with storage.open_writer(key) as writer:
+        for start in range(0, len(data), piece):
+            writer.write(memoryview(data)[start : start + piece])
+        writer.commit()
+
+
+def get(storage, key: str, tmp_path: Path) -> bytes:
+    path = tmp_path / "copy"
+    storage.download(key, path)
+    return path.read_bytes()
+
+
+# Both storages
+
+
+@pytest.mark.parametrize("size", [0, 1000, 8 * MIB, 8 * MIB + 1, 20 * MIB])
+def test_what_was_committed_is_read_back(place, tmp_path, size):
+    data = random.Random(size).randbytes(size)
+    put(place.storage, KEY, data)
+    assert get(place.storage, KEY, tmp_path) == data
+    assert place.left() == [KEY]
+
+
+def test_a_piece_larger_than_a_part_is_cut_up(place, tmp_path):
+    data = random.Random(1).randbytes(20 * MIB)
+    put(place.storage, KEY, data, piece=len(data))
+    assert get(place.storage, KEY, tmp_path) == data
+
+
+@pytest.mark.parametrize("size", [0, 1000, 20 * MIB])
+def test_leaving_without_commit_leaves_nothing(place, size):
+    with place.storage.open_writer(KEY) as writer:
+        writer.write(bytes(size))
+        assert not place.storage.exists(KEY)
+    assert place.left() == []
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_exception_in_the_with_block_passes_and_leaves_nothing(place, error):
+    with pytest.raises(error), place.storage.open_writer(KEY) as writer:  # noqa: PT012 - the block is the case
+        writer.write(bytes(20 * MIB))
+        raise error
+    assert place.left() == []
+
+
+def test_an_exception_after_commit_keeps_the_object(place, tmp_path):
+    with pytest.raises(ZeroDivisionError), place.storage.open_writer(KEY) as writer:  # noqa: PT012
+        writer.write(b"whole")
+        writer.commit()
+        raise ZeroDivisionError
+    assert get(place.storage, KEY, tmp_path) == b"whole"
+
+
+def test_a_closed_writer_takes_nothing_more(place):
+    with place.storage.open_writer(KEY) as writer:
+        writer.commit()
+        with pytest.raises(ValueError, match="not open"):
+            writer.write(b"late")
+        with pytest.raises(ValueError, match="not open"):
+            writer.commit()
+
+
+def test_a_commit_replaces_the_object_and_an_abort_keeps_it(place, tmp_path):
+    put(place.storage, KEY, b"first")
+    with place.storage.open_writer(KEY) as writer:
+        writer.write(b"never")
+    assert get(place.storage, KEY, tmp_path) == b"first"
+    put(place.storage, KEY, b"second, and longer")
+    assert get(place.storage, KEY, tmp_path) == b"second, and longer"
+    assert place.left() == [KEY]
+
+
+def test_two_writers_of_one_key_do_not_mix(place, tmp_path):
+    with place.storage.open_writer(KEY) as one, place.storage.open_writer(KEY) as two:
+        for _ in range(3):
+            one.write(b"1" * 4 * MIB)
+            two.write(b"2" * 4 * MIB)
+        one.commit()
+        two.commit()
+    assert get(place.storage, KEY, tmp_path) == b"2" * 12 * MIB
+    assert place.left() == [KEY]
+
+
+def test_threads_share_a_storage(place, tmp_path):
+    failed = []
+
+    def work(number: int) -> None:
+        key = f"inputs/{number}.mp4"
+        try:
+            put(place.storage, key, bytes([number]) * 1000)
+            place.storage.download(key, tmp_path / str(number))
+        except VideoqueueError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [(tmp_path / str(n)).read_bytes() for n in range(8)] == [bytes([n]) * 1000 for n in range(8)]
+
+
+def test_a_missing_key_is_said_to_be_missing_and_leaves_no_file(place, tmp_path):
+    put(place.storage, "inputs/other.mp4", b"x")
+    with pytest.raises(ObjectMissingError):
+        place.storage.download(KEY, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    assert not place.storage.exists(KEY)
+
+
+def test_deleting_twice_is_no_error(place):
+    put(place.storage, KEY, b"x")
+    assert place.storage.exists(KEY)
+    place.storage.delete(KEY)
+    assert not place.storage.exists(KEY)
+    place.storage.delete(KEY)
+    assert place.left() == []
+
+
+def test_only_objects_older_than_the_age_are_listed(place):
+    for key in ("inputs/old.mp4", "inputs/new.mp4", "inputs/deep/er/old.mp4"):
+        put(place.storage, key, b"x")
+    place.age("inputs/old.mp4", 2 * HOUR)
+    place.age("inputs/deep/er/old.mp4", 2 * HOUR)
+    place.leave_unfinished()
+    assert sorted(place.storage.list_older_than(HOUR)) == ["inputs/deep/er/old.mp4", "inputs/old.mp4"]
+    assert sorted(place.storage.list_older_than(3 * HOUR)) == []
+
+
+def test_listing_an_unused_storage_gives_nothing(place):
+    assert list(place.storage.list_older_than(0)) == []
+    assert place.storage.remove_stale(0) == 0
+
+
+def test_objects_may_be_deleted_while_they_are_listed(place):
+    for number in range(50):
+        put(place.storage, f"inputs/{number}.mp4", b"")
+        place.age(f"inputs/{number}.mp4", 2 * HOUR)
+    for key in place.storage.list_older_than(HOUR):
+        place.storage.delete(key)
+    assert place.left() == []
+
+
+def test_a_usable_storage_passes_the_check_and_stays_empty(place):
+    place.storage.check()
+    assert place.left() == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda storage, path: storage.check(),
+        lambda storage, path: storage.exists(KEY),
+        lambda storage, path: storage.delete(KEY),
+        lambda storage, path: storage.download(KEY, path / "copy"),
+        lambda storage, path: list(storage.list_older_than(0)),
+        lambda storage, path: storage.remove_stale(0),
+        lambda storage, path: put(storage, KEY, b"x"),
+        lambda storage, path: put(storage, KEY, bytes(20 * MIB)),
+    ],
+    ids=["check", "exists", "delete", "download", "list", "remove_stale", "put", "put_large"],
+)
+def test_a_storage_that_is_gone_is_unavailable_and_its_objects_not_missing(place, tmp_path, use):
+    place.storage.check()
+    place.make_unusable()
+    with pytest.raises(StorageUnavailableError) as caught:
+        use(place.storage, tmp_path)
+    message = str(caught.value)
+    assert [word for word in (str(tmp_path), "bucket", "127.0.0.1", "Error", KEY) if word in message] == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "/etc/passwd", "../x.mp4", "inputs/../../x", "inputs/./x", "inputs//x", ".part-0", "~root"),
+        *("inputs/.part-0", "inputs/x\n", "inputs/x\0", "inputs\\x", "INPUTS/X", "inputs/ü", "inputs/"),
+        *("a/b/c/d/e/f", "x" * 129),
+    ],
+)
+def test_a_key_that_could_lead_elsewhere_is_refused(place, tmp_path, key):
+    for use in (
+        place.storage.open_writer,
+        place.storage.delete,
+        place.storage.exists,
+        lambda refused: place.storage.download(refused, tmp_path / "copy"),
+    ):
+        with pytest.raises(ValueError, match="not a storage key"):
+            use(key)
+
+
+# The folder
+
+
+def test_a_killed_writer_leaves_a_file_that_nobody_sees_until_it_is_stale(folder):
+    script = (
+        "import os, signal, sys; from pathlib import Path; from videoqueue.storage import open_storage\n"
+        f"writer = open_storage('', Path(sys.argv[1])).open_writer({KEY!r}).__enter__()\n"
+        "writer.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(folder.root)], check=False)
+    assert killed.returncode == -9
+    (left,) = folder.left()
+    assert left.startswith("inputs/.part-")
+    assert not folder.storage.exists(KEY)
+    folder.age(left, 2 * HOUR)
+    assert list(folder.storage.list_older_than(HOUR)) == []
+    assert folder.storage.remove_stale(3 * HOUR) == 0
+    assert folder.storage.remove_stale(HOUR) == 1
+    assert folder.left() == []
+
+
+def test_a_folder_that_is_gone_does_not_make_its_objects_look_deleted(folder, tmp_path):
+    put(folder.storage, KEY, b"x")
+    folder.root.rename(tmp_path / "not mounted")
+    for use in (
+        folder.storage.exists,
+        folder.storage.delete,
+        lambda key: folder.storage.download(key, tmp_path / "copy"),
+    ):
+        with pytest.raises(StorageUnavailableError):
+            use(KEY)
+
+
+def test_files_are_for_their_owner_only(folder):
+    put(folder.storage, KEY, b"x")
+    modes = [oct(path.stat().st_mode & 0o777) for path in (folder.root, folder.root / KEY)]
+    assert modes == ["0o700", "0o600"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["write", "fsync", "open"])
+def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(folder, monkeypatch, call, code):
+    folder.storage.check()
+
+    def full(*_args, **_kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(StorageFullError) as caught:
+        put(folder.storage, KEY, b"x")
+    monkeypatch.undo()
+    assert str(folder.root) not in str(caught.value)
+    assert folder.left() == []
+
+
+def test_a_full_disk_at_the_reader_leaves_no_copy(place, tmp_path, monkeypatch):
+    put(place.storage, KEY, bytes(1000))
+    (tmp_path / "copy").symlink_to("/dev/full")  # the kernel's own full disk
+    with pytest.raises(StorageFullError):
+        place.storage.download(KEY, tmp_path / "copy")
+    assert not (tmp_path / "copy").is_symlink()
+
+
+def test_the_file_is_synced_before_the_rename_and_the_folder_after(folder, monkeypatch):
+    folder.storage.check()
+    seen = []
+    fsync, replace = os.fsync, Path.replace
+
+    def spy_fsync(descriptor: int) -> None:
+        seen.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")  # noqa: PTH112
+        fsync(descriptor)
+
+    def spy_replace(self: Path, target: Path) -> Path:
+        seen.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(Path, "replace", spy_replace)
+    put(folder.storage, KEY, b"x")
+    assert seen == ["folder", "file", "rename", "folder"]
+
+
+# S3
+
+
+def test_an_abandoned_upload_is_aborted_when_it_is_stale(bucket):
+    bucket.leave_unfinished()
+    assert bucket.storage.remove_stale(100 * 365 * 24 * HOUR) == 0
+    assert bucket.left() == [KEY]
+    assert bucket.storage.remove_stale(HOUR) == 1
+    assert bucket.left() == []
+
+
+def test_uploads_below_another_prefix_are_left_alone(bucket, server):
+    bucket.leave_unfinished()
+    assert Bucket(server).storage.remove_stale(HOUR) == 0
+    assert bucket.left() == [KEY]
+
+
+@pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
+def test_a_failure_in_a_large_upload_aborts_it(bucket, operation):
+    def fail(**_kwargs):
+        raise ClientError({"Error": {"Code": "InternalError"}}, operation)
+
+    bucket.storage._client.meta.events.register(f"before-call.s3.{operation}", fail)
+    with pytest.raises(StorageUnavailableError):
+        put(bucket.storage, KEY, bytes(20 * MIB))
+    assert bucket.left() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("QuotaExceeded", 403, StorageFullError),
+        ("XMinioStorageFull", 400, StorageFullError),
+        ("InternalError", 507, StorageFullError),
+        ("AccessDenied", 403, StorageUnavailableError),
+        ("SlowDown", 503, StorageUnavailableError),
+        ("InvalidAccessKeyId", 403, StorageUnavailableError),
+    ],
+)
+def test_an_error_of_s3_is_translated(bucket, code, status, expected):
+    def fail(**_kwargs):
+        answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise ClientError(answer, "PutObject")
+
+    bucket.storage._client.meta.events.register("before-call.s3.PutObject", fail)
+    with pytest.raises(expected):
+        put(bucket.storage, KEY, b"x")
+
+
+def test_a_port_where_nobody_listens_is_unavailable_within_seconds(bucket, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        storage = open_storage("s3://videos/x", Path("unused"))
+        begun = time.monotonic()
+        with pytest.raises(StorageUnavailableError):
+            storage.check()
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/videos/x/k"),
+        ("http://minio.example:9000", "http://minio.example:9000/videos/x/k"),
+        ("", "https://videos.s3.amazonaws.com/x/k"),
+    ],
+)
+def test_the_bucket_is_in_the_path_for_every_endpoint_but_aws(bucket, monkeypatch, endpoint, url):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    client = open_storage("s3://videos/x", Path("unused"))._client
+    signed = client.generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "x/k"})
+    assert signed.split("?")[0] == url
+
+
+def test_a_style_chosen_in_awss_own_file_is_kept(bucket, monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[default]\ns3 =\n    addressing_style = virtual\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example:9000")
+    client = open_storage("s3://videos/x", Path("unused"))._client
+    signed = client.generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "x/k"})
+    assert signed.split("?")[0] == "http://videos.minio.example:9000/x/k"
+
+
+def test_parts_grow_so_that_ten_thousand_hold_any_video(bucket, monkeypatch):
+    monkeypatch.setattr("videoqueue.storage.s3.PART_BYTES", 10)
+    monkeypatch.setattr("videoqueue.storage.s3.PARTS_PER_SIZE", 2)
+    sizes = []
+
+    def note(params, **_kwargs) -> None:
+        sizes.append(len(params["body"].getvalue()))
+
+    bucket.storage._client.meta.events.register("before-call.s3.UploadPart", note)
+    with bucket.storage.open_writer(KEY) as writer:
+        writer.write(bytes(95))
+    assert sizes == [10, 10, 20, 20, 30]
+
+
+# Choosing
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://x/y", "s3://", "s3:///prefix", "s3://user:secret@bucket/x", "s3://bucket/a//b", "nonsense"),
+        *("s3://bucket?x=1", "file://host/x", "file:relative", "file:///x#y", "http://[", "file:///x%00"),
+    ],
+)
+def test_a_url_that_cannot_be_used_names_the_setting_and_not_the_value(url, tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        open_storage(url, tmp_path)
+    message = str(caught.value)
+    assert message.startswith("VIDEOQUEUE_STORAGE_URL cannot be used: it takes file:///FOLDER")
+    assert "secret" not in message
+
+
+def test_an_endpoint_that_is_no_url_is_a_bad_setting(bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL_S3"):
+        open_storage("s3://videos/x", Path("unused"))
+
+
+def test_a_file_url_names_a_folder(tmp_path):
+    storage = open_storage(f"file://{tmp_path}/with%20blank", Path("unused"))
+    put(storage, KEY, b"x")
+    assert (tmp_path / "with blank" / KEY).read_bytes() == b"x"
+
+
+def test_a_folder_does_not_load_boto3():
+    script = (
+        "import sys; from pathlib import Path; from videoqueue.storage import open_storage\n"
+        "open_storage('', Path('x')); print([m for m in sys.modules if m.startswith('boto')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,261 @@
+"""Objects in a bucket of S3 or of anything that speaks its protocol.
+
+Endpoint, region and credentials are found by boto3 itself (AWS_ENDPOINT_URL_S3, AWS_REGION,
+AWS_ACCESS_KEY_ID ..., or AWS's own files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from videoqueue.errors import (
+    ObjectMissingError,
+    SettingsError,
+    StorageFullError,
+    StorageUnavailableError,
+    VideoqueueError,
+)
+from videoqueue.storage.base import (
+    FULL,
+    MISSING,
+    UNAVAILABLE,
+    Bytes,
+    ObjectWriter,
+    is_key,
+    meaning_of,
+    require_key,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES = 8 * 1024**2  # a part; S3 asks for 5 MiB at least
+PARTS_PER_SIZE = 1000  # then they grow by PART_BYTES: 10,000 parts hold 430 GiB, in 80 MiB of memory
+_BLOCK = 1024 * 1024  # bytes copied at a time
+
+_CONFIG = Config(
+    connect_timeout=3,  # seconds
+    read_timeout=20,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=32,
+    signature_version="s3v4",
+    # Look-alikes refuse the checksums that boto3 adds by default.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+_PATH_STYLE = Config(s3={"addressing_style": "path"})
+
+
+def open_s3(bucket: str, prefix: str) -> S3Storage:
+    """The storage below `prefix` (may be empty) of a bucket that exists; nothing is sent yet.
+
+    Raises:
+        SettingsError: AWS's own configuration cannot be used.
+    """
+    try:
+        session = Session()
+        client = session.client("s3", config=_CONFIG)
+        if _wants_path_style(client):
+            client = session.client("s3", config=_CONFIG.merge(_PATH_STYLE))
+    except (BotoCoreError, ValueError) as error:
+        raise SettingsError(
+            "VIDEOQUEUE_STORAGE_URL names S3, but AWS's own settings cannot be used: look at AWS_REGION, "
+            "AWS_ENDPOINT_URL_S3 (http://HOST:PORT or https://HOST), AWS_PROFILE and ~/.aws/config."
+        ) from error
+    return S3Storage(client, bucket, prefix)
+
+
+def _wants_path_style(client: S3Client) -> bool:
+    """Whether to write http://host/bucket/key.
+
+    boto3 does so for an IP address only. Self-hosted look-alikes seldom have a name bucket.host, so every
+    endpoint outside AWS gets it, unless ~/.aws/config chooses an `addressing_style`.
+    """
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    chosen = (getattr(client.meta.config, "s3", None) or {}).get("addressing_style")
+    return chosen is None and not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+class S3Storage:
+    """Keeps objects below a prefix of one bucket; threads share the one client, as boto3 allows."""
+
+    def __init__(self, client: S3Client, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    def open_writer(self, key: str) -> ObjectWriter:
+        return _S3Writer(self._client, self._bucket, self._name(key))
+
+    def download(self, key: str, path: Path) -> None:
+        complete = False
+        with _translated():
+            body = self._client.get_object(Bucket=self._bucket, Key=self._name(key))["Body"]
+            try:
+                with path.open("wb") as file:
+                    for block in body.iter_chunks(_BLOCK):
+                        file.write(block)
+                complete = True
+            finally:
+                body.close()
+                if not complete:
+                    path.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        with _translated(), suppress(self._client.exceptions.NoSuchKey):
+            self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
+
+    def exists(self, key: str) -> bool:
+        try:
+            with _translated():
+                self._client.head_object(Bucket=self._bucket, Key=self._name(key))
+        except ObjectMissingError:
+            # The answer to HEAD has no body that could tell a missing object from a missing bucket.
+            self.check()
+            return False
+        return True
+
+    def list_older_than(self, seconds: float) -> Iterator[str]:
+        latest = datetime.now(UTC) - timedelta(seconds=seconds)
+        with _translated():
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+                for entry in page.get("Contents", []):
+                    key = entry["Key"].removeprefix(self._prefix)
+                    if is_key(key) and entry["LastModified"] < latest:
+                        yield key
+
+    def remove_stale(self, seconds: float) -> int:
+        latest = datetime.now(UTC) - timedelta(seconds=seconds)
+        removed = 0
+        with _translated():
+            pages = self._client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+                for upload in page.get("Uploads", []):
+                    if upload["Initiated"] < latest:
+                        self._abort(upload["Key"], upload["UploadId"])
+                        removed += 1
+        return removed
+
+    def check(self) -> None:
+        with _translated():
+            try:
+                self._client.head_bucket(Bucket=self._bucket)
+            except self._client.exceptions.ClientError as error:
+                raise StorageUnavailableError(UNAVAILABLE) from error
+
+    def _abort(self, name: str, upload_id: str) -> None:
+        with suppress(self._client.exceptions.NoSuchUpload):
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload_id)
+
+    def _name(self, key: str) -> str:
+        return self._prefix + require_key(key)
+
+
+class _S3Writer:
+    """One PutObject for what fits into a part, a multipart upload for what does not."""
+
+    def __init__(self, client: S3Client, bucket: str, name: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._name = name
+        self._open = False
+        self._buffer = bytearray()
+        self._upload_id = ""
+        self._parts: list[CompletedPartTypeDef] = []
+
+    def __enter__(self) -> _S3Writer:
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open = False
+        self._buffer.clear()
+        if self._upload_id:
+            # What cannot be aborted now is left to remove_stale: the caller's own error matters more.
+            with suppress(VideoqueueError), _translated():
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._name, UploadId=self._upload_id
+                )
+
+    def write(self, data: Bytes) -> None:
+        self._require_open()
+        view = memoryview(data)
+        while view:
+            room = PART_BYTES * (1 + len(self._parts) // PARTS_PER_SIZE) - len(self._buffer)
+            if room == 0:
+                self._send_part()
+                continue
+            self._buffer += view[:room]
+            view = view[room:]
+
+    def commit(self) -> None:
+        self._require_open()
+        with _translated():
+            if not self._upload_id:
+                self._client.put_object(Bucket=self._bucket, Key=self._name, Body=bytes(self._buffer))
+            else:
+                self._send_part()
+                self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=self._name,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": self._parts},
+                )
+        self._upload_id = ""
+        self._open = False
+
+    def _send_part(self) -> None:
+        with _translated():
+            if not self._upload_id:
+                begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._name)
+                self._upload_id = begun["UploadId"]
+            number = len(self._parts) + 1
+            sent = self._client.upload_part(
+                Bucket=self._bucket,
+                Key=self._name,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                Body=bytes(self._buffer),
+            )
+        self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
+        self._buffer.clear()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise ValueError("the writer is not open")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise _meaning(error) from error
+    except BotoCoreError as error:
+        raise StorageUnavailableError(UNAVAILABLE) from error
+    except OSError as error:  # the file that a download writes
+        raise meaning_of(error) from error
+
+
+def _meaning(error: ClientError) -> VideoqueueError:
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in ("NoSuchKey", "404"):
+        return ObjectMissingError(MISSING)
+    if status == 507 or code in ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity"):
+        return StorageFullError(FULL)
+    return StorageUnavailableError(UNAVAILABLE)
