@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import uuid
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 import requests
 from s3_server import BUCKET, s3_server
-from stack import SMOKE_TEST, Service, results, submit, wait_for
+from stack import ROOT, SMOKE_TEST, Service, results, submit, wait_for
 from videos import make_video, spoil_samples
 
 
@@ -91,3 +92,20 @@ def test_an_undecodable_video_fails_with_a_reason_and_the_next_job_runs(
     assert failed["status"] == "failed"
     assert "cannot be decoded" in str(failed["error_message"])
     assert wait_for(service.url, good, "completed", "failed")["status"] == "completed"
+
+
+def test_the_readmes_curl_lines_work_as_printed(service: Service) -> None:
+    """Word for word, but for the address and the job id that the first line answers."""
+    text = (ROOT / "README.md").read_text()
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    curl ")]
+    assert len(lines) == 3
+    job_id = ""
+    for line in lines:
+        command = line.replace("localhost:8000", service.url).replace("JOB_ID", job_id)
+        done = subprocess.run(["bash", "-c", f"{command} -sS"], cwd=ROOT, capture_output=True, check=True)
+        answer = json.loads(done.stdout)
+        job_id = job_id or answer["job_id"]
+        wait_for(service.url, job_id, "completed", "failed")
+    assert "Chelsea the cat" in {
+        line for item in answer["results"] for line in item["result"]["text"].splitlines()
+    }

@@ -31,7 +31,7 @@ plugin's name, its object a `PluginFactory`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -54,9 +54,14 @@ class Manifest:
 
 @dataclass(frozen=True)
 class PluginOptions:
-    """What every plugin is made with. `inference_threads`: processor threads it may keep busy, at least 1."""
+    """What every plugin is made with.
+
+    `inference_threads`: processor threads it may keep busy, at least 1. `values`: what the operator has set for
+    plugins, by name, such as "yolo.model"; a plugin reads those that begin with its own name.
+    """
 
     inference_threads: int = 1
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 class Plugin(Protocol):

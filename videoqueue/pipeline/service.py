@@ -119,6 +119,7 @@ def build_service(
     inference_threads: int = 1,
     max_pixels: int | None = None,
     decoder_threads: int = 1,
+    plugin_values: Mapping[str, str] | None = None,
 ) -> VideoFilePipelineService:
     """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
 
@@ -126,7 +127,7 @@ def build_service(
         PipelineError: a pipeline file is wrong.
     """
     folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
-    registry = PluginRegistry(PluginOptions(inference_threads=inference_threads))
+    registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
     return VideoFilePipelineService(load_definitions(*folders), registry, max_pixels, decoder_threads)
 
 

@@ -1,0 +1,50 @@
+"""The documentation is complete and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from videoqueue.api.problems import PROBLEMS
+from videoqueue.cli import cli
+from videoqueue.cli.settings import table
+from videoqueue.jobs.models import STATUSES
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+ENDPOINTS = (ROOT / "docs" / "PHASE_16_ENDPOINTS.md").read_text()
+
+
+def test_the_settings_page_has_the_generated_table() -> None:
+    assert table() in (ROOT / "docs" / "settings.md").read_text()
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    documented = {
+        code: int(status)
+        for codes, status in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (\d{3}) \|", ENDPOINTS, re.MULTILINE)
+        for code in re.findall(r"\w+", codes)
+    }
+    assert documented == {code: status for code, (status, _) in PROBLEMS.items()}
+
+
+def test_every_status_is_documented() -> None:
+    assert all(f"`{status}`" in ENDPOINTS for status in STATUSES)
+
+
+@pytest.mark.parametrize("name", [name for name in cli.commands])
+def test_every_command_is_mentioned(name: str) -> None:
+    assert any(re.search(rf"videoqueue {name}\b", page.read_text()) for page in DOCS)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_links_to_files_resolve(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_script_is_in_the_contributors_table() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "README.md").read_text()
+    assert [
+        script.name for script in (ROOT / "scripts").iterdir() if f"scripts/{script.name}" not in text
+    ] == []
