@@ -32,9 +32,12 @@ def die_with_parent(parent_pid: int) -> None:
 
 def leashed(command: list[str]) -> list[str]:
     """The command line that runs `command` tied to the calling process."""
-    return [sys.executable, "-m", "videoqueue.orphans", str(os.getpid()), *command]
+    return [sys.executable, "-P", "-m", "videoqueue.orphans", str(os.getpid()), *command]
 
 
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - becoming another program is the purpose
+    try:
+        os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - becoming another program is the purpose
+    except OSError as error:
+        sys.exit(f"{sys.argv[2]} cannot be started: {error.strerror}")

@@ -1,0 +1,85 @@
+"""demo: the whole path once, with the sample video: submit, poll, results."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+SAMPLE = Path(__file__).with_name("sample.mp4")
+
+
+@click.command()
+@click.option(
+    "--url", help="Use a service that runs already. [default: start one in a temporary folder, then stop it]"
+)
+@click.option("--verbose", is_flag=True, help="Show what the processes log.")
+def demo(url: str | None, verbose: bool) -> None:
+    """Submit the sample video to a real service, wait, and print what was read in it."""
+    from videoqueue.cli.client import Client
+
+    if url:
+        _show(Client(url))
+        return
+    click.echo("Starting web, worker and queue in a temporary folder ...", err=True)
+    with _service(verbose) as own_url:
+        _show(Client(own_url))
+
+
+@contextmanager
+def _service(verbose: bool) -> Iterator[str]:
+    from videoqueue.cli.embedded import DataFolder, free_port
+    from videoqueue.cli.stack import prepare_stack
+    from videoqueue.cli.supervisor import Supervisor
+    from videoqueue.errors import VideoqueueError
+
+    lines: list[str] = []
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if verbose:
+            click.echo(line, err=True)
+
+    host = "127.0.0.1"
+    with tempfile.TemporaryDirectory(prefix="videoqueue-demo-") as folder, DataFolder(Path(folder)) as data:
+        stack = prepare_stack(data, host, free_port(host))
+        try:
+            with Supervisor(stack.programs, log).running():
+                yield stack.url
+        except VideoqueueError:
+            if not verbose:
+                click.echo("\n".join(lines), err=True)
+            raise
+
+
+def _show(client: Any) -> None:
+    click.echo(f"POST {client.url}/video/submit  ({SAMPLE.name}, {SAMPLE.stat().st_size // 1000} kB)")
+    job_id = client.submit(SAMPLE, {})
+    click.echo(f"  202, job_id {job_id}\nGET  {client.url}/video/status/{job_id}")
+    client.wait(job_id)
+    click.echo(f"  completed\nGET  {client.url}/video/results/{job_id}")
+    body = io.BytesIO()
+    client.results(job_id, body)
+    items = json.loads(body.getvalue())["results"]
+    click.echo(f"  {len(items)} frames; what was read, and when:\n")
+    for start, end, text in captions(items):
+        click.echo(f"  {start:5.1f} s - {end:4.1f} s   {text}")
+
+
+def captions(items: list[dict[str, Any]]) -> Iterator[tuple[float, float, str]]:
+    """Runs of frames with the same text, as (first timestamp, last timestamp, text on one line)."""
+    spans: list[tuple[float, float, str]] = []
+    for item in items:
+        text = " / ".join(item["result"]["text"].splitlines())
+        at = item["result"]["timestamp"]
+        if spans and spans[-1][2] == text:
+            spans[-1] = (spans[-1][0], at, text)
+        else:
+            spans.append((at, at, text))
+    return (span for span in spans if span[2])

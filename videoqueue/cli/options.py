@@ -1,0 +1,35 @@
+"""Options that several commands share; they are named as the form fields of POST /video/submit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+def pipeline_options(command: Command) -> Command:
+    """--pipeline-id, --frame-stride and --max-frames."""
+    at_least_one = click.IntRange(min=1)
+    for option in (
+        click.option("--max-frames", type=at_least_one, help="Stop after this many processed frames."),
+        click.option(
+            "--frame-stride",
+            type=at_least_one,
+            default=1,
+            show_default=True,
+            help="Process every n-th frame: 0, n, 2n ...",
+        ),
+        click.option("--pipeline-id", help="What to do with each frame. [default: the service's]"),
+    ):
+        command = option(command)
+    return command
+
+
+def service_option(command: Command) -> Command:
+    """--url."""
+    return click.option(
+        "--url", help="Where the service is. [default: VIDEOQUEUE_URL, or http://127.0.0.1:8000]"
+    )(command)

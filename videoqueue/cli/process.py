@@ -1,0 +1,49 @@
+"""process: the pipeline alone, without database, queue, storage or server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from videoqueue.cli.options import pipeline_options
+from videoqueue.settings import load_settings
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@pipeline_options
+def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: int | None) -> None:
+    """Run the pipeline on FILE here and now, without any server.
+
+    Prints {"results": [...]} to stdout, frame by frame as they are finished; a progress bar shows on stderr.
+    If the video turns out to be broken, the exit code is 1 and the JSON is left open.
+    """
+    from tqdm import tqdm
+
+    from videoqueue.pipeline.service import build_service
+
+    settings = load_settings()
+    service = build_service(inference_threads=settings.inference_threads, max_pixels=settings.max_pixels)
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
+    def on_progress(fraction: float) -> None:
+        bar.update(fraction - bar.n)
+
+    with tqdm(total=1.0, desc="processing", disable=None, leave=False, bar_format=bar_format) as bar:
+        items = service.iter_file(
+            file,
+            pipeline_id or settings.default_pipeline,
+            frame_stride=frame_stride,
+            max_frames=max_frames,
+            on_progress=on_progress,
+        )
+        for number, item in enumerate(items):
+            click.echo(("," if number else '{"results": [') + "\n" + _line(item), nl=False)
+    click.echo("\n]}")
+
+
+def _line(item: dict[str, Any]) -> str:
+    return json.dumps(item, ensure_ascii=False, allow_nan=False)

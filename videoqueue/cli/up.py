@@ -1,0 +1,54 @@
+"""up: the service on one machine, for a laptop or a single server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from videoqueue.settings import load_settings
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. [default: PORT, or 8000]")
+@click.option("--host", help="Address to listen on. [default: VIDEOQUEUE_HOST, or 127.0.0.1]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where jobs, results and videos are kept. [default: VIDEOQUEUE_DATA_DIR, or ./var]",
+)
+def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
+    """Run the whole service: database, queue, web and worker.
+
+    Needs nothing installed and nothing configured: jobs are kept in SQLite, the queue in a Valkey server of
+    its own, videos in a folder, all below --data-dir. DATABASE_URL, REDIS_URL and VIDEOQUEUE_STORAGE_URL
+    replace each of them. A process that dies is started again; Ctrl-C stops everything, running jobs go on
+    at the next start.
+    """
+    from videoqueue.cli.embedded import DataFolder
+    from videoqueue.cli.stack import prepare_stack
+    from videoqueue.cli.supervisor import Supervisor
+
+    settings = load_settings()
+    address = host or settings.host or "127.0.0.1"
+    with DataFolder(data_dir or settings.data_path) as folder:
+        stack = prepare_stack(folder, address, port or settings.bind[1])
+        if address not in _LOOPBACK:
+            click.echo(f"Warning: {stack.url} is open to the network, without authentication.", err=True)
+        supervisor = Supervisor(stack.programs, sys.stderr)
+        code = supervisor.run(on_ready=lambda: click.echo(ready_message(stack.url, folder.path), err=True))
+    sys.exit(code)
+
+
+def ready_message(url: str, data: Path) -> str:
+    """What a newcomer types next."""
+    return f"""
+videoqueue is ready at {url}   (data in {data}, Ctrl-C stops it)
+
+  curl -F file=@video.mp4 {url}/video/submit
+  curl {url}/video/status/JOB_ID
+  curl {url}/video/results/JOB_ID
+"""
