@@ -232,7 +232,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[entry.name] = entry.metadata["parse"](given)
         except ValueError as error:
-            raise SettingsError(f"{name}={_shown(given)} cannot be used: {name} {error}.") from None
+            raise SettingsError(f"{name}={shown(given)!r} cannot be used: {name} {error}.") from None
     return _with_derived_defaults(Settings(**values))
 
 
@@ -250,6 +250,6 @@ def _with_derived_defaults(given: Settings) -> Settings:
     return Settings(**values)
 
 
-def _shown(value: str) -> str:
-    """A value as an error may print it: a URL's password stays secret."""
-    return value.split("://", 1)[0] + "://..." if "@" in value else repr(value)
+def shown(value: str) -> str:
+    """A value as it may be printed: a URL's password stays secret."""
+    return value.split("://", 1)[0] + "://..." if "@" in value else value

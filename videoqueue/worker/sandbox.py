@@ -22,12 +22,20 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import videoqueue
-from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError, TransientError, VideoFault
+from videoqueue.errors import (
+    InvalidVideoError,
+    PermanentError,
+    SandboxCrashedError,
+    TransientError,
+    VideoFault,
+)
 
 LENGTH = struct.Struct(">I")
 
 #: The largest message taken from a child; a frame's result is far smaller.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+#: How long a child that closed its end may take to die, seconds.
+_DEATH_SECONDS = 5
 #: How often a waiting worker looks whether it should stop, seconds.
 _LOOK_SECONDS = 0.2
 #: The environment a child may see: enough to start Python, nothing that opens database, queue or storage.
@@ -154,7 +162,10 @@ class Sandbox:
         return data
 
     def _cause_of_death(self) -> str:
-        code = cast("subprocess.Popen[bytes]", self._child).wait()
+        try:
+            code = cast("subprocess.Popen[bytes]", self._child).wait(_DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "The process that reads the video hung up without ending."
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"The process that reads the video {how}."
 
