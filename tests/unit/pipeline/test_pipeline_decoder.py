@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import struct
 import subprocess
 import sys
@@ -295,8 +294,8 @@ resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))
 try:
     with open_video(sys.argv[1]) as video:
         list(video.frames())
-except NoFrameError as error:
-    print(error)
+except NoFrameError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -316,5 +315,4 @@ def test_a_small_file_that_claims_millions_of_frames_ends_in_an_error(make_video
     )
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "frame" in done.stdout or "memory" in done.stdout
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 500 << 10
+    assert int(done.stdout) < 500 << 10  # KiB
