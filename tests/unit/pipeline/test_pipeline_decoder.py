@@ -295,7 +295,8 @@ try:
     with open_video(sys.argv[1]) as video:
         list(video.frames())
 except NoFrameError:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
