@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -18,12 +19,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SMOKE_TEST = ROOT / "scripts" / "smoke_test"
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Polls a condition of another process, which has no event to wait on."""
+def eventually(condition: Callable[[], Any], what: str = "the expected state", seconds: float = 60) -> Any:
+    """Polls a condition of another process, which has no event to wait on; gives its value."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.02)
+    return value
 
 
 def free_port() -> int:
@@ -61,7 +63,7 @@ class Service:
         self.release()
         for name in ("web", "worker"):
             self.start_process(name)
-        wait_until(
+        eventually(
             lambda: self.answers() and "Worker ready." in self.log("worker"), "web and worker are ready"
         )
 
@@ -133,7 +135,7 @@ def status(url: str, job_id: str) -> dict[str, object]:
 
 
 def wait_for(url: str, job_id: str, *states: str, seconds: float = 90) -> dict[str, object]:
-    wait_until(lambda: status(url, job_id)["status"] in states, f"{job_id} is {' or '.join(states)}", seconds)
+    eventually(lambda: status(url, job_id)["status"] in states, f"{job_id} is {' or '.join(states)}", seconds)
     return status(url, job_id)
 
 

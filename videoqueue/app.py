@@ -10,12 +10,12 @@ from flask_migrate import Migrate
 import videoqueue
 from videoqueue.api import health, problems, video
 from videoqueue.broker import build_broker
-from videoqueue.errors import SettingsError
+from videoqueue.errors import PipelineError, SettingsError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.models import db
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore, Limits
-from videoqueue.pipeline.definition import load_definitions
+from videoqueue.pipeline.definition import PipelineDefinition, load_definitions
 from videoqueue.services import Services
 from videoqueue.settings import Settings, load_settings
 from videoqueue.storage import open_storage
@@ -50,12 +50,7 @@ def _build(settings: Settings) -> Flask:
     with app.app_context():
         engine = db.engine
     prepare(engine)
-    pipelines = load_definitions()
-    if settings.default_pipeline not in pipelines:
-        raise SettingsError(
-            f"VIDEOQUEUE_DEFAULT_PIPELINE={settings.default_pipeline!r} cannot be used: "
-            f"it takes one of {', '.join(sorted(pipelines))}."
-        )
+    pipelines = _pipelines(settings)
     limits = Limits(
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
@@ -73,6 +68,20 @@ def _build(settings: Settings) -> Flask:
     app.register_blueprint(health.blueprint)
     problems.register(app)
     return app
+
+
+def _pipelines(settings: Settings) -> dict[str, PipelineDefinition]:
+    folders = [Path(settings.pipelines_dir)] if settings.pipelines_dir else []
+    try:
+        pipelines = load_definitions(*folders)
+    except PipelineError as error:
+        raise SettingsError(str(error)) from None
+    if settings.default_pipeline not in pipelines:
+        raise SettingsError(
+            f"VIDEOQUEUE_DEFAULT_PIPELINE={settings.default_pipeline!r} cannot be used: "
+            f"it takes one of {', '.join(sorted(pipelines))}."
+        )
+    return pipelines
 
 
 def migrations_folder() -> Path:

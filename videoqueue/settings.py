@@ -48,6 +48,18 @@ def port(value: str) -> int:
     return int(value)
 
 
+def existing_file(value: str) -> str:
+    if not Path(value).is_file():
+        raise ValueError("takes the path of a file that exists")
+    return str(Path(value).absolute())
+
+
+def existing_folder(value: str) -> str:
+    if not Path(value).is_dir():
+        raise ValueError("takes the path of a folder that exists")
+    return str(Path(value).absolute())
+
+
 def url(*schemes: str) -> Parser:
     def parse(value: str) -> str:
         try:
@@ -135,6 +147,27 @@ class Settings:
     default_pipeline: str = setting(
         "VIDEOQUEUE_DEFAULT_PIPELINE", text, "ocr_only", "pipeline", "Used when a submission names none."
     )
+    pipelines_dir: str = setting(
+        "VIDEOQUEUE_PIPELINES_DIR",
+        existing_folder,
+        "",
+        "folder",
+        "Pipeline definitions of your own (*.json), beside the built-in ones.",
+    )
+    yolo_model: str = setting(
+        "VIDEOQUEUE_YOLO_MODEL",
+        existing_file,
+        "",
+        "file",
+        "The object detector, a YOLO model in ONNX. Default: YOLOv3-tiny, which comes with the package.",
+    )
+    yolo_labels: str = setting(
+        "VIDEOQUEUE_YOLO_LABELS",
+        existing_file,
+        "",
+        "file",
+        "Names of the detector's classes, one a line. Default: those in the model, or COCO's 80.",
+    )
     max_upload_bytes: int = setting(
         "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
     )
@@ -196,6 +229,17 @@ class Settings:
         """Where the web process listens: to the world only when a platform says so by setting PORT."""
         default = "0.0.0.0" if self.port else "127.0.0.1"  # noqa: S104
         return self.host or default, self.port or 8000
+
+    @property
+    def pipeline_options(self) -> dict[str, Any]:
+        """What `videoqueue.pipeline.service.build_service` takes; plain values, for a child process too."""
+        values = {"yolo.model": self.yolo_model, "yolo.labels": self.yolo_labels}
+        return {
+            "pipelines_dir": self.pipelines_dir or None,
+            "inference_threads": self.inference_threads,
+            "max_pixels": self.max_pixels,
+            "plugin_values": {name: value for name, value in values.items() if value},
+        }
 
     def require_durable(self) -> None:
         """Refuses settings under which an accepted job could be lost.

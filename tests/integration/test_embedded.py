@@ -9,15 +9,14 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import redis
+from stack import eventually
 
 from videoqueue.cli.embedded import DataFolder, check_port, free_port, valkey_program
 from videoqueue.cli.program import Program
@@ -31,14 +30,6 @@ folder = DataFolder(sys.argv[1])
 print("HELD", flush=True)
 sys.stdin.read()
 """
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the expected state was not reached in time"
-        time.sleep(0.01)
-    return value
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stack import wait_until, wait_until_gone
+from stack import eventually, wait_until_gone
 from videos import make_video, spoil_samples
 
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
@@ -20,7 +20,7 @@ from videoqueue.worker.sandbox import Sandbox, Seen, Stopped, Task, child_enviro
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox(inference_threads=1, max_pixels=1920 * 1080)
+    sandbox = Sandbox({"inference_threads": 1, "max_pixels": 1920 * 1080})
     yield sandbox
     sandbox.close()
 
@@ -115,13 +115,13 @@ def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
         "from videoqueue.worker.sandbox import Sandbox, Task\n"
         f"task = Task(path={str(video)!r}, pipeline_id='ocr_only', frame_stride=1, "
         "max_frames=None, start_after=None)\n"
-        "for report in Sandbox(inference_threads=1, max_pixels=10**7).run(task, lambda: False): pass\n"
+        "for report in Sandbox({'inference_threads': 1}).run(task, lambda: False): pass\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
     )
     process = psutil.Process(parent.pid)
-    wait_until(lambda: process.children(recursive=True), "the child is started")
+    eventually(lambda: process.children(recursive=True), "the child is started")
     below = process.children(recursive=True)
     parent.kill()
     parent.wait()

@@ -17,7 +17,7 @@ import redis
 import requests
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from stack import Service, free_port, wait_until
+from stack import Service, eventually, free_port
 from videos import make_video
 
 from videoqueue.broker import QUEUE
@@ -59,7 +59,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Web]:
     service = Service(folder, settings)
     service.release()
     service.start_process("web")
-    wait_until(service.answers, "web answers")
+    eventually(service.answers, "web answers")
     engine = sa.create_engine(f"sqlite:///{folder / 'videoqueue.db'}")
     prepare(engine)
     yield Web(service.url, engine, folder, settings["REDIS_URL"])

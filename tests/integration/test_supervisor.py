@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from stack import eventually
 
 from videoqueue.cli.program import Program
 from videoqueue.cli.supervisor import Supervisor
@@ -45,14 +46,6 @@ except KeyboardInterrupt:
 FAST = {"backoff": (0.05, 0.4)}
 
 Start = Callable[..., "Running"]
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the expected state was not reached in time"
-        time.sleep(0.01)
-    return value
 
 
 def is_alive(pid: int) -> bool:

@@ -15,13 +15,13 @@ import pytest
 from stack import (
     ROOT,
     environment,
+    eventually,
     family,
     free_port,
     results,
     status,
     submit,
     wait_for,
-    wait_until,
     wait_until_gone,
 )
 from videos import make_video
@@ -46,7 +46,7 @@ class Up:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(lambda: b"videoqueue is ready at" in self.log.read_bytes()[start:], "up is ready")
+        eventually(lambda: b"videoqueue is ready at" in self.log.read_bytes()[start:], "up is ready")
 
     def leader(self, part: str) -> psutil.Process:
         """The child of `up` with this in its command line."""
@@ -88,8 +88,8 @@ def test_a_process_killed_with_9_comes_back_and_the_next_job_completes(
     below = killed.children(recursive=True)
     killed.kill()
     wait_until_gone([killed, *below])
-    wait_until(lambda: restarted(up, part, killed.pid), f"{part} is restarted")
-    wait_until(lambda: answers(up), "web answers")
+    eventually(lambda: restarted(up, part, killed.pid), f"{part} is restarted")
+    eventually(lambda: answers(up), "web answers")
     job_id = submit(up.url, make_video(tmp_path / "v.mp4"))
     assert wait_for(up.url, job_id, "completed", "failed")["status"] == "completed"
 

@@ -46,5 +46,7 @@ def test_links_to_files_resolve(page: Path) -> None:
 def test_every_script_is_in_the_contributors_table() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "README.md").read_text()
     assert [
-        script.name for script in (ROOT / "scripts").iterdir() if f"scripts/{script.name}" not in text
+        script.name
+        for script in (ROOT / "scripts").iterdir()
+        if script.is_file() and f"scripts/{script.name}" not in text
     ] == []

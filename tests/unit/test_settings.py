@@ -38,6 +38,8 @@ def test_a_platform_that_sets_port_is_served_on_every_address() -> None:
         ("VIDEOQUEUE_LEASE_SECONDS", "inf", "a number of seconds above 0"),
         ("REDIS_URL", "localhost:6379", "a URL that begins with redis:// or rediss:// or unix://"),
         ("VIDEOQUEUE_STORAGE_URL", "ftp://x", "a URL that begins with file:// or s3://"),
+        ("VIDEOQUEUE_YOLO_MODEL", "/nowhere.onnx", "the path of a file that exists"),
+        ("VIDEOQUEUE_PIPELINES_DIR", "/nowhere", "the path of a folder that exists"),
         ("DATABASE_URL", "mysql://h/d", "a URL that begins with postgresql://"),
     ],
 )

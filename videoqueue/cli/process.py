@@ -26,7 +26,7 @@ def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: 
     from videoqueue.pipeline.service import build_service
 
     settings = load_settings()
-    service = build_service(inference_threads=settings.inference_threads, max_pixels=settings.max_pixels)
+    service = build_service(**settings.pipeline_options)
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
     def on_progress(fraction: float) -> None:

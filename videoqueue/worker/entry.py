@@ -47,9 +47,7 @@ class WorkerProcess:
     def _runner(self) -> JobRunner:
         runner: JobRunner | None = getattr(self._local, "runner", None)
         if runner is None:
-            sandbox = Sandbox(
-                inference_threads=self._settings.inference_threads, max_pixels=self._settings.max_pixels
-            )
+            sandbox = Sandbox(self._settings.pipeline_options)
             name = f"{socket.gethostname()}:{os.getpid()}"
             runner = JobRunner(self._services, sandbox, self._workspace.path, name, self._stopping)
             self._local.runner = runner

@@ -74,8 +74,8 @@ class Stopped(Exception):  # noqa: N818 - not an error: the worker asked for it
 class Sandbox:
     """At most one child, owned by one thread."""
 
-    def __init__(self, *, inference_threads: int, max_pixels: int) -> None:
-        self._options = {"inference_threads": inference_threads, "max_pixels": max_pixels}
+    def __init__(self, pipeline_options: Mapping[str, Any]) -> None:
+        self._options = pipeline_options
         self._child: subprocess.Popen[bytes] | None = None
         self._requests: BinaryIO | None = None
         self._replies: BinaryIO | None = None
