@@ -95,15 +95,19 @@ class Service:
         except requests.RequestException:
             return False
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
     def stop(self) -> None:
         """TERM to every process of both, as Heroku does; then nothing may be left."""
-        processes = [member for leader in self._processes.values() for member in family(leader.pid)]
-        for leader in self._processes.values():
+        running = [leader for leader in self._processes.values() if leader.poll() is None]
+        processes = [member for leader in running for member in family(leader.pid)]
+        for leader in running:
             os.killpg(leader.pid, signal.SIGTERM)
-        for leader in self._processes.values():
+        for leader in running:
             leader.wait(30)
         wait_until_gone(processes)
 

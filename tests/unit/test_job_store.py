@@ -244,6 +244,32 @@ def test_many_threads_that_want_one_job_get_it_once(store: JobStore) -> None:
     assert row(store, next(claim for claim in claims if claim)).attempt == 1
 
 
+def test_transactions_that_read_and_then_write_do_not_get_in_each_others_way(store: JobStore) -> None:
+    jobs = [claimed(store) for _ in range(4)]
+    start = threading.Barrier(4)
+    failures: list[Exception] = []
+
+    def work(claim: Claim) -> None:
+        start.wait()
+        try:
+            for seq in range(25):
+                age(store, claim.job_id, announce_after=0)
+                store.checkpoint(claim, seq, b"x", [seq * 2], 0.1)
+                store.release(claim, "interruption", None)
+                assert store.take_announcement(claim.job_id)
+                claim = store.claim(claim.job_id, "again")
+        except (DatabaseUnavailableError, LeaseLostError, AssertionError) as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(claim,)) for claim in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [row(store, claim).attempt for claim in jobs] == [26] * 4
+
+
 def test_deleting_a_job_deletes_its_results(store: JobStore, engine: Engine) -> None:
     claim = claimed(store)
     store.checkpoint(claim, 0, b"a", [0], 0.1)

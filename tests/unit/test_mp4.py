@@ -500,9 +500,20 @@ def test_a_run_longer_than_its_box_is_damaged(flags):
 
 
 def test_a_flood_of_boxes_is_refused_within_bounds(monkeypatch):
-    monkeypatch.setattr("videoqueue.mp4.MAX_BOXES", 1000)
-    assert fault(FTYP + box(b"free") * 1001)[0] == "unsupported_video"
-    assert MAX_BOXES == 4_000_000
+    monkeypatch.setattr("videoqueue.mp4.walk.MAX_BOXES", 1000)
+    code, message = fault(FTYP + box(b"free") * 1001)
+    assert (code, message) == (
+        "unsupported_video",
+        "The file has more than 1,000 boxes. Write it anew as MP4.",
+    )
+    assert MAX_BOXES == 800_000
+
+
+def test_a_flood_of_boxes_behind_the_header_is_refused_too(monkeypatch):
+    monkeypatch.setattr("videoqueue.mp4.walk.MAX_BOXES", 1000)
+    with pytest.raises(InvalidVideoError) as caught:
+        Mp4Check(MAX_PIXELS).feed(movie(GOOD) + box(b"free") * 1001)
+    assert caught.value.code == "unsupported_video"
 
 
 # How it is fed
