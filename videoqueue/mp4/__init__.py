@@ -1,0 +1,34 @@
+"""A gate in front of FFmpeg: walks the boxes of an MP4 or QuickTime file while it streams past.
+
+Bounded pure Python: it holds at most a few KiB of the file, skips media data by counting, and refuses
+tables that would cost the decoder more than the file is worth. What a box means is taken from
+ISO/IEC 14496-12 (boxes), 14496-14 (`esds`), 23001-7 (`sinf`) and the QuickTime File Format Specification;
+which sample entries lead to which codec was read off FFmpeg 8.1 by opening one file per fourcc.
+
+    check = Mp4Check(max_pixels=8192 * 4320)
+    for piece in upload:
+        check.feed(piece)
+    info = check.finish()
+
+    check.py      the boxes of a file in their order, and the verdict on the whole
+    tracks.py     the boxes of a track: its codec, picture size and tables of samples
+    fragments.py  the same accounting for fragments
+    codecs.py     which codec a sample entry leads to
+    walk.py       how bytes are pulled out of pieces of any size
+    refusals.py   the limits, and how a refusal is worded
+"""
+
+from __future__ import annotations
+
+from videoqueue.mp4.check import Mp4Check, Mp4Info
+from videoqueue.mp4.refusals import MAX_BOXES, MAX_EDITS, MAX_PCM_SAMPLES, MAX_SAMPLES, MAX_TRACKS
+
+__all__ = [
+    "MAX_BOXES",
+    "MAX_EDITS",
+    "MAX_PCM_SAMPLES",
+    "MAX_SAMPLES",
+    "MAX_TRACKS",
+    "Mp4Check",
+    "Mp4Info",
+]

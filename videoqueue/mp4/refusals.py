@@ -1,0 +1,32 @@
+"""The limits of what is read, and how a refusal is worded."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from videoqueue.errors import InvalidVideoError, VideoFault
+
+MAX_SAMPLES = 10_000_000  # frames of one track: 46 hours at 60 a second; FFmpeg keeps about 30 bytes for each
+MAX_PCM_SAMPLES = 2**31  # uncompressed audio counts single values: 12 hours at 48 kHz
+MAX_TRACKS = 64
+MAX_BOXES = 800_000  # 1 to 3 s of work; an hour of fragments of one frame, 30 a second, has 756,000
+MAX_EDITS = 10_000
+
+
+def refuse(code: VideoFault, message: str) -> NoReturn:
+    raise InvalidVideoError(code, message)
+
+
+def refuse_as_damaged(what: str) -> NoReturn:
+    refuse("not_mp4", f"The file is damaged: {what}. Write it anew as MP4.")
+
+
+def refuse_as_foreign() -> NoReturn:
+    refuse("not_mp4", "This is not an MP4 or QuickTime file. Convert the video to MP4 and upload that.")
+
+
+def refuse_samples(count: int) -> NoReturn:
+    refuse(
+        "unsupported_video",
+        f"The file declares {count:,} samples in a track; at most {MAX_SAMPLES:,} are read. Upload a part.",
+    )

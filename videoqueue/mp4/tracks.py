@@ -1,0 +1,190 @@
+"""The boxes of a track: its codec, its picture size and its tables of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import iter_unpack, unpack
+
+from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4.codecs import Codec
+from videoqueue.mp4.refusals import MAX_EDITS, refuse, refuse_as_damaged
+from videoqueue.mp4.walk import Steps, Walk, numbers
+
+
+class Track:
+    def __init__(self) -> None:
+        self.id = 0
+        self.handler = b""  # vide, soun, or empty for any other kind
+        self.codec = Codec()
+        self.width = self.height = 0
+        self.pixels = 0  # the largest that any header of the track declares
+        self.samples = self.sample_bytes = 0
+        self.last_offset = -1
+        self.chunks = 0
+        self.runs = [0, 1, 0]  # stsc: samples counted, first chunk and samples per chunk of the open run
+        self.timed = 0  # samples that stts gives a duration
+        self.shifted = 0  # samples that ctts gives an offset
+        self.durations: list[int] = []  # the first two of stts, in ticks
+
+    @property
+    def is_video(self) -> bool:
+        return self.handler == b"vide"
+
+    @property
+    def is_pcm(self) -> bool:
+        """FFmpeg reads such audio by the chunk: its `stsz` counts values, not packets or bytes."""
+        return self.handler == b"soun" and self.durations == [1]
+
+    @property
+    def chunk_samples(self) -> int:
+        counted, first, per_chunk = self.runs
+        return counted + max(0, self.chunks + 1 - first) * per_chunk
+
+
+def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
+    head = yield from walk.take(end, 84)
+    at = 12
+    if head[0] == 1:
+        head += yield from walk.take(end, 12)
+        at = 20
+    (track.id,) = unpack(">I", head[at : at + 4])
+    width, height = unpack(">II", head[-8:])  # 16.16 fixed point
+    track.pixels = max(track.pixels, (width >> 16) * (height >> 16))
+
+
+def _hdlr(walk: Walk, track: Track, end: int) -> Steps[None]:
+    (handler,) = unpack(">8x4s", (yield from walk.take(end, 12)))
+    if handler in (b"vide", b"soun"):  # QuickTime has a second one, which says where the data lies
+        track.handler = handler
+
+
+def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
+    version, count = unpack(">B3xI", (yield from walk.take(end, 8)))
+    if count > MAX_EDITS:
+        refuse("unsupported_video", f"The file has {count:,} edits; at most {MAX_EDITS:,} are read.")
+    walk.check_table(end, count, 20 if version == 1 else 12)
+
+
+# Sample entries
+
+
+def _stsd(walk: Walk, track: Track, end: int) -> Steps[None]:
+    _, count = unpack(">II", (yield from walk.take(end, 8)))
+    while count and end - walk.position >= 8:
+        count -= 1
+        kind, entry_end = yield from walk.header(end)
+        if track.handler != b"soun":
+            yield from _sample_entry(walk, track, kind, entry_end)
+        yield from walk.skip_to(entry_end)
+
+
+def _sample_entry(walk: Walk, track: Track, kind: bytes, end: int) -> Steps[None]:
+    codec = track.codec
+    first = not codec.fourcc
+    if first:
+        codec.take_fourcc(kind)
+    codec.encrypted = codec.encrypted or kind == b"encv"
+    if end - walk.position < 78:
+        return
+    width, height = unpack(">HH", (yield 78)[24:28])
+    track.pixels = max(track.pixels, width * height)
+    if first:
+        track.width, track.height = width, height
+    while end - walk.position >= 8:
+        try:
+            kind, child_end = yield from walk.header(end)
+        except InvalidVideoError:
+            return  # a colour table or padding, which QuickTime may put here
+        if kind == b"sinf":
+            codec.encrypted = True
+        elif kind == b"hvcC":
+            codec.take_hevc_configuration()
+        elif kind == b"esds" and first:
+            codec.take_esds((yield from walk.take(child_end, min(64, child_end - walk.position))))
+        yield from walk.skip_to(child_end)
+
+
+# Tables of samples
+
+
+def _stts(walk: Walk, track: Track, end: int) -> Steps[None]:
+    def use(block: bytes) -> None:
+        pairs = numbers(block)
+        track.timed += sum(pairs[::2])
+        track.durations = (track.durations + list(pairs[1:4:2]))[:2]
+
+    yield from walk.counted_table(end, 8, use)
+
+
+def _ctts(walk: Walk, track: Track, end: int) -> Steps[None]:
+    def use(block: bytes) -> None:
+        track.shifted += sum(numbers(block)[::2])
+
+    yield from walk.counted_table(end, 8, use)
+
+
+def _stss(walk: Walk, track: Track, end: int) -> Steps[None]:
+    _, count = unpack(">II", (yield from walk.take(end, 8)))
+    walk.check_table(end, count, 4)
+
+
+def _stsc(walk: Walk, track: Track, end: int) -> Steps[None]:
+    runs = track.runs
+
+    def use(block: bytes) -> None:
+        for first, per_chunk, _ in iter_unpack(">III", block):
+            runs[:] = runs[0] + max(0, first - runs[1]) * runs[2], first, per_chunk
+
+    yield from walk.counted_table(end, 12, use)
+
+
+def _stco(walk: Walk, track: Track, end: int) -> Steps[None]:
+    yield from _offsets(walk, track, end, 4)
+
+
+def _co64(walk: Walk, track: Track, end: int) -> Steps[None]:
+    yield from _offsets(walk, track, end, 8)
+
+
+def _offsets(walk: Walk, track: Track, end: int, width: int) -> Steps[None]:
+    def use(block: bytes) -> None:
+        track.chunks += len(block) // width
+        track.last_offset = max(track.last_offset, *numbers(block, width))
+
+    yield from walk.counted_table(end, width, use)
+
+
+def _stsz(walk: Walk, track: Track, end: int) -> Steps[None]:
+    _, size, count = unpack(">III", (yield from walk.take(end, 12)))
+    track.samples += count
+    track.sample_bytes += size * count
+
+    def use(block: bytes) -> None:
+        track.sample_bytes += sum(numbers(block))
+
+    if size == 0:
+        yield from walk.table(end, count, 4, use)
+
+
+def _stz2(walk: Walk, track: Track, end: int) -> Steps[None]:
+    bits, count = unpack(">7xBI", (yield from walk.take(end, 12)))
+    if bits not in (4, 8, 16):
+        refuse_as_damaged("a table of sample sizes has a width that does not exist")
+    track.samples += count
+    walk.check_table(end, (count * bits + 7) // 8, 1)  # sizes too small to be worth a sum
+
+
+TRACK_BOXES: dict[bytes, Callable[[Walk, Track, int], Steps[None]]] = {
+    b"tkhd": _tkhd,
+    b"hdlr": _hdlr,
+    b"elst": _elst,
+    b"stsd": _stsd,
+    b"stts": _stts,
+    b"ctts": _ctts,
+    b"stss": _stss,
+    b"stsc": _stsc,
+    b"stco": _stco,
+    b"co64": _co64,
+    b"stsz": _stsz,
+    b"stz2": _stz2,
+}
