@@ -11,9 +11,8 @@ import uuid
 import dramatiq
 from dramatiq.middleware import Retries
 
-from videoqueue.app import create_app
 from videoqueue.broker import build_broker
-from videoqueue.logs import QUIET
+from videoqueue.logs import quieten
 from videoqueue.services import Services, services_of
 from videoqueue.worker import actors
 from videoqueue.worker.lifecycle import Lifecycle
@@ -62,7 +61,12 @@ class WorkerProcess:
         self._sweeper.stop()
 
 
-for _name in QUIET:
-    logging.getLogger(_name).setLevel(logging.WARNING)
-process = WorkerProcess(services_of(create_app()))
+def _build() -> WorkerProcess:
+    quieten()
+    from videoqueue.app import create_app  # the libraries it loads log while they are imported
+
+    return WorkerProcess(services_of(create_app()))
+
+
+process = _build()
 dramatiq.set_broker(process.broker)
