@@ -145,7 +145,7 @@ class Settings:
         "The service that `videoqueue submit`, `status` and `results` talk to.",
     )
     default_pipeline: str = setting(
-        "VIDEOQUEUE_DEFAULT_PIPELINE", text, "ocr_only", "pipeline", "Used when a submission names none."
+        "VIDEOQUEUE_DEFAULT_PIPELINE", text, "yolo_ocr", "pipeline", "Used when a submission names none."
     )
     pipelines_dir: str = setting(
         "VIDEOQUEUE_PIPELINES_DIR",
@@ -167,6 +167,13 @@ class Settings:
         "",
         "file",
         "Names of the detector's classes, one a line. Default: those in the model, or COCO's 80.",
+    )
+    yolo_family: str = setting(
+        "VIDEOQUEUE_YOLO_FAMILY",
+        text,
+        "",
+        "name",
+        "How the detector's output is to be read, where the model does not tell.",
     )
     max_upload_bytes: int = setting(
         "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
@@ -233,7 +240,11 @@ class Settings:
     @property
     def pipeline_options(self) -> dict[str, Any]:
         """What `videoqueue.pipeline.service.build_service` takes; plain values, for a child process too."""
-        values = {"yolo.model": self.yolo_model, "yolo.labels": self.yolo_labels}
+        values = {
+            "yolo.model": self.yolo_model,
+            "yolo.labels": self.yolo_labels,
+            "yolo.family": self.yolo_family,
+        }
         return {
             "pipelines_dir": self.pipelines_dir or None,
             "inference_threads": self.inference_threads,

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 from stack import ROOT, environment, procfile
+
+
+def start(process: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs the Procfile's line to its end."""
+    return subprocess.run(
+        ["bash", "-c", procfile()[process]],
+        env=environment(settings),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("process", ["web", "worker", "release"])
@@ -25,16 +39,7 @@ from stack import ROOT, environment, procfile
 def test_a_setting_that_would_lose_jobs_stops_the_start(
     tmp_path: Path, process: str, settings: dict[str, str], says: str
 ) -> None:
-    environ = environment({"VIDEOQUEUE_DATA_DIR": str(tmp_path)} | settings)
-    done = subprocess.run(
-        ["bash", "-c", procfile()[process]],
-        env=environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = start(process, {"VIDEOQUEUE_DATA_DIR": str(tmp_path)} | settings)
     assert done.returncode != 0
     line = next(line for line in done.stderr.splitlines() if line.startswith("videoqueue: "))
     assert line.startswith(says)
@@ -47,13 +52,24 @@ def test_an_unknown_default_pipeline_stops_the_start(tmp_path: Path) -> None:
         "REDIS_URL": "redis://127.0.0.1",
         "VIDEOQUEUE_DEFAULT_PIPELINE": "nope",
     }
-    done = subprocess.run(
-        ["bash", "-c", procfile()["release"]],
-        env=environment(settings),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = start("release", settings)
     assert "VIDEOQUEUE_DEFAULT_PIPELINE='nope' cannot be used: it takes one of ocr_only" in done.stderr
+
+
+def test_a_pipeline_that_cannot_run_stops_the_worker_with_a_line_for_each_fault(tmp_path: Path) -> None:
+    node = {"id": "look", "plugin": "telescope", "tool": "zoom"}
+    ends = {"entry_nodes": ["look"], "output_nodes": ["look"]}
+    definition = {"id": "far", "description": "", "nodes": [node], "edges": [], **ends}
+    (tmp_path / "far.json").write_text(json.dumps(definition))
+    settings = {
+        "VIDEOQUEUE_DATA_DIR": str(tmp_path / "data"),
+        "REDIS_URL": "redis://127.0.0.1",
+        "VIDEOQUEUE_PIPELINES_DIR": str(tmp_path),
+    }
+    done = start("worker", settings)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("videoqueue: ")]
+    assert len(lines) == 1
+    assert "far.json" in lines[0]
+    assert "There is no plugin 'telescope'" in lines[0]
+    assert "Traceback" not in done.stderr

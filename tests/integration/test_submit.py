@@ -97,7 +97,7 @@ def test_an_accepted_job_is_a_row_an_object_and_a_message(web: Web, video: Path)
     assert answer.headers["Location"] == f"/video/status/{job_id}"
     (job,) = web.rows()
     assert job.job_id == uuid.UUID(job_id)
-    assert (job.status, job.pipeline_id, job.frame_stride, job.max_frames) == ("pending", "ocr_only", 3, 7)
+    assert (job.status, job.pipeline_id, job.frame_stride, job.max_frames) == ("pending", "yolo_ocr", 3, 7)
     assert job.input_bytes == video.stat().st_size
     (stored,) = web.files()
     assert stored.read_bytes() == video.read_bytes()

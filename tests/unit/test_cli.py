@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from videos import make_video, spoil_samples
 
 from videoqueue.cli import cli, main
-from videoqueue.cli.demo import captions
+from videoqueue.cli.demo import Span, spans
 from videoqueue.errors import InvalidVideoError, VideoqueueError
 
 
@@ -57,12 +57,17 @@ def test_options_below_one_are_refused_by_name(tmp_path: Path, option: str) -> N
     assert option in done.output
 
 
-def test_captions_are_runs_of_frames_with_the_same_text() -> None:
+def test_spans_are_runs_of_frames_with_the_same_text_and_what_was_seen_in_them() -> None:
+    seen = [[{"label": "cat"}], [{"label": "cat"}, {"label": "cup"}], [], [], []]
     items = [
-        {"frame_index": index, "result": {"text": text, "timestamp": index / 10}}
+        {"frame_index": index, "result": {"text": text, "timestamp": index / 10, "detections": seen[index]}}
         for index, text in enumerate(["A\nB", "A\nB", "", "C", "A\nB"])
     ]
-    assert list(captions(items)) == [(0.0, 0.1, "A / B"), (0.3, 0.3, "C"), (0.4, 0.4, "A / B")]
+    assert spans(items) == [
+        Span(0.0, 0.1, "A / B", ["cat", "cup"]),
+        Span(0.3, 0.3, "C", []),
+        Span(0.4, 0.4, "A / B", []),
+    ]
 
 
 def test_a_url_that_is_no_videoqueue_is_told() -> None:

@@ -11,6 +11,7 @@ from videoqueue.cli.demo import demo
 from videoqueue.cli.process import process
 from videoqueue.cli.settings import settings
 from videoqueue.cli.up import up
+from videoqueue.cli.validate import validate
 from videoqueue.errors import VideoqueueError
 
 
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (up, demo, submit, status, results, process, settings):
+for command in (up, demo, submit, status, results, process, validate, settings):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ SAMPLE = Path(__file__).with_name("sample.mp4")
 )
 @click.option("--verbose", is_flag=True, help="Show what the processes log.")
 def demo(url: str | None, verbose: bool) -> None:
-    """Submit the sample video to a real service, wait, and print what was read in it."""
+    """Submit the sample video to a real service, wait, and print what was seen and read in it."""
     from videoqueue.cli.client import Client
 
     if url:
@@ -67,19 +68,32 @@ def _show(client: Any) -> None:
     body = io.BytesIO()
     client.results(job_id, body)
     items = json.loads(body.getvalue())["results"]
-    click.echo(f"  {len(items)} frames; what was read, and when:\n")
-    for start, end, text in captions(items):
-        click.echo(f"  {start:5.1f} s - {end:4.1f} s   {text}")
+    click.echo(f"  {len(items)} frames; what was seen and read, and when:\n")
+    for span in spans(items):
+        seen = f"   [{', '.join(span.labels)}]" if span.labels else ""
+        click.echo(f"  {span.start:5.1f} s - {span.end:4.1f} s   {span.text}{seen}")
 
 
-def captions(items: list[dict[str, Any]]) -> Iterator[tuple[float, float, str]]:
-    """Runs of frames with the same text, as (first timestamp, last timestamp, text on one line)."""
-    spans: list[tuple[float, float, str]] = []
+@dataclass
+class Span:
+    """Consecutive frames with the same text: first and last timestamp in seconds, what was seen in them."""
+
+    start: float
+    end: float
+    text: str
+    labels: list[str]
+
+
+def spans(items: list[dict[str, Any]]) -> list[Span]:
+    """Runs of frames with the same text, without those that show neither text nor objects."""
+    found: list[Span] = []
     for item in items:
-        text = " / ".join(item["result"]["text"].splitlines())
-        at = item["result"]["timestamp"]
-        if spans and spans[-1][2] == text:
-            spans[-1] = (spans[-1][0], at, text)
-        else:
-            spans.append((at, at, text))
-    return (span for span in spans if span[2])
+        result = item["result"]
+        text = " / ".join(result.get("text", "").splitlines())
+        if not found or found[-1].text != text:
+            found.append(Span(result["timestamp"], result["timestamp"], text, []))
+        span = found[-1]
+        span.end = result["timestamp"]
+        labels = [detection["label"] for detection in result.get("detections", [])]
+        span.labels += [label for label in dict.fromkeys(labels) if label not in span.labels]
+    return [span for span in found if span.text or span.labels]

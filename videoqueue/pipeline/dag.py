@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from videoqueue.errors import PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.definition import Node, PipelineDefinition
 from videoqueue.pipeline.plugin import Plugin, Tool
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.validation.faults import listed, raise_first
+from videoqueue.pipeline.validation.links import TIMESTAMP, link_faults
+from videoqueue.pipeline.validation.manifest import IMAGE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IMAGE = "image"
-# The service adds the frame's time to every result under this name.
-TIMESTAMP = "timestamp"
+__all__ = ["TIMESTAMP", "DagPipelineService"]
 
 
 class DagPipelineService:
@@ -33,14 +34,12 @@ class DagPipelineService:
 
     def __init__(self, definition: PipelineDefinition, registry: PluginRegistry) -> None:
         self._definition = definition
-        self._plugins: dict[str, Plugin] = {}
-        self._tools: dict[str, Tool] = {}
-        for node in definition.nodes:
-            plugin = registry.get(node.plugin)
-            self._plugins[node.id] = plugin
-            self._tools[node.id] = self._tool(node, plugin)
-            self._check_inputs(node)
-        self._check_result()
+        self._plugins: dict[str, Plugin] = {node.id: registry.get(node.plugin) for node in definition.nodes}
+        manifests = {node.plugin: self._plugins[node.id].manifest for node in definition.nodes}
+        raise_first(link_faults(definition, manifests, f"Pipeline {definition.id!r}"))
+        self._tools: dict[str, Tool] = {
+            node.id: manifests[node.plugin].tools[node.tool] for node in definition.nodes
+        }
 
     def run_frame(self, image: npt.NDArray[np.uint8]) -> dict[str, Any]:
         """Runs every node on the frame and returns the merged outputs of the output nodes.
@@ -82,10 +81,11 @@ class DagPipelineService:
 
     def _check_outputs(self, node: Node, outputs: Mapping[str, Any]) -> None:
         promised = self._tools[node.id].outputs
-        if set(outputs) != set(promised):
-            raise PipelineError(
-                f"{_step(node)} gave {_listed(outputs)}; its manifest promises {_listed(promised)}."
+        if not isinstance(outputs, Mapping) or set(outputs) != set(promised):
+            given = (
+                listed(map(str, outputs)) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
             )
+            raise PipelineError(f"{_step(node)} gave {given}; its manifest promises {listed(promised)}.")
         if node.id in self._definition.output_nodes:
             try:
                 json.dumps(dict(outputs), allow_nan=False)
@@ -94,48 +94,6 @@ class DagPipelineService:
                     f"{_step(node)} gave a value that JSON cannot hold: it must give plain numbers and texts."
                 ) from error
 
-    def _tool(self, node: Node, plugin: Plugin) -> Tool:
-        tools = plugin.manifest.tools
-        if node.tool not in tools:
-            raise self._flaw(
-                node, f"plugin {node.plugin!r} has no tool {node.tool!r}. It has {_listed(tools)}."
-            )
-        return tools[node.tool]
-
-    def _check_inputs(self, node: Node) -> None:
-        available = {IMAGE: "image"}
-        for name in self._definition.predecessors(node.id):
-            offered = self._tools[name].outputs
-            twice = set(available) & set(offered) & set(self._tools[node.id].inputs)
-            if twice:
-                raise self._flaw(node, f"it gets {_listed(twice)} from more than one place. Remove an edge.")
-            available.update(offered)
-        for key, kind in self._tools[node.id].inputs.items():
-            if available.get(key) != kind:
-                got = f"gets {available[key]!r}" if key in available else "no node before it gives one"
-                raise self._flaw(
-                    node, f"it needs {key!r} of type {kind!r}, but {got}. Add the edge it lacks."
-                )
-
-    def _check_result(self) -> None:
-        writers: dict[str, str] = {IMAGE: "the frame", TIMESTAMP: "the frame"}
-        for node in self._definition.nodes:
-            if node.id not in self._definition.output_nodes:
-                continue
-            for key in self._tools[node.id].outputs:
-                if key in writers:
-                    raise self._flaw(
-                        node, f"it writes {key!r}, and so does {writers[key]}. Keep one output node of both."
-                    )
-                writers[key] = f"node {node.id!r}"
-
-    def _flaw(self, node: Node, what: str) -> PipelineError:
-        return PipelineError(f"Pipeline {self._definition.id!r}, node {node.id!r}: {what}")
-
 
 def _step(node: Node) -> str:
     return f"Step {node.id!r} (tool {node.tool!r} of plugin {node.plugin!r})"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in sorted(names)) or "nothing"

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from av.video.reformatter import Interpolation
 
 from videoqueue.errors import InvalidVideoError
+from videoqueue.pipeline.same_picture import same_picture
 from videoqueue.pipeline.truncation import check_whole, cut_off
 from videoqueue.pipeline.upright import upright
 
@@ -69,6 +70,10 @@ class Frame:
             )
             matrix: Any = self._picture.side_data.get("DISPLAYMATRIX")
             return upright(pixels, None if matrix is None else bytes(matrix))
+
+    def looks_like(self, other: Frame) -> bool:
+        """Whether `image()` of both gives the very same pixels. False only means that it is not known."""
+        return same_picture(self._picture, other._picture)
 
 
 class Video:

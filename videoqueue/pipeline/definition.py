@@ -4,26 +4,25 @@
      "nodes": [{"id": "read_text", "plugin": "ocr", "tool": "read"}], "edges": [],
      "entry_nodes": ["read_text"], "output_nodes": ["read_text"]}
 
-An edge {"from": a, "to": b} hands the outputs of node a to node b. Everything here can be checked without
-loading a plugin; whether the tools exist and fit together is checked when a pipeline first runs.
+An edge {"from": a, "to": b} hands the outputs of node a to node b. Everything here is checked without
+importing a plugin; whether the tools exist and fit together is what `validation` checks.
 """
 
 from __future__ import annotations
 
 import graphlib
-import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from videoqueue.errors import PipelineError, UnknownPipelineError
+from videoqueue.errors import UnknownPipelineError
+from videoqueue.pipeline.validation.faults import Fault, raise_first
+from videoqueue.pipeline.validation.graph import graph_faults, is_connected
+from videoqueue.pipeline.validation.schema import NAME, FieldReader
 
 BUILT_IN_FOLDER = Path(__file__).parent / "definitions"
 _FIELDS = ("id", "description", "nodes", "edges", "entry_nodes", "output_nodes")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -54,44 +53,43 @@ class PipelineDefinition:
         return tuple(edge.source for edge in self.edges if edge.target == node_id)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A pipeline as a file has it. With `faults`, `pipeline` holds what could be read, in the file's order.
+
+    `connected`: all nodes and edges could be read and have their ends, so that what flows can be followed.
+    """
+
+    where: str
+    pipeline: PipelineDefinition
+    faults: tuple[Fault, ...]
+    connected: bool
+
+
 def load_definitions(*folders: Path) -> dict[str, PipelineDefinition]:
     """Reads the built-in pipelines and every `*.json` of the given folders, by id.
 
     Raises:
-        PipelineError: a folder is missing, a file is wrong, or two files claim one id.
+        PipelineError: a folder is missing, a file is wrong, or two files claim one id. It is the first fault
+            of them; its one line names the file, the node and what to change.
     """
-    definitions: dict[str, PipelineDefinition] = {}
-    for folder in (BUILT_IN_FOLDER, *folders):
-        if not folder.is_dir():
-            raise PipelineError(
-                f"There is no folder {folder} to read pipelines from: create it or name another."
-            )
-        for file in sorted(folder.glob("*.json")):
-            definition = load_definition(file)
-            if definition.id in definitions:
-                raise PipelineError(
-                    f"Pipeline file {file.name}: the id {definition.id!r} is taken. Rename file and id."
-                )
-            definitions[definition.id] = definition
+    definitions = {}
+    for draft in read_drafts(*folders):
+        raise_first(draft.faults)
+        definitions[draft.pipeline.id] = draft.pipeline
     return definitions
 
 
-def load_definition(file: Path) -> PipelineDefinition:
-    """Reads and checks one pipeline file.
-
-    Raises:
-        PipelineError: the one line names the file, the node and what to change.
-    """
-    try:
-        definition = parse(json.loads(file.read_text(encoding="utf-8")))
-        if definition.id != file.stem:
-            raise _FlawError(f"its id is {definition.id!r}. Give file and id the same name.")
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, _FlawError) else f"it is no valid JSON ({error})."
-        raise PipelineError(f"Pipeline file {file.name}: {reason}") from None
-    except OSError as error:
-        raise PipelineError(f"Pipeline file {file.name} cannot be read: {error.strerror}.") from error
-    return definition
+def read_drafts(*folders: Path) -> Iterator[Draft]:
+    """Reads what `load_definitions` reads, and goes on where something is wrong."""
+    taken: set[str] = set()
+    for folder in (BUILT_IN_FOLDER, *folders):
+        if not folder.is_dir():
+            problem = "there is no folder of this name to read pipelines from. Create it, or name another."
+            yield _nothing(f"Folder {folder}", problem)
+        for file in sorted(folder.glob("*.json")):
+            yield _read_file(file, taken)
+            taken.add(file.stem)
 
 
 def find(definitions: Mapping[str, PipelineDefinition], pipeline_id: str) -> PipelineDefinition:
@@ -106,118 +104,82 @@ def find(definitions: Mapping[str, PipelineDefinition], pipeline_id: str) -> Pip
     return definitions[pipeline_id]
 
 
-class _FlawError(ValueError):
-    """Something wrong inside a definition; `load_definition` adds the file's name."""
-
-
 def parse(document: Any) -> PipelineDefinition:
-    """Checks a definition and puts its nodes in order; a flaw is a ValueError."""
-    _check_fields(document, _FIELDS, "it")
-    nodes = [_node(entry) for entry in _list(document, "nodes")]
-    edges = [_edge(entry) for entry in _list(document, "edges")]
-    names = [node.id for node in nodes]
-    if not nodes:
-        raise _FlawError("it has no nodes. Add at least one.")
-    _check_unique(names, "node")
-    _check_known(names, (end for edge in edges for end in (edge.source, edge.target)), "edges")
-    _check_unique([f"{edge.source} -> {edge.target}" for edge in edges], "edge")
-    order = _order(names, edges)
-    by_id = {node.id: node for node in nodes}
-    definition = PipelineDefinition(
-        id=_name(document["id"], "the id"),
-        description=_text(document["description"], "the description"),
-        nodes=tuple(by_id[name] for name in order),
-        edges=tuple(edges),
-        entry_nodes=tuple(_text(name, "an entry node") for name in _list(document, "entry_nodes")),
-        output_nodes=tuple(_text(name, "an output node") for name in _list(document, "output_nodes")),
-    )
-    _check_ends(definition, names)
-    return definition
+    """A definition from parsed JSON.
+
+    Raises:
+        PipelineError: the first fault of it.
+    """
+    draft = _read(document, FieldReader("The pipeline"))
+    raise_first(draft.faults)
+    return draft.pipeline
 
 
-def _node(entry: Any) -> Node:
-    _check_fields(entry, ("id", "plugin", "tool"), "a node")
-    name = _name(entry["id"], "a node's id")
-    return Node(
-        name, _name(entry["plugin"], f"node {name!r}: plugin"), _name(entry["tool"], f"node {name!r}: tool")
-    )
+def file_name(pipeline_id: str) -> str:
+    """The file in which a pipeline is defined, as a fault's line names it."""
+    return f"Pipeline file {pipeline_id}.json"
 
 
-def _edge(entry: Any) -> Edge:
-    _check_fields(entry, ("from", "to"), "an edge")
-    return Edge(_text(entry["from"], "an edge's 'from'"), _text(entry["to"], "an edge's 'to'"))
-
-
-def _order(names: list[str], edges: Iterable[Edge]) -> list[str]:
-    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter({name: () for name in names})
-    for edge in edges:
-        sorter.add(edge.target, edge.source)
+def _read_file(file: Path, taken: set[str]) -> Draft:
+    reader = FieldReader(file_name(file.stem))
     try:
-        return list(sorter.static_order())
-    except graphlib.CycleError as error:
-        raise _FlawError(
-            f"its nodes run in a circle: {' -> '.join(error.args[1])}. Remove one of these edges."
-        ) from None
+        document = reader.document(file.read_bytes())
+    except OSError as error:
+        return _nothing(reader.where, f"it cannot be read ({error.strerror}). Correct that, or remove it.")
+    except (ValueError, RecursionError) as error:
+        return _nothing(reader.where, f"it is no valid JSON ({error}). Correct it.")
+    if file.stem in taken:
+        reader.report(f"the id {file.stem!r} is taken by another file. Rename file and id.")
+    return _read(document, reader, file.stem)
 
 
-def _check_ends(definition: PipelineDefinition, names: list[str]) -> None:
-    for field, listed in (("entry_nodes", definition.entry_nodes), ("output_nodes", definition.output_nodes)):
-        _check_known(names, listed, field)
-        _check_unique(listed, f"name in {field}")
-    entries = {name for name in names if not definition.predecessors(name)}
-    for name in sorted(entries ^ set(definition.entry_nodes)):
-        change = "list it in entry_nodes" if name in entries else "take it out of entry_nodes"
-        raise _FlawError(f"node {name!r} has {'no' if name in entries else 'an'} incoming edge: {change}.")
-    used = set(definition.output_nodes)
-    for node in reversed(definition.nodes):
-        if node.id not in used:
-            raise _FlawError(
-                f"node {node.id!r} leads to no output node. List it in output_nodes, or remove it."
-            )
-        used.update(definition.predecessors(node.id))
+def _nothing(where: str, what: str) -> Draft:
+    nothing = PipelineDefinition("", "", (), (), (), ())
+    return Draft(where, nothing, (Fault(where, what),), connected=False)
 
 
-def _check_known(names: list[str], used: Iterable[str], field: str) -> None:
-    for name in used:
-        if name not in names:
-            raise _FlawError(
-                f"{field} names the node {name!r}, which is not in nodes. Known nodes: {', '.join(names)}."
-            )
+def _read(document: Any, reader: FieldReader, stem: str | None = None) -> Draft:
+    given = reader.fields(document, _FIELDS, "it")
+    name = reader.name(given, "id", "the id")
+    if name is not None and stem is not None and name != stem:
+        reader.report(f"its id is {name!r}. Give file and id the same name.")
+    description = reader.text(given, "description", "the description")
+    node_entries, edge_entries = reader.entries(given, "nodes"), reader.entries(given, "edges")
+    nodes = tuple(_node(entry, number, reader) for number, entry in enumerate(node_entries or (), 1))
+    edges = tuple(_edge(entry, number, reader) for number, entry in enumerate(edge_entries or (), 1))
+    entries, outputs = reader.texts(given, "entry_nodes"), reader.texts(given, "output_nodes")
+    names = None if node_entries is None else [node.id for node in nodes]
+    pairs = None if edge_entries is None else [(edge.source, edge.target) for edge in edges]
+    faults = (*reader.faults, *graph_faults(reader.where, names, pairs, entries, outputs))
+    pipeline = PipelineDefinition(name or "", description or "", nodes, edges, entries or (), outputs or ())
+    if not faults:
+        pipeline = replace(pipeline, nodes=_in_order(pipeline))
+    return Draft(reader.where, pipeline, faults, is_connected(names, pairs))
 
 
-def _check_unique(names: Iterable[str], what: str) -> None:
-    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
-    if count > 1:
-        raise _FlawError(f"the {what} {name!r} appears {count} times. Keep one.")
+def _node(entry: Any, number: int, reader: FieldReader) -> Node:
+    """What could not be read of it is an empty text."""
+    name = entry.get("id") if isinstance(entry, dict) else None
+    what = f"node {name!r}" if isinstance(name, str) and NAME.fullmatch(name) else f"node number {number}"
+    given = reader.fields(entry, ("id", "plugin", "tool"), what)
+    return Node(
+        reader.name(given, "id", f"{what}: its id") or "",
+        reader.name(given, "plugin", f"{what}: plugin") or "",
+        reader.name(given, "tool", f"{what}: tool") or "",
+    )
 
 
-def _check_fields(entry: Any, fields: tuple[str, ...], what: str) -> None:
-    if not isinstance(entry, dict):
-        raise _FlawError(f"{what} must be a JSON object with {', '.join(fields)}.")
-    for name in fields:
-        if name not in entry:
-            raise _FlawError(f"{what} has no {name!r}. Add it.")
-    for name in entry:
-        if name not in fields:
-            raise _FlawError(f"{what} has an unknown field {name!r}. It takes {', '.join(fields)}.")
+def _edge(entry: Any, number: int, reader: FieldReader) -> Edge:
+    """What could not be read of it is an empty text."""
+    what = f"edge number {number}"
+    given = reader.fields(entry, ("from", "to"), what)
+    source, target = (reader.text(given, end, f"{what}: its {end!r}") for end in ("from", "to"))
+    return Edge(source or "", target or "")
 
 
-def _list(document: dict[str, Any], field: str) -> list[Any]:
-    entries = document[field]
-    if not isinstance(entries, list):
-        raise _FlawError(f"{field} must be a list.")
-    return entries
-
-
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        raise _FlawError(f"{what} must be a text, not {value!r}.")
-    return value
-
-
-def _name(value: Any, what: str) -> str:
-    if not _NAME.fullmatch(_text(value, what)):
-        raise _FlawError(
-            f"{what} is {value!r}: it takes 1 to 64 letters, digits, '_' and '-', not '_' or '-' first."
-        )
-    return str(value)
+def _in_order(pipeline: PipelineDefinition) -> tuple[Node, ...]:
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter(
+        {node.id: pipeline.predecessors(node.id) for node in pipeline.nodes}
+    )
+    by_id = {node.id: node for node in pipeline.nodes}
+    return tuple(by_id[name] for name in sorter.static_order())

@@ -19,10 +19,13 @@ same image must always give the same outputs, whatever came before it: an interr
 results must be those of an undisturbed run.
 
 A package offers a plugin through the entry-point group `videoqueue.plugins`: the entry point's name is the
-plugin's name, its object a `PluginFactory`.
+plugin's name, its object a `PluginFactory`. If the factory has an attribute `manifest`, that is read without
+making the plugin; a class can be its own factory.
 
     class Brightness:
         manifest = Manifest("brightness", "1.0", {"mean": Tool({"image": "image"}, {"brightness": "number"})})
+
+        def __init__(self, options): ...
 
         def run_tool(self, tool, inputs):
             return {"brightness": round(float(inputs["image"].mean()), 2)}
@@ -56,7 +59,8 @@ class Manifest:
 class PluginOptions:
     """What every plugin is made with.
 
-    `inference_threads`: processor threads it may keep busy, at least 1. `values`: what the operator has set for
+    `inference_threads`: how many frames are processed at once, at least 1. So many threads call a plugin, and
+    all calls together should keep no more processor threads busy. `values`: what the operator has set for
     plugins, by name, such as "yolo.model"; a plugin reads those that begin with its own name.
     """
 
@@ -65,7 +69,10 @@ class PluginOptions:
 
 
 class Plugin(Protocol):
-    """A loaded plugin. It is made once per process, stays warm, and is used by one thread at a time."""
+    """A loaded plugin. It is made once per process, stays warm, and is called by several threads at once.
+
+    What is not safe to share between threads it guards itself, with a lock or one copy for each thread.
+    """
 
     @property
     def manifest(self) -> Manifest: ...

@@ -17,19 +17,19 @@ class Progress:
         self._duration = duration
         self._last_index = last_index
         self._start: float | None = None
-        self._fraction = 0.0
+        self.fraction = 0.0
 
     def after(self, index: int, timestamp: float) -> float:
         """The fraction reached with this frame; `timestamp` in seconds."""
         # A track may begin at any time of its clock.
         if self._start is None:
             self._start = timestamp
-        fractions = [self._fraction]
+        fractions = [self.fraction]
         if self._last_index is not None:
             fractions.append((index + 1) / (self._last_index + 1))
         if self._declared_frames:
             fractions.append((index + 1) / self._declared_frames)
         elif self._duration:
             fractions.append((timestamp - self._start) / self._duration)
-        self._fraction = min(1.0, max(fractions))
-        return self._fraction
+        self.fraction = min(1.0, max(fractions))
+        return self.fraction

@@ -5,16 +5,29 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 
 from videoqueue.errors import PipelineError, VideoqueueError
-from videoqueue.pipeline.plugin import Plugin, PluginFactory, PluginOptions
+from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions
+from videoqueue.pipeline.validation.manifest import manifest_flaws
 
 logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "videoqueue.plugins"
-BUILT_IN: Mapping[str, str] = {"ocr": "videoqueue.pipeline.plugins.ocr:create"}
+BUILT_IN: Mapping[str, str] = {
+    "ocr": "videoqueue.pipeline.plugins.ocr:create",
+    "yolo": "videoqueue.pipeline.plugins.yolo:create",
+}
+
+
+class FlawedPluginError(PipelineError):
+    """A plugin does not keep the contract; `flaws` has every way in which it does not."""
+
+    def __init__(self, name: str, flaws: Sequence[str]) -> None:
+        more = f" (And {len(flaws) - 1} more; `videoqueue validate plugins` lists them.)" if flaws[1:] else ""
+        super().__init__(f"Plugin {name!r}: {flaws[0]}{more}")
+        self.flaws = tuple(flaws)
 
 
 class PluginRegistry:
@@ -33,47 +46,104 @@ class PluginRegistry:
         """The plugin of that name, made at the first call.
 
         Raises:
-            PipelineError: it is not installed, or could not be made.
+            PipelineError: it is not installed, could not be made, or does not keep the contract. What another
+                exception said is in the log, not in the text.
+            VideoqueueError: raised by the plugin itself, handed on.
         """
+        try:
+            return self.load(name)
+        except PipelineError as error:
+            if error.__cause__ is not None:
+                logger.error("plugin cannot be loaded", exc_info=error.__cause__, extra={"plugin": name})
+            raise
+
+    def load(self, name: str) -> Plugin:
+        """As `get`, without a line in the log: for callers who tell the `reason` themselves."""
         with self._making:
             if name not in self._plugins:
                 self._plugins[name] = self._make(name)
             return self._plugins[name]
 
+    def manifest(self, name: str) -> Manifest:
+        """The manifest of the plugin of that name. The plugin is made only if its factory declares none.
+
+        Raises:
+            VideoqueueError: as `load`.
+        """
+        declared = _declared(self._factory(name))
+        if declared is None:
+            return self.load(name).manifest
+        if flaws := list(manifest_flaws(name, declared)):
+            raise FlawedPluginError(name, flaws)
+        return declared
+
+    def names(self) -> list[str]:
+        """All plugins there are, sorted; some of them may turn out to be broken."""
+        return sorted({*BUILT_IN, *self._factories, *entry_points(group=ENTRY_POINT_GROUP).names})
+
     def _make(self, name: str) -> Plugin:
+        factory = self._factory(name)
         try:
-            plugin = self._factory(name)(self._options)
+            plugin = factory(self._options)
+            flaws = list(_flaws(name, plugin, _declared(factory)))
         except VideoqueueError:
             raise
-        except Exception as error:
-            logger.exception("plugin cannot be loaded", extra={"plugin": name})
+        except (Exception, SystemExit) as error:
             raise PipelineError(
                 f"Plugin {name!r} cannot be loaded. The log has the reason; reinstalling it may help."
             ) from error
-        if plugin.manifest.name != name:
-            raise PipelineError(
-                f"The plugin installed as {name!r} calls itself {plugin.manifest.name!r}: rename one."
-            )
+        if flaws:
+            raise FlawedPluginError(name, flaws)
         return plugin
 
     def _factory(self, name: str) -> PluginFactory:
         installed = entry_points(group=ENTRY_POINT_GROUP, name=name)
-        claims = len(installed) + (name in BUILT_IN) + (name in self._factories)
-        if claims > 1:
+        claims = [f"package {found.dist.name if found.dist else found.value}" for found in installed]
+        claims += ["built in"] * (name in BUILT_IN) + ["given"] * (name in self._factories)
+        if len(claims) > 1:
             raise PipelineError(
-                f"{claims} plugins are called {name!r}. Uninstall all but one, or rename them."
+                f"{len(claims)} plugins are called {name!r} ({', '.join(sorted(claims))}). "
+                "Uninstall all but one, or rename them."
             )
         if not claims:
-            raise PipelineError(f"There is no plugin {name!r}. Known plugins: {', '.join(self._names())}.")
+            raise PipelineError(f"There is no plugin {name!r}. Known plugins: {', '.join(self.names())}.")
         if name in self._factories:
             return self._factories[name]
-        if name in BUILT_IN:
-            module, _, attribute = BUILT_IN[name].partition(":")
-            factory: PluginFactory = getattr(importlib.import_module(module), attribute)
-            return factory
-        (entry_point,) = installed
-        loaded: PluginFactory = entry_point.load()
-        return loaded
+        try:
+            return _imported(BUILT_IN[name]) if name in BUILT_IN else installed[name].load()
+        except (Exception, SystemExit) as error:
+            raise PipelineError(
+                f"Plugin {name!r} cannot be imported. The log has the reason; "
+                "reinstall it together with what it needs."
+            ) from error
 
-    def _names(self) -> list[str]:
-        return sorted({*BUILT_IN, *self._factories, *entry_points(group=ENTRY_POINT_GROUP).names})
+
+def reason(error: VideoqueueError) -> str:
+    """What is wrong, with what other code had to say about it: for the operator, not for users."""
+    cause = error.__cause__
+    return str(error) if cause is None else f"{error} [{type(cause).__name__}: {cause}]"
+
+
+def _imported(target: str) -> PluginFactory:
+    module, _, attribute = target.partition(":")
+    factory: PluginFactory = getattr(importlib.import_module(module), attribute)
+    return factory
+
+
+def _declared(factory: PluginFactory) -> Manifest | None:
+    """The manifest that can be read without making the plugin: a factory's attribute `manifest`.
+
+    A class that is its own factory has it, unless it makes it in `__init__`.
+    """
+    manifest = getattr(factory, "manifest", None)
+    return manifest if isinstance(manifest, Manifest) else None
+
+
+def _flaws(name: str, plugin: Plugin, declared: Manifest | None) -> Iterator[str]:
+    manifest = getattr(plugin, "manifest", None)
+    yield from manifest_flaws(name, manifest)
+    if not callable(getattr(plugin, "run_tool", None)):
+        yield "it has no method run_tool(tool, inputs). Add it."
+    # The version may depend on a model that is only known when it is loaded.
+    if declared is not None and isinstance(manifest, Manifest) and declared.tools != manifest.tools:
+        yield "its factory declares other tools than the plugin has. Declare the same."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from videoqueue.errors import PermanentError, PipelineError
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
 from videoqueue.pipeline.decoder import Frame, open_video
 from videoqueue.pipeline.definition import PipelineDefinition, find, load_definitions
+from videoqueue.pipeline.frame_pool import FramePool, Turn
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
@@ -19,6 +21,8 @@ Item = dict[str, Any]
 
 class VideoFilePipelineService:
     """Video file in, one item per frame out. Plugins are loaded when a pipeline that uses them first runs.
+
+    `inference_threads` frames are processed at once; the items come in order and are the same for any number.
 
     An item is `{"frame_index": int, "result": {...outputs of the pipeline, "timestamp": seconds}}`.
 
@@ -33,11 +37,13 @@ class VideoFilePipelineService:
         registry: PluginRegistry,
         max_pixels: int | None = None,
         decoder_threads: int = 1,
+        inference_threads: int = 1,
     ) -> None:
         self._definitions = definitions
         self._registry = registry
         self._max_pixels = max_pixels
         self._decoder_threads = decoder_threads
+        self._inference_threads = inference_threads
         self._pipelines: dict[str, DagPipelineService] = {}
 
     def run_on_file(
@@ -61,8 +67,9 @@ class VideoFilePipelineService:
             start_after: frame_index of the last item an earlier run has yielded; frames up to it are decoded,
                 not processed. `max_frames` counts from the start of the file all the same, so that both runs
                 together give what one undisturbed run gives.
-            on_progress: called after every decoded frame, also those left out, with a fraction from 0 to 1
-                that never goes down.
+            on_progress: called by the thread that iterates, after every decoded frame, also those left out,
+                with a fraction from 0 to 1 that never goes down; while the next frame is awaited, with the
+                same fraction again whenever a later one was decoded or processed.
 
         Raises:
             PermanentError: at once for a bad argument, later for a bad video or a failing plugin; the text
@@ -89,12 +96,18 @@ class VideoFilePipelineService:
         with open_video(mp4_path, self._max_pixels, self._decoder_threads) as video:
             pipeline = self._pipeline(definition)
             progress = Progress(video.declared_frames, video.duration, wanted.last_index)
-            for frame in video.frames():
-                if wanted.includes(frame.index):
-                    yield _process(pipeline, frame)
-                report(progress.after(frame.index, frame.timestamp))
-                if frame.index == wanted.last_index:
-                    return
+            pool = FramePool(
+                video.frames(),
+                wanted.includes,
+                wanted.last_index,
+                lambda frame: _process(pipeline, frame),
+                self._inference_threads,
+            )
+            with pool:
+                for turn in pool.turns(lambda: report(progress.fraction)):
+                    if turn.wanted:
+                        yield _item(turn)
+                    report(progress.after(turn.index, turn.timestamp))
 
     def _pipeline(self, definition: PipelineDefinition) -> DagPipelineService:
         if definition.id not in self._pipelines:
@@ -128,16 +141,23 @@ def build_service(
     """
     folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
     registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
-    return VideoFilePipelineService(load_definitions(*folders), registry, max_pixels, decoder_threads)
+    return VideoFilePipelineService(
+        load_definitions(*folders), registry, max_pixels, decoder_threads, inference_threads
+    )
 
 
-def _process(pipeline: DagPipelineService, frame: Frame) -> Item:
+def _process(pipeline: DagPipelineService, frame: Frame) -> dict[str, Any]:
     image = frame.image()
     try:
-        result = pipeline.run_frame(image)
+        return pipeline.run_frame(image)
     except PipelineError as error:
         raise PipelineError(f"Frame {frame.index}: {error}") from error
-    return {"frame_index": frame.index, "result": {**result, TIMESTAMP: frame.timestamp}}
+
+
+def _item(turn: Turn) -> Item:
+    # Items are the caller's to change, so two of them share nothing.
+    result = turn.result if turn.same_as is None else deepcopy(turn.same_as.result)
+    return {"frame_index": turn.index, "result": {**result, TIMESTAMP: turn.timestamp}}
 
 
 def _check_count(name: str, value: object) -> None:

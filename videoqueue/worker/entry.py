@@ -13,6 +13,9 @@ from dramatiq.middleware import Retries
 
 from videoqueue.broker import build_broker
 from videoqueue.logs import quieten
+from videoqueue.pipeline.plugin import PluginOptions
+from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.validation.pipelines import check_definitions
 from videoqueue.services import Services, services_of
 from videoqueue.worker import actors
 from videoqueue.worker.lifecycle import Lifecycle
@@ -65,7 +68,18 @@ def _build() -> WorkerProcess:
     quieten()
     from videoqueue.app import create_app  # the libraries it loads log while they are imported
 
-    return WorkerProcess(services_of(create_app()))
+    services = services_of(create_app())
+    _check_pipelines(services)
+    return WorkerProcess(services)
+
+
+def _check_pipelines(services: Services) -> None:
+    """Ends the process when a pipeline cannot run, with one line for each fault: its jobs would all fail."""
+    options = services.settings.pipeline_options
+    registry = PluginRegistry(PluginOptions(options["inference_threads"], options["plugin_values"]))
+    faults = check_definitions(services.pipelines, registry)
+    if faults:
+        raise SystemExit("\n".join(f"videoqueue: {fault}" for fault in faults))
 
 
 process = _build()

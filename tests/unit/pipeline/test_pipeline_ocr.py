@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from small_videos import MakeVideo, Picture
 
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugin import PluginOptions
-from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, engine
+from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, line_reader, models
+from videoqueue.pipeline.plugins.ocr.line_reader import LineReader
 from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
 
 
@@ -71,14 +76,78 @@ def test_the_same_frame_gives_the_same_answer_whatever_came_before(ocr: OcrPlugi
     assert create(PluginOptions(inference_threads=1)).run_tool("read", {"image": picture}) == first
 
 
-def test_a_line_scores_the_same_beside_a_wider_one() -> None:
-    recognizer = engine.TextEngine(threads=2)._ocr
-    line = page(("12:45", 10, 40), width=110, height=56)
-    wider = page(("a very much wider line of text", 10, 40), width=600, height=56)
+def test_a_line_is_read_the_same_in_any_company(ocr: OcrPlugin) -> None:
+    """Each reader begins without a memory, so that none answers from an earlier company."""
+    model, letters = ocr._engine._reader._model, models.alphabet()
+    texts = ["12:45", "a very much wider line of text", "HELLO", "two words"]
+    lines = [page((text, 20, 40), width=60 + 17 * len(text), height=60) for text in texts]
+    alone = [LineReader(model, letters).read(line) for line in lines]
 
-    alone, together = recognizer.recognize_txt([line]), recognizer.recognize_txt([line, wider])
+    for order in itertools.permutations(range(len(lines))):
+        reader = LineReader(model, letters)
+        together = {number: reader.read(lines[number]) for number in order}
+        assert [together[number] for number in range(len(lines))] == alone
+    assert [text for text, _ in alone] == texts
 
-    assert (together.txts[0], together.scores[0]) == (alone.txts[0], alone.scores[0])
+
+def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: OcrPlugin) -> None:
+    runs: list[int] = []
+
+    class Counted:
+        def run(self, tensor: npt.NDArray[np.float32]) -> Any:
+            runs.append(tensor.shape[3])
+            return ocr._engine._reader._model.run(tensor)
+
+    reader = LineReader(cast(models.Model, Counted()), models.alphabet())
+    line, other = page(("HELLO", 20, 40), width=160, height=60), page(("HULLO", 20, 40), width=160, height=60)
+
+    readings = [reader.read(picture) for picture in (line, other, line.copy(), other)]
+
+    assert [text for text, _ in readings] == ["HELLO", "HULLO", "HELLO", "HULLO"]
+    assert readings[:2] == readings[2:]
+    assert len(runs) == 2
+
+
+def test_only_so_many_lines_are_remembered(ocr: OcrPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_reader, "_MOST_REMEMBERED", 3)
+    reader = LineReader(ocr._engine._reader._model, models.alphabet())
+
+    for level in range(10):
+        reader.read(np.full((48, 96, 3), level, np.uint8))
+
+    assert len(reader._remembered) == 3
+
+
+@pytest.mark.parametrize(
+    ("width", "filled"), [(1, 96), (96, 96), (97, 128), (640, 640), (641, 768), (3200, 3200)]
+)
+def test_lines_are_filled_up_to_few_widths(width: int, filled: int) -> None:
+    assert line_reader._filled(width) == filled
+
+
+def test_a_line_too_wide_for_any_text_is_squeezed(ocr: OcrPlugin) -> None:
+    assert ocr._engine._reader.read(np.full((2, 9000, 3), 80, np.uint8))[0] == ""
+
+
+def test_a_model_is_kept_for_the_sizes_used_last_only(ocr: OcrPlugin) -> None:
+    detector = ocr._engine._detector
+
+    for height in (64, 96, 128, 96):
+        with detector.run(np.zeros((height, 64, 3), np.uint8)) as marks:
+            assert marks.shape == (1, 1, height, 64)
+
+    assert list(detector._models) == [(128, 64), (96, 64)]
+
+
+def test_threads_that_read_at_once_read_what_one_reads(ocr: OcrPlugin) -> None:
+    pages = [page((f"number {n}", 30 + 9 * n, 60 + 20 * n), ("12:45", 400, 300)) for n in range(8)]
+    one = create(PluginOptions(inference_threads=1))
+    expected = [one.run_tool("read", {"image": picture}) for picture in pages]
+
+    for threads in (2, 4):
+        several = create(PluginOptions(inference_threads=threads))
+        with ThreadPoolExecutor(threads) as pool:
+            assert list(pool.map(lambda p, o=several: o.run_tool("read", {"image": p}), pages)) == expected
 
 
 READ_OFFLINE = """
@@ -118,9 +187,9 @@ def test_a_video_is_read_without_network_without_children_and_without_a_word(
 
 
 def test_a_missing_model_is_named_and_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engine, "_DETECTOR", tmp_path / "detector.onnx")
+    monkeypatch.setattr(models, "FOLDER", tmp_path)
 
-    with pytest.raises(PipelineError, match=r"detector\.onnx is missing .* Reinstall"):
+    with pytest.raises(PipelineError, match=r"file PP-OCRv6_det_small_int8\.xml is missing\. Reinstall"):
         create(PluginOptions())
 
 

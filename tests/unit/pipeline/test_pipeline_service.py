@@ -129,7 +129,9 @@ def test_progress_counts_every_decoded_frame(
 
     list(service().iter_file(file, "level", stride, most, start_after=after, on_progress=reports.append))
 
-    assert reports == pytest.approx(expected, abs=0.001)
+    # While a frame is awaited the last fraction may come again.
+    assert reports == sorted(reports)
+    assert sorted({*reports} - {0.0}) == pytest.approx([value for value in expected if value], abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""validate: checks of pipelines and plugins, for their authors and for continuous integration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from videoqueue.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from videoqueue.pipeline.registry import PluginRegistry
+
+
+@click.group()
+def validate() -> None:
+    """Check pipelines and plugins before a video meets them."""
+
+
+@validate.command()
+@click.option(
+    "--pipelines-dir",
+    type=click.Path(path_type=Path),
+    help="A folder of pipeline files. [default: VIDEOQUEUE_PIPELINES_DIR]",
+)
+def pipelines(pipelines_dir: Path | None) -> None:
+    """Check the built-in pipelines and those of a folder, with the plugins they use.
+
+    Prints "ok" and what it is made of for each good pipeline, one line on stderr for every fault of the
+    others; the exit code is 1 if there is one.
+    """
+    from videoqueue.pipeline.validation.pipelines import check_pipelines
+
+    settings = load_settings()
+    folder = pipelines_dir or (Path(settings.pipelines_dir) if settings.pipelines_dir else None)
+    reports = check_pipelines(_registry(settings, settings.inference_threads), *([folder] if folder else []))
+    for report in reports:
+        if not report.faults:
+            nodes = report.pipeline.nodes
+            click.echo(
+                f"ok {report.pipeline.id}: " + ", ".join(f"{node.plugin}.{node.tool}" for node in nodes)
+            )
+    _end([fault for report in reports for fault in report.faults])
+
+
+@validate.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def plugins(names: tuple[str, ...]) -> None:
+    """Check the named plugins, or all that are installed, on a few frames made for it.
+
+    Prints "ok", version and tools for each good plugin, one line on stderr for every fault of the others; the
+    exit code is 1 if there is one. Notes name tools that could not be tried.
+    """
+    from videoqueue.pipeline.validation.plugins import check_plugins
+
+    settings = load_settings()
+    # A plugin may rely on not being called by more threads than this, and two call it here.
+    reports = check_plugins(_registry(settings, max(2, settings.inference_threads)), names)
+    for report in reports:
+        if not report.faults:
+            click.echo(f"ok {report.name} {report.version}: {', '.join(report.tools)}")
+        for note in report.notes:
+            click.echo(f"note: {note}")
+    _end([fault for report in reports for fault in report.faults])
+
+
+def _registry(settings: Settings, threads: int) -> PluginRegistry:
+    from videoqueue.pipeline.plugin import PluginOptions
+    from videoqueue.pipeline.registry import PluginRegistry
+
+    return PluginRegistry(PluginOptions(threads, settings.pipeline_options["plugin_values"]))
+
+
+def _end(faults: Iterable[object]) -> None:
+    lines = [str(fault) for fault in faults]
+    for line in lines:
+        click.echo(line, err=True)
+    if lines:
+        raise SystemExit(1)
