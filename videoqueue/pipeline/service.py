@@ -101,7 +101,8 @@ class VideoFilePipelineService:
                 wanted.includes,
                 wanted.last_index,
                 lambda frame: _process(pipeline, frame),
-                self._inference_threads,
+                # One more than the models compute at once: it prepares a frame while the others wait.
+                self._inference_threads + 1,
             )
             with pool:
                 for turn in pool.turns(lambda: report(progress.fraction)):

@@ -178,7 +178,8 @@ def pack(message: Mapping[str, Any]) -> bytes:
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a child may see of `environ`; it finds this package wherever the worker found it."""
     kept = {name: environ[name] for name in _ENVIRONMENT if name in environ}
-    return kept | {"PYTHONPATH": str(Path(videoqueue.__path__[0]).parent)}
+    # Each video has threads of its own, and without a bound each of them keeps memory that it has freed.
+    return kept | {"PYTHONPATH": str(Path(videoqueue.__path__[0]).parent), "MALLOC_ARENA_MAX": "2"}
 
 
 def _report(reply: Mapping[str, Any]) -> Seen | Alive:

@@ -17,6 +17,7 @@ from videoqueue.errors import PipelineError
 from videoqueue.pipeline.decoder import open_video
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.plugins import yolo
+from videoqueue.pipeline.plugins.yolo.network import Network
 from videoqueue.pipeline.service import build_service
 
 __all__ = ["load"]
@@ -88,14 +89,14 @@ def test_the_raw_output_is_the_same_bit_for_bit_with_any_number_of_threads(
 ) -> None:
     """Several times over: OpenVINO may prepare a model wrongly in one of its streams."""
     pictures = [picture_of(image) for image in sample_frames.values()]
-    alone = yolo.Network(yolo.DEFAULT_MODEL, 1)
+    alone = Network(yolo.DEFAULT_MODEL, 1)
     expected = [digest(alone, picture) for picture in pictures]
 
     for _ in range(3):
-        network = yolo.Network(yolo.DEFAULT_MODEL, threads)
+        network = Network(yolo.DEFAULT_MODEL, threads)
         ready = threading.Barrier(threads)
 
-        def all_of_them(network: yolo.Network = network, ready: threading.Barrier = ready) -> list[str]:
+        def all_of_them(network: Network = network, ready: threading.Barrier = ready) -> list[str]:
             ready.wait(timeout=30)
             return [digest(network, picture) for picture in pictures]
 
@@ -108,7 +109,7 @@ def picture_of(image: Picture) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(image[:416, 400:816].transpose(2, 0, 1)[None] / np.float32(255))
 
 
-def digest(network: yolo.Network, picture: npt.NDArray[np.float32]) -> str:
+def digest(network: Network, picture: npt.NDArray[np.float32]) -> str:
     return hashlib.sha256(b"".join(output.tobytes() for output in network.run(picture))).hexdigest()
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from yolo_models import (
     DARKNET,
     Array,
@@ -153,6 +155,21 @@ def test_six_columns_are_one_class_with_objectness_if_there_are_three_rows_a_cel
     assert detect(plugin, frame(64, 96)) == [{"label": "a", "confidence": 0.5, "box": [8, 16, 40, 80]}]
 
 
+def test_a_model_that_only_says_to_take_any_size_is_refused(tmp_path: Path) -> None:
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, "height", "width"])
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 300, 6])
+    shape = numpy_helper.from_array(np.array([1, 300, 6]), "shape")
+    node = helper.make_node("Reshape", ["images", "shape"], ["output"])
+    graph = helper.make_graph([node], "test", [image], [output], [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+
+    with pytest.raises(
+        PipelineError, match=r"cannot take a picture of 640 x 640\. Export it with a fixed size"
+    ):
+        create(PluginOptions(values={"yolo.model": str(tmp_path / "model.onnx")}))
+
+
 def decoded(objectness: float) -> list[Array]:
     """One box for every cell, with its centre in pixels; the first one has an object of class b."""
     (output,) = yolov5([Put((8, 16, 40, 80), 1)], rows=cells((96, 64)))
@@ -197,7 +214,9 @@ def test_a_square_output_is_told_by_names_task_or_the_operator(
 
 
 def test_a_square_output_that_nothing_explains_is_refused(load: Load) -> None:
-    with pytest.raises(PipelineError, match=r"can be read as yolov8 or as yolox\. Set yolo\.family to one"):
+    with pytest.raises(
+        PipelineError, match=r"can be read as yolov8 or as yolox\. Set VIDEOQUEUE_YOLO_FAMILY to one"
+    ):
         load(Model([SQUARE], (64, 64), names=None))
 
 
@@ -207,7 +226,10 @@ def zeros(*shapes: tuple[int, ...]) -> list[Array]:
 
 UNKNOWN: dict[str, tuple[Model, str]] = {
     "classifier": (Model(zeros((1, 1000))), r"outputs are \(1, 1000\)\. Read are .* single output"),
-    "no grid": (Model(zeros((1, 85, 500))), r"output is \(1, 85, 500\)\. Read are .* set yolo\.family"),
+    "no grid": (
+        Model(zeros((1, 85, 500))),
+        r"output is \(1, 85, 500\)\. Read are .* set VIDEOQUEUE_YOLO_FAMILY",
+    ),
     "yolo-nas": (Model(zeros((1, 126, 4), (1, 126, 3))), r"outputs are \(1, 126, 4\), \(1, 126, 3\)\. Read"),
     "segments": (
         Model(zeros((1, 39, 126), (1, 32, 24, 16))),
@@ -242,10 +264,13 @@ def test_what_cannot_be_read_is_described(load: Load, case: str) -> None:
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        ("yolov9000", r"yolo\.family is 'yolov9000': it takes darknet, end2end, yolov5, yolov8, yolox"),
-        ("yolox", r"output is \(1, 7, 126\), and yolo\.family is yolox\. Read are"),
-        ("end2end", r"output is \(1, 7, 126\), and yolo\.family is end2end"),
-        ("darknet", r"output is \(1, 7, 126\), and yolo\.family is darknet"),
+        (
+            "yolov9000",
+            r"VIDEOQUEUE_YOLO_FAMILY is 'yolov9000': it takes darknet, end2end, yolov5, yolov8, yolox",
+        ),
+        ("yolox", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is yolox\. Read are"),
+        ("end2end", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is end2end"),
+        ("darknet", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is darknet"),
     ],
 )
 def test_a_family_that_the_output_contradicts_is_refused(load: Load, family: str, message: str) -> None:
@@ -254,7 +279,7 @@ def test_a_family_that_the_output_contradicts_is_refused(load: Load, family: str
 
 
 def test_darknet_heads_are_of_no_other_family(load: Load) -> None:
-    with pytest.raises(PipelineError, match=r"heads of Darknet, and yolo\.family is yolov5"):
+    with pytest.raises(PipelineError, match=r"heads of Darknet, and VIDEOQUEUE_YOLO_FAMILY is yolov5"):
         load(Model(darknet([]), metadata=DARKNET), family="yolov5")
 
 

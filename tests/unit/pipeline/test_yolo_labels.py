@@ -45,7 +45,7 @@ def test_eighty_classes_without_names_are_those_of_coco(load: Load) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("a\nb\n", r"has 3 classes, but there are 2 names\. Set yolo\.labels to a file of 3 lines"),
+        ("a\nb\n", r"has 3 classes, but there are 2 names\. Set VIDEOQUEUE_YOLO_LABELS to a file of 3 lines"),
         ("a\nb\nc\nd\n", r"has 3 classes, but there are 4 names"),
         ("a\n\nc\n", r"labels\.txt has nothing in line 2\. It must have one name a line"),
         ("\n", r"labels\.txt is empty\. It must have one name a line"),
@@ -71,7 +71,9 @@ def test_a_file_that_is_missing_or_no_text_is_refused_without_its_folder(load: L
 
 @pytest.mark.parametrize("names", ["person, cat", "{0: 'a', 2: 'b'}", "[]", "5", "open('x')"])
 def test_names_in_the_model_that_make_no_list_are_refused(load: Load, names: str) -> None:
-    with pytest.raises(PipelineError, match=r"class names in its metadata cannot be read\. Set yolo\.labels"):
+    with pytest.raises(
+        PipelineError, match=r"class names in its metadata cannot be read\. Set VIDEOQUEUE_YOLO_LABELS"
+    ):
         load(Model(yolov8([]), names=None, metadata={"names": names}))
 
 
@@ -88,7 +90,9 @@ def test_a_file_of_names_replaces_those_that_cannot_be_read(load: Load, labels: 
     [(Model(yolov8([]), names=None), "3"), (Model(end2end([]), names=None), "an unknown number of")],
 )
 def test_classes_without_names_are_refused(load: Load, model: Model, count: str) -> None:
-    with pytest.raises(PipelineError, match=rf"has {count} classes and no names for them\. Set yolo\.labels"):
+    with pytest.raises(
+        PipelineError, match=rf"has {count} classes and no names for them\. Set VIDEOQUEUE_YOLO_LABELS"
+    ):
         load(model)
 
 
@@ -96,5 +100,7 @@ def test_classes_without_names_are_refused(load: Load, model: Model, count: str)
 def test_a_class_that_has_no_name_fails_the_frame(load: Load, number: int) -> None:
     plugin = load(Model(end2end([Put((8, 16, 40, 80), number)])))
 
-    with pytest.raises(PipelineError, match=rf"gave class {number}, but there are only 3 names\. Set yolo"):
+    with pytest.raises(
+        PipelineError, match=rf"gave class {number}, but there are only 3 names\. Set VIDEOQUEUE_YOLO_LABELS"
+    ):
         detect(plugin, frame(64, 96))

@@ -71,7 +71,7 @@ class Detector:
         if len(unnamed):
             raise self._network.fault(
                 f"it gave class {unnamed[0]}, but there are only {len(self._labels)} names. "
-                "Set yolo.labels to a file with a name for every class."
+                "Set VIDEOQUEUE_YOLO_LABELS to a file with a name for every class."
             )
 
 

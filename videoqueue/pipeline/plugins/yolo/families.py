@@ -85,7 +85,7 @@ def identify(network: Network, wanted: str | None, names: int | None) -> Reading
             found and what is read.
     """
     if wanted and wanted not in list(Family):
-        raise PipelineError(f"yolo.family is {wanted!r}: it takes {', '.join(Family)}.")
+        raise PipelineError(f"VIDEOQUEUE_YOLO_FAMILY is {wanted!r}: it takes {', '.join(Family)}.")
     task = network.metadata.get("task", "detect")
     if task != "detect":
         raise network.fault(f"its task is {task!r}. Only 'detect' is read: export a model for detection.")
@@ -104,10 +104,13 @@ def identify(network: Network, wanted: str | None, names: int | None) -> Reading
         return _reading(family, classes, index, network, sure=bool(wanted))
     if readings:
         raise network.fault(
-            f"its output {shape} can be read as {' or as '.join(sorted(readings))}. Set yolo.family to one."
+            f"its output {shape} can be read as {' or as '.join(sorted(readings))}. "
+            "Set VIDEOQUEUE_YOLO_FAMILY to one."
         )
-    said = f", and yolo.family is {wanted}" if wanted else ""
-    raise network.fault(f"its output is {shape}{said}. {_READABLE} If it is one of them, set yolo.family.")
+    said = f", and VIDEOQUEUE_YOLO_FAMILY is {wanted}" if wanted else ""
+    raise network.fault(
+        f"its output is {shape}{said}. {_READABLE} If it is one of them, set VIDEOQUEUE_YOLO_FAMILY."
+    )
 
 
 def _main_output(network: Network) -> int:
@@ -185,7 +188,9 @@ def _single_anchor(classes: int | None, index: int, network: Network, sure: bool
 
 def _darknet(network: Network, wanted: str | None) -> Reading:
     if wanted not in (None, "", Family.DARKNET):
-        raise network.fault(f"its outputs are heads of Darknet, and yolo.family is {wanted}. {_READABLE}")
+        raise network.fault(
+            f"its outputs are heads of Darknet, and VIDEOQUEUE_YOLO_FAMILY is {wanted}. {_READABLE}"
+        )
     try:
         every = np.array(ast.literal_eval(network.metadata["anchors"]), np.float64).reshape(-1, 2)
         anchors = [every[mask] for mask in ast.literal_eval(network.metadata["masks"])]

@@ -38,12 +38,13 @@ def labels_for(names: Sequence[str] | None, classes: int | None, network: Networ
             return coco
         count = "an unknown number of" if classes is None else str(classes)
         raise network.fault(
-            f"it has {count} classes and no names for them. Set yolo.labels to a file with one name a line."
+            f"it has {count} classes and no names for them. "
+            "Set VIDEOQUEUE_YOLO_LABELS to a file with one name a line."
         )
     if classes is not None and len(names) != classes:
         raise network.fault(
             f"it has {classes} classes, but there are {len(names)} names. "
-            f"Set yolo.labels to a file of {classes} lines, one name a line."
+            f"Set VIDEOQUEUE_YOLO_LABELS to a file of {classes} lines, one name a line."
         )
     return names
 
@@ -52,7 +53,9 @@ def _read(file: Path) -> list[str]:
     try:
         names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
-        raise _flaw(file, f"cannot be read: {error.strerror}. Set yolo.labels to a text file.") from error
+        raise _flaw(
+            file, f"cannot be read: {error.strerror}. Set VIDEOQUEUE_YOLO_LABELS to a text file."
+        ) from error
     except UnicodeDecodeError as error:
         raise _flaw(file, "is no UTF-8 text. Save it as UTF-8, one name a line.") from error
     while names and not names[-1]:
@@ -75,7 +78,8 @@ def _parse(network: Network) -> list[str]:
     except (ValueError, SyntaxError, KeyError, RecursionError):
         pass
     raise network.fault(
-        "the class names in its metadata cannot be read. Set yolo.labels to a file with one name a line."
+        "the class names in its metadata cannot be read. "
+        "Set VIDEOQUEUE_YOLO_LABELS to a file with one name a line."
     )
 
 

@@ -37,6 +37,9 @@ class Network:
     """
 
     def __init__(self, file: Path, threads: int) -> None:
+        # The first tensor of a process sets up OpenVINO's binding to numpy; two threads that both make the
+        # first wait for each other for ever, so it is made before there are threads.
+        openvino.Tensor(np.zeros(1, np.float32), shared_memory=True)
         self.name = file.name
         model = self._read(file)
         with file.open("rb") as content:
@@ -65,11 +68,13 @@ class Network:
 
     def _read(self, file: Path) -> Any:
         if not file.is_file():
-            raise self.fault("there is no such file. Set yolo.model to the path of an ONNX file.")
+            raise self.fault("there is no such file. Set VIDEOQUEUE_YOLO_MODEL to the path of an ONNX file.")
         try:
             return openvino.Core().read_model(file)
         except RuntimeError as error:
-            raise self.fault("it cannot be read as ONNX. Export or copy it again.") from error
+            raise self.fault(
+                "it cannot be read as ONNX. Copy it again, or export it with opset 17 or lower."
+            ) from error
 
     def _fix_size(self, model: Any) -> tuple[int, int]:
         """Gives every side of the input a length, so that the outputs have theirs."""
@@ -103,12 +108,6 @@ class Network:
             return _USUAL_SIDE, _USUAL_SIDE
 
     def _compile(self, model: Any, threads: int) -> Any:
-        wrapped = openvino.preprocess.PrePostProcessor(model)
-        wrapped.input().tensor().set_element_type(openvino.Type.f32)
-        for index in range(len(model.outputs)):
-            wrapped.output(index).tensor().set_element_type(openvino.Type.f32)
-        ready = wrapped.build()
-        _fold_constants(ready)
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             # One thread computes one picture: the sums have the same order whatever the number of threads.
@@ -120,9 +119,20 @@ class Network:
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
+            ready = _in_float32(model)
+            _fold_constants(ready)
             return openvino.Core().compile_model(ready, "CPU", settings)
         except RuntimeError as error:
             raise self.fault("OpenVINO cannot run it. Export it again, with opset 17 or lower.") from error
+
+
+def _in_float32(model: Any) -> Any:
+    """The model with float32 as its input and outputs, whatever it computes with."""
+    steps = openvino.preprocess.PrePostProcessor(model)
+    steps.input().tensor().set_element_type(openvino.Type.f32)
+    for index in range(len(model.outputs)):
+        steps.output(index).tensor().set_element_type(openvino.Type.f32)
+    return steps.build()
 
 
 def _fold_constants(model: Any) -> None:
