@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,21 @@ class Network:
             for output in model.outputs
         ]
         self._compiled = self._compile(model, max(1, min(threads, os.cpu_count() or 1)))
-        self._of_thread = threading.local()
+        self._idle: deque[Any] = deque()
 
     def run(self, picture: Array) -> list[Array]:
-        """The outputs for a picture (1, 3, height, width); they are overwritten by the thread's next call."""
-        # A request holds the buffers of one inference: threads that shared one would wait for each other.
-        if not hasattr(self._of_thread, "request"):
-            self._of_thread.request = self._compiled.create_infer_request()
-        request = self._of_thread.request
-        request.infer({0: picture}, share_inputs=True, share_outputs=True)
-        return [request.get_output_tensor(index).data for index in range(len(self.shapes))]
+        """The outputs for a picture (1, 3, height, width)."""
+        # A request holds the buffers of one inference: threads that shared one would wait for each other, and
+        # one for each thread would pile up, because every video has threads of its own.
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer({0: picture}, share_inputs=True, share_outputs=True)
+            return [request.get_output_tensor(index).data.copy() for index in range(len(self.shapes))]
+        finally:
+            self._idle.append(request)
 
     def fault(self, what: str) -> PipelineError:
         """The error to raise when the model cannot be used."""
