@@ -52,10 +52,13 @@ class Frame:
     the container.
     """
 
-    def __init__(self, index: int, timestamp: float, picture: av.VideoFrame, threads: int) -> None:
+    def __init__(
+        self, index: int, timestamp: float, picture: av.VideoFrame, matrix: bytes | None, threads: int
+    ) -> None:
         self.index = index
         self.timestamp = timestamp
         self._picture = picture
+        self._matrix = matrix
         self._threads = threads
 
     def image(self) -> npt.NDArray[np.uint8]:
@@ -68,12 +71,11 @@ class Frame:
             pixels: Any = self._picture.to_ndarray(
                 format="bgr24", interpolation=_EXACT, threads=self._threads
             )
-            matrix: Any = self._picture.side_data.get("DISPLAYMATRIX")
-            return upright(pixels, None if matrix is None else bytes(matrix))
+            return upright(pixels, self._matrix)
 
     def looks_like(self, other: Frame) -> bool:
         """Whether `image()` of both gives the very same pixels. False only means that it is not known."""
-        return same_picture(self._picture, other._picture)
+        return self._matrix == other._matrix and same_picture(self._picture, other._picture)
 
 
 class Video:
@@ -93,6 +95,7 @@ class Video:
         self._samples_checked = 0
         self._timestamp: float | None = None
         self._any_intact = False
+        self._orientation: tuple[int, bytes | None] | None = None
         samples = len(stream.index_entries)
         # More samples than the movie's own table declares: the rest is in fragments, and more may follow.
         self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
@@ -118,7 +121,7 @@ class Video:
                 self._check_size(index, picture.width, picture.height)
                 self._any_intact = self._any_intact or not picture.is_corrupt
                 self._timestamp = self._time_of(picture)
-                yield Frame(index, self._timestamp, picture, threads)
+                yield Frame(index, self._timestamp, picture, self._matrix_of(picture), threads)
                 index += 1
         self._check_end(index)
 
@@ -126,6 +129,17 @@ class Video:
         if packet.has_sidedata("encryption_info"):
             raise _unsupported("The video is encrypted. Submit a copy without protection.")
         return packet.decode()
+
+    def _matrix_of(self, picture: av.VideoFrame) -> bytes | None:
+        """The display matrix; it is read anew only when the frame's rotation is another.
+
+        Reading it ties the frame to itself: its pixels would stay until Python's collector comes by.
+        """
+        rotation = picture.rotation
+        if self._orientation is None or self._orientation[0] != rotation:
+            matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+            self._orientation = (rotation, None if matrix is None else bytes(matrix))
+        return self._orientation[1]
 
     def _time_of(self, picture: av.VideoFrame) -> float:
         if picture.pts is not None and picture.time_base is not None:

@@ -101,8 +101,7 @@ class VideoFilePipelineService:
                 wanted.includes,
                 wanted.last_index,
                 lambda frame: _process(pipeline, frame),
-                # One more than the models compute at once: it prepares a frame while the others wait.
-                self._inference_threads + 1,
+                self._inference_threads,
             )
             with pool:
                 for turn in pool.turns(lambda: report(progress.fraction)):
