@@ -18,11 +18,15 @@ from videoqueue.pipeline.registry import PluginRegistry
 
 Item = dict[str, Any]
 
+# A frame's way to its models and back would leave a core idle: one more than can compute is under way.
+_PREPARING = 1
+
 
 class VideoFilePipelineService:
     """Video file in, one item per frame out. Plugins are loaded when a pipeline that uses them first runs.
 
-    `inference_threads` frames are processed at once; the items come in order and are the same for any number.
+    `inference_threads` frames compute at once, and one more is prepared; the items come in order and are the
+    same for any number.
 
     An item is `{"frame_index": int, "result": {...outputs of the pipeline, "timestamp": seconds}}`.
 
@@ -101,7 +105,7 @@ class VideoFilePipelineService:
                 wanted.includes,
                 wanted.last_index,
                 lambda frame: _process(pipeline, frame),
-                self._inference_threads,
+                self._inference_threads + _PREPARING,
             )
             with pool:
                 for turn in pool.turns(lambda: report(progress.fraction)):

@@ -94,21 +94,22 @@ def test_any_number_of_threads_gives_the_items_of_one(
 
 def test_frames_are_processed_at_once_and_keep_their_order(make_video: MakeVideo) -> None:
     plugin = Gated()
-    plugin.hold(0, 1)
+    plugin.hold(0, 1, 2)
     items = indexes(service(plugin, 2).iter_file(film(make_video, 4), "level"))
 
-    def open_the_second_first() -> None:
-        plugin.wait_until_begun(0, 1)
+    def open_the_last_first() -> None:
+        plugin.wait_until_begun(0, 1, 2)
+        plugin.let_go(2)
         plugin.let_go(1)
-        plugin.wait_until_begun(2)
+        plugin.wait_until_begun(3)
         plugin.let_go(0)
 
-    opener = threading.Thread(target=open_the_second_first)
+    opener = threading.Thread(target=open_the_last_first)
     opener.start()
 
     assert list(items) == [0, 1, 2, 3]
     opener.join()
-    assert plugin.most_at_once == 2
+    assert plugin.most_at_once == 3
 
 
 def test_the_first_failure_by_frame_is_raised_after_all_earlier_frames(make_video: MakeVideo) -> None:
@@ -150,7 +151,7 @@ def test_no_frame_is_begun_after_one_has_failed(make_video: MakeVideo) -> None:
     opener.start()
 
     with pytest.raises(PipelineError, match=r"^Frame 1: "):
-        service(plugin, 2).run_on_file(film(make_video, 20), "level")
+        service(plugin, 1).run_on_file(film(make_video, 20), "level")
     opener.join()
 
     assert sorted(plugin.begun) == [0, 1]
@@ -174,7 +175,7 @@ def test_a_damaged_frame_is_an_error_after_all_frames_before_it(make_video: Make
 
 
 def test_a_generator_that_is_closed_early_ends_its_threads(make_video: MakeVideo) -> None:
-    items = service(Gated(), 3).iter_file(film(make_video, 25), "level")
+    items = service(Gated(), 2).iter_file(film(make_video, 25), "level")
     next(items)
     assert sorted(pool_threads()) == [
         "frame decoder",

@@ -74,7 +74,7 @@ def test_stride_and_limit_choose_frames_and_leave_their_index(
 
     items = service(plugin).run_on_file(film(make_video, 7), "level", stride, most)
 
-    assert [item["frame_index"] for item in items] == plugin.seen == expected
+    assert [item["frame_index"] for item in items] == sorted(plugin.seen) == expected
 
 
 @pytest.mark.parametrize("done", range(7))
@@ -90,7 +90,7 @@ def test_a_resumed_run_gives_the_rest_and_processes_nothing_twice(
     rest = list(service(plugin).iter_file(file, "level", stride, most, start_after=done))
 
     assert before + rest == whole
-    assert plugin.seen == [item["frame_index"] for item in rest]
+    assert sorted(plugin.seen) == [item["frame_index"] for item in rest]
 
 
 def test_decoding_stops_at_the_last_frame_wanted(make_video: MakeVideo) -> None:
