@@ -13,6 +13,8 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     check.py      the boxes of a file in their order, and the verdict on the whole
     tracks.py     the boxes of a track: its codec, picture size and tables of samples
     fragments.py  the same accounting for fragments
+    stencils.py   fragments that look like an earlier one, which are most of them
+    tables.py     sums over tables
     codecs.py     which codec a sample entry leads to
     walk.py       how bytes are pulled out of pieces of any size
     refusals.py   the limits, and how a refusal is worded
@@ -21,13 +23,13 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
 from __future__ import annotations
 
 from videoqueue.mp4.check import Mp4Check, Mp4Info
-from videoqueue.mp4.refusals import MAX_BOXES, MAX_EDITS, MAX_PCM_SAMPLES, MAX_SAMPLES, MAX_TRACKS
+from videoqueue.mp4.refusals import MAX_EDITS, MAX_PCM_SAMPLES, MAX_SAMPLES, MAX_STEPS, MAX_TRACKS
 
 __all__ = [
-    "MAX_BOXES",
     "MAX_EDITS",
     "MAX_PCM_SAMPLES",
     "MAX_SAMPLES",
+    "MAX_STEPS",
     "MAX_TRACKS",
     "Mp4Check",
     "Mp4Info",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4.fragments import Fragments
+from videoqueue.mp4.fragments import FRAGMENT_BOXES, Fragments
 from videoqueue.mp4.refusals import (
     MAX_PCM_SAMPLES,
     MAX_SAMPLES,
@@ -13,18 +13,19 @@ from videoqueue.mp4.refusals import (
     refuse,
     refuse_as_damaged,
     refuse_as_foreign,
+    refuse_as_mixed,
     refuse_samples,
 )
-from videoqueue.mp4.tracks import TRACK_BOXES, Track
-from videoqueue.mp4.walk import OPEN, Steps, Walk
+from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES, Track
+from videoqueue.mp4.walk import OPEN, OPENING, Steps, Walk
 
 _MAX_DEPTH = 10  # FFmpeg's own limit; real files need 6
 
 _FIRST = frozenset({b"ftyp", b"wide", b"mdat", b"moov", b"free", b"skip", b"pnot"})
 _SEGMENT = frozenset({b"styp", b"moof", b"sidx"})
 _TOP = _FIRST | _SEGMENT | {b"ssix", b"mfra", b"uuid", b"meta", b"emsg", b"prft", b"pdin", b"udta"}
-# `udta` and `meta` stay closed: QuickTime writes them in ways of its own, and they hold no samples.
-_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"moof", b"traf"})
+_OPENED = frozenset({b"moov", b"moof", b"meta"})
+_OPENED_IN_HEADER = CONTAINERS | TRACK_BOXES.keys() | FRAGMENT_BOXES | {b"trex", b"cmov"}
 _OTHER_FORMATS = {
     b"RIFF": "an AVI",
     b"\x1aE\xdf\xa3": "a WebM or Matroska",
@@ -87,7 +88,8 @@ class Mp4Check:
                 refuse("file_empty", "The file is empty.")
             if not self._started:
                 refuse_as_foreign()
-            self._walk.end()
+            if not self._walk.end():
+                refuse("truncated_mp4", "The file is cut off in the middle. Upload the whole file.")
             return self._verdict()
         except InvalidVideoError as fault:
             self._fault = fault
@@ -96,12 +98,14 @@ class Mp4Check:
     # The order of boxes
 
     def _file(self) -> Steps[None]:
-        head = yield 8
+        walk = self._walk
+        head = yield from walk.take(8)
         self._started = True
         _check_first(head)
         while True:
+            found = None if head else walk.find(OPEN, _OPENED, self._fragments.recognise)
             try:
-                kind, end = yield from self._walk.header(OPEN, head)
+                kind, end = found or (yield from walk.header(OPEN, head))
             except EOFError:
                 return
             except InvalidVideoError as fault:
@@ -111,44 +115,47 @@ class Mp4Check:
             head = b""
             try:
                 yield from self._top_box(kind, end)
-                yield from self._walk.skip_to(end)
+                yield from walk.skip_to(end)
             except EOFError:
                 if self._has_header and kind not in _TOP:
                     return
                 raise
 
     def _top_box(self, kind: bytes, end: int) -> Steps[None]:
+        if kind in (b"meta", b"moov"):
+            self._walk.spend(OPENING)
         self._has_meta = self._has_meta or kind == b"meta"
         if kind == b"moov" and not self._has_header:
             yield from self._boxes(end, 1)
             self._has_header = True
             self._judge_tracks()
         elif kind == b"moof":
-            self._fragments.seen = True
-            yield from self._boxes(end, 1)
+            yield from self._fragments.read_moof(end)
 
     def _boxes(self, end: int, depth: int) -> Steps[None]:
         if depth > _MAX_DEPTH:
             refuse_as_damaged(f"its boxes are nested more than {_MAX_DEPTH} deep")
         walk = self._walk
-        while end - walk.position >= 8:
-            try:
-                kind, child_end = yield from walk.header(end)
-            except EOFError:
-                if walk.may_end(end):
-                    return
-                raise
-            if kind == b"trak":
-                self._open_track()
-            if kind == b"cmov":
-                refuse("unsupported_video", "The file's header is compressed (cmov). Write it anew as MP4.")
-            if kind in _CONTAINERS:
-                yield from self._boxes(child_end, depth + 1)
-            elif kind in TRACK_BOXES:
-                yield from TRACK_BOXES[kind](walk, self._track, child_end)
-            elif kind in self._fragments.boxes:
-                yield from self._fragments.boxes[kind](child_end)
+        while child := (yield from walk.child(end, _OPENED_IN_HEADER)):
+            kind, child_end = child
+            if kind in _OPENED_IN_HEADER:
+                walk.spend(OPENING)
+                yield from self._header_box(kind, child_end, depth)
             yield from walk.skip_to(child_end)
+
+    def _header_box(self, kind: bytes, end: int, depth: int) -> Steps[None]:
+        if kind == b"trak":
+            self._open_track()
+        if kind in CONTAINERS:
+            yield from self._boxes(end, depth + 1)
+        elif kind in TRACK_BOXES:
+            yield from TRACK_BOXES[kind](self._walk, self._track, end)
+        elif kind == b"trex":
+            yield from self._fragments.read_trex(end)
+        elif kind in FRAGMENT_BOXES:
+            refuse_as_mixed()
+        else:
+            refuse("unsupported_video", "The file's header is compressed (cmov). Write it anew as MP4.")
 
     def _open_track(self) -> None:
         if len(self._tracks) == MAX_TRACKS:

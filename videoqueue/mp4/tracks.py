@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import iter_unpack, unpack
+from struct import unpack
 
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4.codecs import Codec
 from videoqueue.mp4.refusals import MAX_EDITS, refuse, refuse_as_damaged
-from videoqueue.mp4.walk import Steps, Walk, numbers
+from videoqueue.mp4.tables import OFFSETS_COST, RUNS_COST, SUM_COST, Runs, column_sum, numbers
+from videoqueue.mp4.walk import OPENING, Steps, Walk
 
 
 class Track:
@@ -21,7 +22,7 @@ class Track:
         self.samples = self.sample_bytes = 0
         self.last_offset = -1
         self.chunks = 0
-        self.runs = [0, 1, 0]  # stsc: samples counted, first chunk and samples per chunk of the open run
+        self.runs = Runs()
         self.timed = 0  # samples that stts gives a duration
         self.shifted = 0  # samples that ctts gives an offset
         self.durations: list[int] = []  # the first two of stts, in ticks
@@ -37,15 +38,14 @@ class Track:
 
     @property
     def chunk_samples(self) -> int:
-        counted, first, per_chunk = self.runs
-        return counted + max(0, self.chunks + 1 - first) * per_chunk
+        return self.runs.samples(self.chunks)
 
 
 def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
-    head = yield from walk.take(end, 84)
+    head = yield from walk.read(end, 84)
     at = 12
     if head[0] == 1:
-        head += yield from walk.take(end, 12)
+        head += yield from walk.read(end, 12)
         at = 20
     (track.id,) = unpack(">I", head[at : at + 4])
     width, height = unpack(">II", head[-8:])  # 16.16 fixed point
@@ -53,13 +53,13 @@ def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 
 def _hdlr(walk: Walk, track: Track, end: int) -> Steps[None]:
-    (handler,) = unpack(">8x4s", (yield from walk.take(end, 12)))
+    (handler,) = unpack(">8x4s", (yield from walk.read(end, 12)))
     if handler in (b"vide", b"soun"):  # QuickTime has a second one, which says where the data lies
         track.handler = handler
 
 
 def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
-    version, count = unpack(">B3xI", (yield from walk.take(end, 8)))
+    version, count = unpack(">B3xI", (yield from walk.read(end, 8)))
     if count > MAX_EDITS:
         refuse("unsupported_video", f"The file has {count:,} edits; at most {MAX_EDITS:,} are read.")
     walk.check_table(end, count, 20 if version == 1 else 12)
@@ -69,10 +69,11 @@ def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 
 def _stsd(walk: Walk, track: Track, end: int) -> Steps[None]:
-    _, count = unpack(">II", (yield from walk.take(end, 8)))
+    _, count = unpack(">II", (yield from walk.read(end, 8)))
     while count and end - walk.position >= 8:
         count -= 1
         kind, entry_end = yield from walk.header(end)
+        walk.spend(OPENING)
         if track.handler != b"soun":
             yield from _sample_entry(walk, track, kind, entry_end)
         yield from walk.skip_to(entry_end)
@@ -86,21 +87,24 @@ def _sample_entry(walk: Walk, track: Track, kind: bytes, end: int) -> Steps[None
     codec.encrypted = codec.encrypted or kind == b"encv"
     if end - walk.position < 78:
         return
-    width, height = unpack(">HH", (yield 78)[24:28])
+    width, height = unpack(">HH", (yield from walk.take(78))[24:28])
     track.pixels = max(track.pixels, width * height)
     if first:
         track.width, track.height = width, height
     while end - walk.position >= 8:
         try:
             kind, child_end = yield from walk.header(end)
-        except InvalidVideoError:
+        except InvalidVideoError as fault:
+            if fault.code != "not_mp4":  # too much effort stays too much
+                raise
             return  # a colour table or padding, which QuickTime may put here
+        walk.spend(OPENING)
         if kind == b"sinf":
             codec.encrypted = True
         elif kind == b"hvcC":
             codec.take_hevc_configuration()
         elif kind == b"esds" and first:
-            codec.take_esds((yield from walk.take(child_end, min(64, child_end - walk.position))))
+            codec.take_esds((yield from walk.read(child_end, min(64, child_end - walk.position))))
         yield from walk.skip_to(child_end)
 
 
@@ -109,33 +113,30 @@ def _sample_entry(walk: Walk, track: Track, kind: bytes, end: int) -> Steps[None
 
 def _stts(walk: Walk, track: Track, end: int) -> Steps[None]:
     def use(block: bytes) -> None:
-        pairs = numbers(block)
-        track.timed += sum(pairs[::2])
-        track.durations = (track.durations + list(pairs[1:4:2]))[:2]
+        track.timed += column_sum(block, 2, 0)
+        if len(track.durations) < 2:
+            track.durations = (track.durations + list(numbers(block[:16])[1::2]))[:2]
 
-    yield from walk.counted_table(end, 8, use)
+    yield from _counted_table(walk, end, 8, SUM_COST, use)
 
 
 def _ctts(walk: Walk, track: Track, end: int) -> Steps[None]:
     def use(block: bytes) -> None:
-        track.shifted += sum(numbers(block)[::2])
+        track.shifted += column_sum(block, 2, 0)
 
-    yield from walk.counted_table(end, 8, use)
+    yield from _counted_table(walk, end, 8, SUM_COST, use)
 
 
 def _stss(walk: Walk, track: Track, end: int) -> Steps[None]:
-    _, count = unpack(">II", (yield from walk.take(end, 8)))
+    _, count = unpack(">II", (yield from walk.read(end, 8)))
     walk.check_table(end, count, 4)
 
 
 def _stsc(walk: Walk, track: Track, end: int) -> Steps[None]:
-    runs = track.runs
-
     def use(block: bytes) -> None:
-        for first, per_chunk, _ in iter_unpack(">III", block):
-            runs[:] = runs[0] + max(0, first - runs[1]) * runs[2], first, per_chunk
+        track.runs.add(block)
 
-    yield from walk.counted_table(end, 12, use)
+    yield from _counted_table(walk, end, 12, RUNS_COST, use)
 
 
 def _stco(walk: Walk, track: Track, end: int) -> Steps[None]:
@@ -151,29 +152,39 @@ def _offsets(walk: Walk, track: Track, end: int, width: int) -> Steps[None]:
         track.chunks += len(block) // width
         track.last_offset = max(track.last_offset, *numbers(block, width))
 
-    yield from walk.counted_table(end, width, use)
+    yield from _counted_table(walk, end, width, OFFSETS_COST, use)
 
 
 def _stsz(walk: Walk, track: Track, end: int) -> Steps[None]:
-    _, size, count = unpack(">III", (yield from walk.take(end, 12)))
+    _, size, count = unpack(">III", (yield from walk.read(end, 12)))
     track.samples += count
     track.sample_bytes += size * count
 
     def use(block: bytes) -> None:
-        track.sample_bytes += sum(numbers(block))
+        track.sample_bytes += column_sum(block, 1, 0)
 
     if size == 0:
-        yield from walk.table(end, count, 4, use)
+        yield from walk.table(end, count, 4, SUM_COST, use)
 
 
 def _stz2(walk: Walk, track: Track, end: int) -> Steps[None]:
-    bits, count = unpack(">7xBI", (yield from walk.take(end, 12)))
+    bits, count = unpack(">7xBI", (yield from walk.read(end, 12)))
     if bits not in (4, 8, 16):
         refuse_as_damaged("a table of sample sizes has a width that does not exist")
     track.samples += count
     walk.check_table(end, (count * bits + 7) // 8, 1)  # sizes too small to be worth a sum
 
 
+def _counted_table(
+    walk: Walk, end: int, entry_size: int, cost: int, use: Callable[[bytes], None]
+) -> Steps[None]:
+    """A table behind version, flags and the number of its entries."""
+    _, count = unpack(">II", (yield from walk.read(end, 8)))
+    yield from walk.table(end, count, entry_size, cost, use)
+
+
+# `udta` and `meta` stay closed: QuickTime writes them in ways of its own, and they hold no samples.
+CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex"})
 TRACK_BOXES: dict[bytes, Callable[[Walk, Track, int], Steps[None]]] = {
     b"tkhd": _tkhd,
     b"hdlr": _hdlr,

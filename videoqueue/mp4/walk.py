@@ -1,117 +1,203 @@
 """How the bytes of a file are pulled out of pieces of any size.
 
-The walk is a generator that asks for bytes: it yields n for "the next n bytes" and -n for "skip n bytes".
+The walk is a generator that takes what it wants from the piece at hand and yields when that is used up.
 At the end of the file EOFError is thrown into it, and only those who may end there catch it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from struct import Struct, unpack
 from typing import TypeAlias, TypeVar
 
-from videoqueue.mp4.refusals import MAX_BOXES, refuse, refuse_as_damaged
+from videoqueue.mp4.refusals import MAX_STEPS, refuse_as_damaged, refuse_as_too_short, refuse_effort
+from videoqueue.mp4.tables import BLOCK
 
 OPEN = 1 << 63  # the end of a box that goes on to the end of the file
-_BLOCK = 4096  # bytes of a table held at a time
-_HEADER = Struct(">I4s")
+HEADER = Struct(">I4s")
+OPENING = 50  # steps that it takes to read what is in a box
+
+_LONG_SIZE = Struct(">Q")
+_LONG_HEADER = 20  # steps more; files have few of them
+_NOTHING = memoryview(b"")
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[int, bytes, T]
+Steps: TypeAlias = Generator[None, None, T]
+Shortcut: TypeAlias = Callable[[memoryview, int, int], int]
 
 
 class Walk:
     """One pass over a file: those who read boxes ask it for headers, bytes and tables."""
 
     def __init__(self) -> None:
-        self.position = 0  # bytes that the walk is through with
-        self._held = bytearray()  # the beginning of what was asked for, while the rest is not here yet
-        self._boxes = 0
+        self._steps = 0
+        self._piece = _NOTHING
+        self._at = 0  # bytes of the piece that are used up: all of them whenever the generator yields
+        self._before = 0  # bytes of the file in front of the piece
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file that the walk is through with."""
+        return self._before + self._at
 
     def start(self, steps: Steps[None]) -> None:
-        self._steps = steps
-        self._wanted = next(steps)
+        self._generator = steps
+        next(steps)
 
     def feed(self, view: memoryview) -> None:
-        while view:
-            view = view[self._consume(view) :]
+        if not view:
+            return
+        self._piece = view
+        try:
+            self._generator.send(None)
+        finally:
+            self._before += self._at
+            self._piece, self._at = _NOTHING, 0
 
-    def _consume(self, view: memoryview) -> int:
-        if self._wanted < 0:
-            count = min(len(view), -self._wanted)
-            self._wanted += count
-        else:
-            count = min(len(view), self._wanted - len(self._held))
-            self._held += view[:count]
-        self.position += count
-        if self._wanted == len(self._held):
-            piece = bytes(self._held)
-            self._held.clear()
-            self._wanted = self._steps.send(piece)
-        return count
-
-    def end(self) -> None:
-        """Says that the file ends here."""
+    def end(self) -> bool:
+        """Says that the file ends here; whether it may."""
         try:
             while True:  # each throw ends one open box
-                self._steps.throw(EOFError())
+                self._generator.throw(EOFError())
         except StopIteration:
-            return
+            return True
         except EOFError:
-            refuse("truncated_mp4", "The file is cut off in the middle. Upload the whole file.")
+            return False
 
-    def may_end(self, end: int) -> bool:
-        """Whether the file may end here, inside a box that goes on until `end` and between its children."""
-        return end == OPEN and not self._held
+    def spend(self, steps: int) -> None:
+        """Accounts for work that is about to be done.
+
+        Only the content of the file may decide what is spent and in which order, not how it is cut.
+        """
+        if self._steps >= MAX_STEPS:
+            refuse_effort()
+        self._steps += steps
+
+    def charge(self, steps: int) -> None:
+        """Accounts for work that is done, as `find` does it: the next box that is met may be one too many."""
+        self._steps += steps
+
+    # What is asked of the piece at hand, without a step of the generator
+
+    def find(
+        self, end: int, opened: Container[bytes], shortcut: Shortcut | None = None
+    ) -> tuple[bytes, int] | None:
+        """Steps over the boxes at hand that nobody opens: type and end of the first one that is opened.
+
+        None when there is none, or when a box is out of the ordinary, which is left to `header`. The shortcut
+        may deal with a `moof` that is whole: it is given the piece and where the content begins and ends,
+        and answers how many steps that took, 0 if the box is to be opened.
+        """
+        piece, at, steps, before = self._piece, self._at, self._steps, self._before
+        stop = min(len(piece), end - before)
+        last = stop - 8
+        found = None
+        unpack_header = HEADER.unpack_from
+        while at <= last and steps < MAX_STEPS:
+            size, kind = unpack_header(piece, at)
+            after = at + size
+            cost = 1
+            if kind in opened:
+                if shortcut and kind == b"moof" and size >= 8 and after <= stop:
+                    cost += shortcut(piece, at + 8, after)
+                if cost == 1:
+                    if 8 <= size <= end - before - at:
+                        at, steps, found = at + 8, steps + 1, (kind, before + after)
+                    break
+            elif size == 1:
+                size = _long_size(piece, at, stop)
+                after = at + size
+                cost += _LONG_HEADER
+            if size < 8 or after > stop:
+                break
+            at = after
+            steps += cost
+        self._at, self._steps = at, steps
+        return found
 
     # What the generator asks for
 
+    def take(self, count: int) -> Steps[bytes]:
+        """The next bytes."""
+        at = self._at
+        piece = bytes(self._piece[at : at + count])
+        self._at = at + len(piece)
+        if len(piece) == count:
+            return piece
+        held = bytearray(piece)
+        while len(held) < count:
+            yield
+            part = self._piece[: count - len(held)]
+            self._at = len(part)
+            held += part
+        return bytes(held)
+
+    def read(self, end: int, count: int) -> Steps[bytes]:
+        """The next bytes, which must lie in front of `end`."""
+        if count > end - self.position:
+            refuse_as_too_short()
+        return (yield from self.take(count))
+
     def header(self, end: int, head: bytes = b"") -> Steps[tuple[bytes, int]]:
-        """Type and end of the next box, whose first 8 bytes may have been read already."""
-        self._boxes += 1
-        if self._boxes > MAX_BOXES:
-            refuse("unsupported_video", f"The file has more than {MAX_BOXES:,} boxes. Write it anew as MP4.")
-        head = head or (yield 8)
+        """Type and end of the next box, whose first 8 bytes may have been taken already."""
+        head = head or (yield from self.take(8))
+        self.spend(1)
         start = self.position - 8
-        size, kind = _HEADER.unpack(head)
+        size, kind = HEADER.unpack(head)
         if size == 0:
             return kind, end
         if size == 1:
-            (size,) = unpack(">Q", (yield 8))
+            self.charge(_LONG_HEADER)
+            (size,) = unpack(">Q", (yield from self.take(8)))
         if not self.position - start <= size <= end - start:
             refuse_as_damaged("a box is larger than what contains it, or smaller than its own header")
         return kind, start + size
 
+    def child(self, end: int, opened: Container[bytes]) -> Steps[tuple[bytes, int] | None]:
+        """Type and end of the next child of a box, one that nobody opens maybe; None when there is none."""
+        found = self.find(end, opened)
+        if found or end - self.position < 8:
+            return found
+        start = self.position
+        try:
+            return (yield from self.header(end))
+        except EOFError:
+            if end == OPEN and self.position == start:
+                return None
+            raise
+
     def skip_to(self, end: int) -> Steps[None]:
         try:
-            while self.position < end:
-                yield self.position - end
+            while (left := end - self.position) > len(self._piece) - self._at:
+                self._at = len(self._piece)
+                yield
+            self._at += max(0, left)
         except EOFError:
             if end != OPEN:
                 raise
 
-    def take(self, end: int, count: int) -> Steps[bytes]:
-        if count > end - self.position:
-            refuse_as_damaged("a box is too short for what it holds")
-        # A request for nothing would be pending still when the file ends here.
-        return (yield count) if count else b""
+    # Tables
 
     def check_table(self, end: int, count: int, entry_size: int) -> None:
         if count * entry_size > end - self.position:
             refuse_as_damaged("a table is longer than its box")
 
-    def table(self, end: int, count: int, entry_size: int, use: Callable[[bytes], None]) -> Steps[None]:
+    def table(
+        self, end: int, count: int, entry_size: int, cost: int, use: Callable[[bytes], None]
+    ) -> Steps[None]:
+        """Hands a table on in blocks, each of which costs so many steps."""
         self.check_table(end, count, entry_size)
+        most = BLOCK // entry_size
         while count:
-            entries = min(count, _BLOCK // entry_size)
-            use((yield entries * entry_size))
+            entries = min(count, most)
+            self.spend(cost * entries // most)
+            use((yield from self.take(entries * entry_size)))
             count -= entries
 
-    def counted_table(self, end: int, entry_size: int, use: Callable[[bytes], None]) -> Steps[None]:
-        """A table behind version, flags and the number of its entries."""
-        _, count = unpack(">II", (yield from self.take(end, 8)))
-        yield from self.table(end, count, entry_size, use)
 
-
-def numbers(block: bytes, width: int = 4) -> tuple[int, ...]:
-    return unpack(f">{len(block) // width}{'I' if width == 4 else 'Q'}", block)
+def _long_size(piece: memoryview, at: int, stop: int) -> int:
+    """Size of a box that has it in 64 bits, 0 if it is not at hand or no size of a box."""
+    if stop - at < 16:
+        return 0
+    size: int = _LONG_SIZE.unpack_from(piece, at + 8)[0]
+    return size if size >= 16 else 0

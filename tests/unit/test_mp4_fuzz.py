@@ -1,0 +1,179 @@
+"""The gate under hostile bytes: an answer or InvalidVideoError, the same for every way to cut the file."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mp4_boxes import FTYP, GOOD, LAYOUTS, box, entry, fragment, movie, sample, stream, stsd, tables, trak
+
+from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import Mp4Check, Mp4Info
+
+MAX_PIXELS = 8192 * 4320
+CALM = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+NUMBERS = st.one_of(
+    st.sampled_from([0, 1, 2, 7, 8, 15, 16, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]),
+    st.integers(0, 2**32 - 1),
+)
+CONTAINERS = [
+    b"moov",
+    b"trak",
+    b"mdia",
+    b"minf",
+    b"stbl",
+    b"edts",
+    b"mvex",
+    b"moof",
+    b"traf",
+    b"stsd",
+    b"udta",
+]
+LEAVES = [b"ftyp", b"mdat", b"free", b"meta", b"mfhd", b"tkhd", b"hdlr", b"elst", b"avc1", b"stts", b"ctts"]
+LEAVES += [b"stss", b"stsc", b"stco", b"co64", b"stsz", b"stz2", b"trex", b"tfhd", b"trun", b"cmov", b"udta"]
+
+
+def outcome(data: bytes, cuts: list[int]) -> Mp4Info | tuple[str, str]:
+    walk = Mp4Check(MAX_PIXELS)
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    try:
+        for start, end in pairwise(edges):
+            walk.feed(data[start:end])
+        return walk.finish()
+    except InvalidVideoError as error:
+        return error.code, str(error)
+
+
+@st.composite
+def leaves(draw: st.DrawFn) -> bytes:
+    """A box with a small table, or with anything in it."""
+    words = st.lists(st.one_of(st.integers(0, 5), NUMBERS), max_size=12)
+    content = struct.pack(">I", draw(st.sampled_from([0, 0, 0, 0x10, 0x200, 0x305, 0xF00, 1 << 24])))
+    content += b"".join(struct.pack(">I", word) for word in draw(words)) + draw(st.binary(max_size=4))
+    return box(draw(st.sampled_from(LEAVES)), content, large=draw(st.integers(0, 9)) == 0)
+
+
+@st.composite
+def parents(draw: st.DrawFn, children: st.SearchStrategy[bytes]) -> bytes:
+    """A container; one in twenty lies about its size."""
+    whole = bytearray(box(draw(st.sampled_from(CONTAINERS)), *draw(st.lists(children, max_size=5))))
+    if draw(st.integers(0, 19)) == 0:
+        whole[:4] = struct.pack(">I", draw(st.one_of(st.integers(0, 2 * len(whole)), NUMBERS)))
+    return bytes(whole)
+
+
+TREES = st.recursive(leaves(), parents, max_leaves=25)
+
+
+@st.composite
+def fragments(draw: st.DrawFn) -> bytes:
+    """Fragments of a few shapes, with numbers of their own, and some media data between them."""
+    shape = st.tuples(st.sampled_from([0, 0x10, 0x11, 0x38]), st.sampled_from([0, 1, 0x200, 0x305, 0xF00]))
+    shapes = draw(st.lists(shape, min_size=1, max_size=3))
+    parts = []
+    for _ in range(draw(st.integers(1, 12))):
+        tfhd, trun = draw(st.sampled_from(shapes))
+        word = st.integers(0, 40)
+        head = struct.pack(">9I", tfhd, draw(st.integers(1, 2)), *(draw(word) for _ in range(7)))
+        count = draw(st.integers(0, 2))
+        run = struct.pack(">2I", trun, count) + b"".join(struct.pack(">I", draw(word)) for _ in range(10))
+        moof = box(b"moof", box(b"mfhd", bytes(8)), box(b"traf", box(b"tfhd", head), box(b"trun", run)))
+        parts += [moof, box(b"mdat", bytes(draw(st.integers(0, 30))))]
+    return b"".join(parts)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A real file with some numbers changed, cut short, or with a piece of it repeated or left out."""
+    data = bytearray(sample(draw(st.sampled_from(list(LAYOUTS)))))
+    header = data.find(b"moov")
+    near = st.integers(header, min(header + 1500, len(data) - 4))
+    for _ in range(draw(st.integers(0, 6))):
+        at = draw(st.one_of(st.integers(0, len(data) - 4), near))
+        data[at : at + 4] = struct.pack(">I", draw(NUMBERS))
+    for _ in range(draw(st.integers(0, 2))):
+        start, end = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
+        if draw(st.booleans()):
+            data[start:start] = data[start : min(end, start + 500)]
+        elif end - start < 200:
+            del data[start:end]
+    if draw(st.booleans()):
+        del data[draw(st.integers(0, len(data))) :]
+    return bytes(data)
+
+
+CUTS = st.lists(st.integers(0, 2**16), max_size=20)
+
+
+@CALM
+@given(mutations(), CUTS)
+def test_a_mutated_file_ends_in_an_answer_that_does_not_depend_on_the_pieces(data, cuts):
+    assert outcome(data, cuts) == outcome(data, [])
+
+
+@CALM
+@given(st.lists(TREES, max_size=4), st.sampled_from([b"", FTYP, movie(GOOD), stream()]), CUTS)
+def test_any_tree_of_boxes_ends_in_an_answer_that_does_not_depend_on_the_pieces(trees, start, cuts):
+    data = start + b"".join(trees)
+    assert outcome(data, cuts) == outcome(data, [])
+
+
+@CALM
+@given(fragments(), CUTS)
+def test_fragments_end_in_an_answer_that_does_not_depend_on_the_pieces(data, cuts):
+    data = stream(data)
+    assert outcome(data, cuts) == outcome(data, [])
+
+
+KNOWN = fragment(0, 1)
+LONG = box(b"moof", KNOWN[8:], large=True)
+
+
+@pytest.mark.parametrize(
+    "last", [KNOWN, LONG, box(b"moof", box(b"free")), box(b"free", large=True), box(b"meta"), box(b"moov")]
+)
+def test_the_limit_of_effort_is_met_at_the_same_place_however_the_file_is_cut(last, monkeypatch):
+    data = stream(KNOWN * 3, LONG, box(b"free") * 3, last)
+    answers = set()
+    for steps in range(700, 1100):
+        monkeypatch.setattr("videoqueue.mp4.walk.MAX_STEPS", steps)
+        whole = outcome(data, [])
+        assert outcome(data, list(range(len(data)))) == whole
+        answers.add(isinstance(whole, Mp4Info))
+    assert answers == {True, False}
+
+
+@CALM
+@given(fragments())
+def test_a_fragment_that_is_recognised_counts_as_if_it_was_read(data):
+    read = stream(box(b"moof", box(b"free", bytes(1 << 16))), data)
+    with pytest.MonkeyPatch.context() as patch:
+        recognised = outcome(read, [])
+        patch.setattr("videoqueue.mp4.stencils._MAX_STENCILS", 0)
+        assert outcome(read, []) == recognised
+
+
+@CALM
+@given(st.binary(max_size=300))
+def test_any_content_of_a_box_ends_in_an_answer(data):
+    for file in (
+        FTYP + box(b"moov", data) + data,
+        movie(trak(stsd(data))),
+        movie(trak(stsd(entry(b"mp4v", inside=box(b"esds", data))) + tables())),
+        stream(box(b"moof", data)),
+    ):
+        assert outcome(file, [9]) == outcome(file, [])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_passes_however_it_is_cut(layout):
+    data = sample(layout)
+    assert outcome(data, []) == outcome(data, list(range(len(data))))
+    assert isinstance(outcome(data, []), Mp4Info)
+    for length in range(0, len(data), len(data) // 40):
+        cut = outcome(data[:length], [])
+        assert isinstance(cut, Mp4Info) or cut[0] in ("truncated_mp4", "file_empty", "not_mp4")
