@@ -62,3 +62,15 @@ def announce(broker: RedisBroker, job_id: uuid.UUID) -> None:
         broker.enqueue(message)
     except redis.RedisError as error:
         raise QueueUnavailableError("The queue does not answer.") from error
+
+
+def queued(broker: RedisBroker) -> int:
+    """Messages that wait to be fetched; neither delayed ones nor those a worker has taken.
+
+    Raises:
+        QueueUnavailableError: the queue does not answer.
+    """
+    try:
+        return int(broker.client.llen(f"{broker.namespace}:{QUEUE}"))
+    except redis.RedisError as error:
+        raise QueueUnavailableError("The queue does not answer.") from error

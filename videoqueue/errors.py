@@ -4,6 +4,9 @@
     ├── SettingsError            a setting is wrong: the process does not start
     ├── PermanentError           trying again cannot help: the job fails now, with a reason
     │   ├── InvalidVideoError    the file is no video we can read (its `code` says which kind)
+    │   │   └── NoFrameError     not one frame came out of it
+    │   ├── OutOfMemoryError     an allocation failed in the process that reads the video
+    │   ├── JobTimeoutError      the job was worked at for as long as one may be
     │   ├── UnknownPipelineError
     │   ├── PipelineError        a pipeline definition or plugin is at fault
     │   └── ObjectMissingError   the stored video is gone
@@ -47,6 +50,22 @@ class InvalidVideoError(PermanentError):
     def __init__(self, code: VideoFault, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NoFrameError(InvalidVideoError):
+    """A process short of memory cannot tell a good video from an empty one: the demuxer hides its own failed
+    allocations. In a process that was used before, try once more in a fresh one.
+    """
+
+
+class OutOfMemoryError(PermanentError):
+    """In a process that was used before, try once more in a fresh one."""
+
+    code = "out_of_memory"
+
+
+class JobTimeoutError(PermanentError):
+    code = "job_timeout"
 
 
 class UnknownPipelineError(PermanentError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from videoqueue import failpoints
 from videoqueue.errors import SettingsError
 
 Parser = Callable[[str], Any]
@@ -58,6 +59,13 @@ def existing_folder(value: str) -> str:
     if not Path(value).is_dir():
         raise ValueError("takes the path of a folder that exists")
     return str(Path(value).absolute())
+
+
+def failpoints_folder(value: str) -> str:
+    folder = existing_folder(value)
+    if found := failpoints.flaws(Path(folder)):
+        raise ValueError(f"takes a folder of orders for named steps; {found[0]}")
+    return folder
 
 
 def url(*schemes: str) -> Parser:
@@ -178,12 +186,127 @@ class Settings:
     max_upload_bytes: int = setting(
         "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
     )
+    upload_stall_seconds: float = setting(
+        "VIDEOQUEUE_UPLOAD_STALL_SECONDS",
+        seconds,
+        20.0,
+        "seconds",
+        "A client that sends nothing of its video, or takes nothing of its results, for so long is cut off.",
+    )
+    upload_min_bytes_per_second: int = setting(
+        "VIDEOQUEUE_UPLOAD_MIN_BYTES_PER_SECOND",
+        whole(1),
+        16384,
+        "bytes/second",
+        "A client slower than this, over the time above, is cut off too.",
+    )
+    header_seconds: float = setting(
+        "VIDEOQUEUE_HEADER_SECONDS",
+        seconds,
+        10.0,
+        "seconds",
+        "A client whose request head takes longer is cut off.",
+    )
+    max_concurrent_uploads: int = setting(
+        "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS",
+        whole(1),
+        0,
+        "requests",
+        "Videos received at once by one web process. Default: half of its threads.",
+    )
+    max_concurrent_downloads: int = setting(
+        "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS",
+        whole(1),
+        0,
+        "requests",
+        "Results sent at once by one web process. Default: a quarter of its threads.",
+    )
+    turn_seconds: float = setting(
+        "VIDEOQUEUE_TURN_SECONDS",
+        seconds,
+        10.0,
+        "seconds",
+        "How long more of either wait for their turn, before they are refused with `server_busy`.",
+    )
+    max_pending_jobs: int = setting(
+        "VIDEOQUEUE_MAX_PENDING_JOBS",
+        whole(0),
+        10_000,
+        "jobs",
+        "While so many wait for a worker, no more are accepted; 0 for no limit.",
+    )
+    dependency_seconds: float = setting(
+        "VIDEOQUEUE_DEPENDENCY_SECONDS",
+        seconds,
+        2.0,
+        "seconds",
+        "How long a request waits for the database or the storage before it is answered with 503.",
+    )
+    trusted_proxies: int = setting(
+        "VIDEOQUEUE_TRUSTED_PROXIES",
+        whole(0),
+        0,
+        "proxies",
+        "Proxies in front whose X-Forwarded-For, -Proto and -Host are believed. Default: none.",
+    )
     max_pixels: int = setting(
         "VIDEOQUEUE_MAX_PIXELS",
         whole(1),
         8192 * 4320,
         "pixels",
         "Width x height of the largest frame accepted.",
+    )
+    max_frames: int = setting(
+        "VIDEOQUEUE_MAX_FRAMES",
+        whole(1),
+        1_000_000,
+        "frames",
+        "A video with more frames fails, those left out included; counted as they are decoded.",
+    )
+    max_streams: int = setting(
+        "VIDEOQUEUE_MAX_STREAMS",
+        whole(1),
+        64,
+        "tracks",
+        "Tracks of any kind that a video may have; more than 64 are refused at submission anyway.",
+    )
+    job_timeout_seconds: float = setting(
+        "VIDEOQUEUE_JOB_TIMEOUT_SECONDS",
+        seconds,
+        6 * 3600.0,
+        "seconds",
+        "A job that was worked at for so long, all attempts together, fails.",
+    )
+    stall_timeout_seconds: float = setting(
+        "VIDEOQUEUE_STALL_TIMEOUT_SECONDS",
+        seconds,
+        120.0,
+        "seconds",
+        "A child process with no sign of life for so long (a frame, or a model loaded) is ended.",
+    )
+    sandbox_memory_bytes: int = setting(
+        "VIDEOQUEUE_SANDBOX_MEMORY_BYTES",
+        whole(64 * 1024**2),
+        2 * 1024**3,
+        "bytes",
+        "Memory of one child process, which reads a video; one that keeps more than 60 % is replaced.",
+    )
+    sandbox_file_bytes: int = setting(
+        "VIDEOQUEUE_SANDBOX_FILE_BYTES",
+        whole(1),
+        64 * 1024**2,
+        "bytes",
+        "The largest file that a child process, with its plugins, may write.",
+    )
+    sandbox_open_files: int = setting(
+        "VIDEOQUEUE_SANDBOX_OPEN_FILES",
+        whole(32),
+        256,
+        "files",
+        "Files a child process may have open at once.",
+    )
+    sandbox_jobs: int = setting(
+        "VIDEOQUEUE_SANDBOX_JOBS", whole(1), 50, "jobs", "A child process is replaced after so many."
     )
     max_attempts: int = setting(
         "VIDEOQUEUE_MAX_ATTEMPTS",
@@ -209,6 +332,13 @@ class Settings:
         "seconds",
         "A running job whose worker was not heard of for so long is given to another.",
     )
+    crash_retry_seconds: float = setting(
+        "VIDEOQUEUE_CRASH_RETRY_SECONDS",
+        seconds,
+        0.5,
+        "seconds",
+        "Pause after the child process that reads a video has crashed.",
+    )
     renew_seconds: float = setting(
         "VIDEOQUEUE_RENEW_SECONDS", seconds, 4.0, "seconds", "How often a worker renews its lease."
     )
@@ -219,12 +349,56 @@ class Settings:
         "seconds",
         "How often a worker looks for jobs that were forgotten.",
     )
+    sweep_rows: int = setting(
+        "VIDEOQUEUE_SWEEP_ROWS", whole(1), 200, "jobs", "Jobs taken back or announced again at a time."
+    )
+    announce_seconds: float = setting(
+        "VIDEOQUEUE_ANNOUNCE_SECONDS",
+        seconds,
+        10.0,
+        "seconds",
+        "A job that waits so long is announced to the workers again; doubles with each.",
+    )
+    announce_max_seconds: float = setting(
+        "VIDEOQUEUE_ANNOUNCE_MAX_SECONDS", seconds, 600.0, "seconds", "The longest pause between the two."
+    )
+    retention_days: int = setting(
+        "VIDEOQUEUE_RETENTION_DAYS",
+        whole(0),
+        30,
+        "days",
+        "A job that ended so long ago is removed with its video and its results; 0 keeps all.",
+    )
+    purge_seconds: float = setting(
+        "VIDEOQUEUE_PURGE_SECONDS", seconds, 3600.0, "seconds", "How often a worker removes what is old."
+    )
+    leftover_seconds: float = setting(
+        "VIDEOQUEUE_LEFTOVER_SECONDS",
+        seconds,
+        86400.0,
+        "seconds",
+        "Unfinished uploads, videos without a job, and traces of lost workers are removed when so old.",
+    )
+    ready_seconds: float = setting(
+        "VIDEOQUEUE_READY_SECONDS",
+        seconds,
+        2.0,
+        "seconds",
+        "How long `/readyz` waits for the database, the storage and the queue.",
+    )
     checkpoint_seconds: float = setting(
         "VIDEOQUEUE_CHECKPOINT_SECONDS",
         seconds,
         3.0,
         "seconds",
         "Results are committed at least this often while a job runs.",
+    )
+    failpoints_dir: str = setting(
+        "VIDEOQUEUE_FAILPOINTS_DIR",
+        failpoints_folder,
+        "",
+        "folder",
+        "For tests only: orders to die, stop or fail at the steps listed in `videoqueue/failpoints.py`.",
     )
 
     @property
@@ -249,6 +423,8 @@ class Settings:
             "pipelines_dir": self.pipelines_dir or None,
             "inference_threads": self.inference_threads,
             "max_pixels": self.max_pixels,
+            "max_decoded_frames": self.max_frames,
+            "max_streams": self.max_streams,
             "plugin_values": {name: value for name, value in values.items() if value},
         }
 
@@ -263,6 +439,10 @@ class Settings:
                 "REDIS_URL is not set: web and worker need a queue. Set it to redis://HOST:PORT, "
                 "or run `videoqueue up`, which brings its own."
             )
+        self.require_shared_storage()
+
+    def require_shared_storage(self) -> None:
+        """Raises SettingsError when the database is shared and the videos lie in a folder of one machine."""
         if self.database_url.startswith("postgresql") and not self.storage_url:
             raise SettingsError(
                 "VIDEOQUEUE_STORAGE_URL is not set, but DATABASE_URL is: submitted videos would stay in a "
@@ -297,6 +477,8 @@ def _with_derived_defaults(given: Settings) -> Settings:
     values["database_url"] = given.database_url or f"sqlite:///{data / 'videoqueue.db'}"
     workers = given.worker_processes * given.worker_threads
     values["inference_threads"] = given.inference_threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    values["max_concurrent_uploads"] = given.max_concurrent_uploads or max(1, given.web_threads // 2)
+    values["max_concurrent_downloads"] = given.max_concurrent_downloads or max(1, given.web_threads // 4)
     if given.renew_seconds * 2 > given.lease_seconds:
         raise SettingsError(
             f"VIDEOQUEUE_RENEW_SECONDS={given.renew_seconds:g} cannot be used: it takes at most half of "

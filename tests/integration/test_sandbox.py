@@ -15,7 +15,9 @@ from stack import eventually, wait_until_gone
 from videos import make_video, spoil_samples
 
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
-from videoqueue.worker.sandbox import Sandbox, Seen, Stopped, Task, child_environment
+from videoqueue.worker.child_process import child_environment
+from videoqueue.worker.protocol import Seen, Task
+from videoqueue.worker.sandbox import Sandbox, Stopped
 
 
 @pytest.fixture
@@ -106,13 +108,19 @@ def test_a_child_sees_no_secrets() -> None:
         "AWS_SECRET_ACCESS_KEY": "x",
         "TOKEN": "x",
     }
-    assert set(child_environment(environ)) == {"PATH", "PYTHONPATH", "MALLOC_ARENA_MAX"}
+    assert set(child_environment(environ)) == {
+        "PATH",
+        "PYTHONPATH",
+        "MALLOC_ARENA_MAX",
+        "PYTHONDONTWRITEBYTECODE",
+    }
 
 
 def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     video = make_video(tmp_path / "v.mp4", frames=500)
     code = (
-        "from videoqueue.worker.sandbox import Sandbox, Task\n"
+        "from videoqueue.worker.protocol import Task\n"
+        "from videoqueue.worker.sandbox import Sandbox\n"
         f"task = Task(path={str(video)!r}, pipeline_id='ocr_only', frame_stride=1, "
         "max_frames=None, start_after=None)\n"
         "for report in Sandbox({'inference_threads': 1}).run(task, lambda: False): pass\n"

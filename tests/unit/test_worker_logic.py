@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from videoqueue.errors import InvalidVideoError, SandboxCrashedError, StorageUnavailableError
+from videoqueue.errors import (
+    DatabaseUnavailableError,
+    InvalidVideoError,
+    SandboxCrashedError,
+    StorageUnavailableError,
+)
 from videoqueue.jobs.models import Job
 from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services
+from videoqueue.worker.protocol import Alive, Seen, Task
 from videoqueue.worker.run_job import JobRunner
-from videoqueue.worker.sandbox import Alive, Seen, Stopped, Task
+from videoqueue.worker.sandbox import Stopped
 
 VIDEO = b"the bytes of a video"
 ITEMS = [{"frame_index": index, "result": {"text": str(index)}} for index in range(4)]
@@ -104,7 +110,7 @@ def test_a_bad_video_fails_at_once_with_its_reason(services, folder, job_id, run
 def test_a_crash_is_counted_and_tried_again(services, job_id, run) -> None:
     delay = run(Script(Seen(ITEMS[0]), SandboxCrashedError("The process was killed by SIGSEGV.")))(job_id)
     job = row(services, job_id)
-    assert delay == services.settings.retry_seconds
+    assert delay == services.settings.crash_retry_seconds
     assert (job.status, job.crashes, job.failures) == ("pending", 1, 0)
     assert "SIGSEGV" in job.error_message
 
@@ -129,6 +135,40 @@ def test_a_video_that_is_gone_from_storage_fails(services, job_id, run) -> None:
     services.storage.delete("inputs/" + "a" * 32 + ".mp4")
     assert run(Script())(job_id) is None
     assert row(services, job_id).status == "failed"
+
+
+def test_a_full_disk_is_told_tried_again_and_leaves_nothing(services, folder, job_id, run) -> None:
+    (folder / f"{job_id}.mp4").symlink_to("/dev/full")  # writing there fails as on a full disk
+    assert run(Script())(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    assert "disk of the worker is full" in job.error_message
+    assert list(folder.iterdir()) == []
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.update(Job).values(run_after=0))
+    assert run(Script(*map(Seen, ITEMS)))(job_id) is None
+    assert (row(services, job_id).status, results(services, job_id)) == ("completed", ITEMS)
+
+
+@pytest.mark.parametrize(("worked", "status"), [(0.0, "completed"), (100.0, "failed")])
+def test_a_job_fails_when_all_its_attempts_together_took_too_long(
+    services, job_id, run, worked, status
+) -> None:
+    object.__setattr__(services.settings, "job_timeout_seconds", 100.0)
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.update(Job).values(worked=worked * 1e6))
+    assert run(Script(Seen(ITEMS[0]), lambda: None))(job_id) is None
+    job = row(services, job_id)
+    assert job.status == status
+    expected = "100 seconds of work, the most that a job may take (VIDEOQUEUE_JOB_TIMEOUT_SECONDS)"
+    assert (expected in (job.error_message or "")) == (status == "failed")
+
+
+def test_many_bytes_of_results_are_committed_before_the_next_frame(services, job_id, run) -> None:
+    seen: list[int] = []
+    look = lambda: seen.append(len(results(services, job_id)))  # noqa: E731
+    run(Script(Seen(ITEMS[0], 1 << 20), look, Seen(ITEMS[1], 3 << 20), look, Seen(ITEMS[2], 1), look))(job_id)
+    assert seen == [0, 2, 2]
 
 
 def test_a_bug_is_counted_and_hidden_from_the_user(services, job_id, run) -> None:
@@ -172,6 +212,40 @@ def test_a_worker_that_lost_the_job_changes_nothing_more(services, job_id, run) 
     job = row(services, job_id)
     assert (job.status, job.attempt) == ("running", 7)
     assert results(services, job_id) == []
+
+
+def test_a_job_is_given_back_uncounted_when_the_database_was_away(services, job_id, run, monkeypatch) -> None:
+    object.__setattr__(services.settings, "renew_seconds", 0.01)
+    release = services.store.release
+    tries = []
+
+    def away(*_: object) -> None:
+        raise DatabaseUnavailableError("The database does not answer.")
+
+    def away_at_first(*arguments: object) -> bool:
+        tries.append(arguments)
+        return away() if len(tries) < 3 else release(*arguments)
+
+    monkeypatch.setattr(services.store, "complete", away)
+    monkeypatch.setattr(services.store, "release", away_at_first)
+    assert run(Script(*map(Seen, ITEMS)))(job_id) == 0.0
+    assert len(tries) == 3
+    job = row(services, job_id)
+    assert (job.status, job.crashes, job.failures, job.error_message) == ("pending", 0, 0, None)
+    assert results(services, job_id) == ITEMS
+
+
+def test_a_shutdown_does_not_wait_for_a_database_that_is_away(services, job_id, run, monkeypatch) -> None:
+    stopping = threading.Event()
+
+    def away(*_: object) -> None:
+        stopping.set()
+        raise DatabaseUnavailableError("The database does not answer.")
+
+    monkeypatch.setattr(services.store, "complete", away)
+    monkeypatch.setattr(services.store, "release", away)
+    assert run(Script(*map(Seen, ITEMS)), stopping)(job_id) is None
+    assert row(services, job_id).status == "running"
 
 
 def test_a_message_for_a_job_that_is_not_to_be_had_is_a_no_op(services, job_id, run) -> None:

@@ -47,7 +47,9 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
         "VIDEOQUEUE_DATA_DIR": str(folder.path),
         "VIDEOQUEUE_HOST": host,
         "PORT": str(port),
-        "PYTHONPATH": str(Path(videoqueue.__path__[0]).parent),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, (str(Path(videoqueue.__path__[0]).parent), os.environ.get("PYTHONPATH")))
+        ),
         "PYTHONUNBUFFERED": "1",
     }
     if not environ.get("REDIS_URL"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -18,6 +20,9 @@ _READ_ONLY = "videoqueue_read_only"
 #: How long a request waits for a connection, and a write for another process' write; seconds.
 _CONNECT_SECONDS = 2
 _LOCK_SECONDS = 10
+
+#: When the last call of this process failed, by the monotonic clock.
+_last_failure: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 
 def engine_options(url: str, pool_size: int) -> dict[str, Any]:
@@ -56,14 +61,14 @@ def prepare(engine: Engine) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A short read transaction. Raises DatabaseUnavailableError when the database does not answer."""
-    with _translated(), engine.connect() as connection:
+    with _translated(engine), engine.connect() as connection:
         yield connection.execution_options(**{_READ_ONLY: True})
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A write transaction, committed at the end of the block. Raises DatabaseUnavailableError."""
-    with _translated(), engine.begin() as connection:
+    with _translated(engine), engine.begin() as connection:
         yield connection
 
 
@@ -75,13 +80,24 @@ def now(connection: Connection) -> int:
     return int(connection.execute(clock).scalar_one())
 
 
+def microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def seconds_since_failure(engine: Engine) -> float:
+    """How long ago a call of this process failed for want of the database; infinity when none did."""
+    return time.monotonic() - _last_failure.get(engine, -math.inf)
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        _last_failure[engine] = time.monotonic()
         raise DatabaseUnavailableError("The database does not answer. Try again in a moment.") from error
     except sa.exc.DBAPIError as error:
         if not error.connection_invalidated:
             raise
+        _last_failure[engine] = time.monotonic()
         raise DatabaseUnavailableError("The connection to the database was lost. Try again.") from error

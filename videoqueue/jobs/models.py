@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
@@ -56,6 +56,10 @@ class Job(Base):
     lease_until: Mapped[int | None] = mapped_column(sa.BigInteger)
     #: Host and process of the last claim; null before the first.
     worker: Mapped[str | None] = mapped_column(sa.String(200))
+    #: When the attempt that is under way began; null while none is.
+    claimed_at: Mapped[int | None] = mapped_column(sa.BigInteger)
+    #: Microseconds of work, summed over the attempts that have ended.
+    worked: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     #: When a sweeper announces the job (again) if it is still pending, and how often it was announced.
     announce_after: Mapped[int] = mapped_column(sa.BigInteger)
     announcements: Mapped[int] = mapped_column(sa.Integer, default=0)
@@ -88,6 +92,9 @@ class Job(Base):
         sa.UniqueConstraint("owner", "idempotency_key"),
         sa.Index(None, "status", "announce_after"),
         sa.Index(None, "status", "lease_until"),
+        sa.Index(None, "status", "created_at"),
+        sa.Index(None, "finished_at"),
+        sa.Index(None, "input_key"),
     )
 
 
@@ -106,5 +113,23 @@ class ResultChunk(Base):
 
     __table_args__ = (sa.CheckConstraint("frame_count >= 1 AND first_frame >= 0", name="frames_range"),)
 
+
+class WorkerHeartbeat(Base):
+    """A worker process that runs, or ran a short while ago; its sweeper writes the row."""
+
+    __tablename__ = "worker_heartbeat"
+
+    #: Host and process, as in `Job.worker`.
+    worker: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
+    started_at: Mapped[int] = mapped_column(sa.BigInteger)
+    #: The last sign of life.
+    seen_at: Mapped[int] = mapped_column(sa.BigInteger)
+    #: Jobs it does at once.
+    threads: Mapped[int] = mapped_column(sa.Integer)
+
+
+JOB: Final = cast(sa.Table, Job.__table__)
+CHUNK: Final = cast(sa.Table, ResultChunk.__table__)
+HEARTBEAT: Final = cast(sa.Table, WorkerHeartbeat.__table__)
 
 db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)

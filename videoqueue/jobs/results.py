@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.database import reading
-from videoqueue.jobs.models import ResultChunk
+from videoqueue.jobs.models import CHUNK
 
-_chunk = cast(sa.Table, ResultChunk.__table__)
+_PAYLOAD = sa.select(CHUNK.c.payload).where(
+    CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq")
+)
+_decoder = json.JSONDecoder()
 
 
 def encode(items: Sequence[Mapping[str, Any]]) -> bytes:
@@ -27,6 +31,14 @@ def encode(items: Sequence[Mapping[str, Any]]) -> bytes:
     return ",".join(
         json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for item in items
     ).encode()
+
+
+@dataclass(frozen=True)
+class Position:
+    """Before which item a page begins: the chunk it is in, and how many of that chunk come before it."""
+
+    seq: int = 0
+    offset: int = 0
 
 
 class ResultReader:
@@ -64,8 +76,39 @@ class ResultReader:
                 yield held
             held = piece
         if digest.hexdigest() != etag:
-            raise VideoqueueError("The stored results of this job are damaged.")
+            raise _damaged()
         yield held
+
+    def page(
+        self, job_id: uuid.UUID, etag: str, start: Position, size: int
+    ) -> Generator[bytes, None, Position | None]:
+        """The bytes of an array of at most `size` items; returns where the next page begins, None at the end.
+
+        Only the chunks of the page are read; those of the last one tell nothing of what may be missing
+        behind them, so there all are compared with `etag`.
+
+        Raises:
+            VideoqueueError: before the closing bracket, as in `array`.
+        """
+        seq, offset, left = start.seq, start.offset, size
+        separator = b"["
+        while (payload := self._chunk(job_id, seq)) is not None:
+            if left == 0:
+                yield b"]"
+                return Position(seq, offset)
+            items = _split(payload)
+            wanted = items[offset : offset + left]
+            if wanted:
+                yield separator + b",".join(wanted)
+                separator = b","
+            left -= len(wanted)
+            offset += len(wanted)
+            if offset >= len(items):
+                seq, offset = seq + 1, 0
+        if self.etag(job_id) != etag:
+            raise _damaged()
+        yield b"]" if separator == b"," else b"[]"
+        return None
 
     def _array(self, job_id: uuid.UUID) -> Iterator[bytes]:
         separator = b"["
@@ -75,7 +118,23 @@ class ResultReader:
         yield b"]" if separator == b"," else b"[]"
 
     def _chunk(self, job_id: uuid.UUID, seq: int) -> bytes | None:
-        query = sa.select(_chunk.c.payload).where(_chunk.c.job_id == job_id, _chunk.c.seq == seq)
         with reading(self._engine) as connection:
-            payload: bytes | None = connection.execute(query).scalar_one_or_none()
+            found = connection.execute(_PAYLOAD, {"wanted_job": job_id, "wanted_seq": seq})
+            payload: bytes | None = found.scalar_one_or_none()
         return payload
+
+
+def _split(payload: bytes) -> list[bytes]:
+    """The items of a chunk, each as the bytes it is stored in."""
+    text = payload.decode()
+    items = []
+    start = 0
+    while start < len(text):
+        _, end = _decoder.raw_decode(text, start)
+        items.append(text[start:end].encode())
+        start = end + 1  # the comma
+    return items
+
+
+def _damaged() -> VideoqueueError:
+    return VideoqueueError("The stored results of this job are damaged.")

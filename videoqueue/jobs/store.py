@@ -1,4 +1,4 @@
-"""Every change of a job row. Each is "from this state to that, only if still so", its row count checked.
+"""Every change of a job's state. Each is "from this state to that, only if still so", its row count checked.
 
     pending --claim--> running --complete--> completed
        ^                  |  \\---fail------> failed
@@ -6,67 +6,26 @@
 
 `attempt` is the fencing token: a worker's write counts only while the row is running with the attempt it
 claimed. Terminal states never change. Durations are seconds; times in rows are microseconds (see `models`).
+
+A connection lost at COMMIT leaves open whether the change counted. Where a decision hangs on it, the row is
+read again: its attempt tells whose doing it is.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
-from videoqueue.errors import IdempotencyKeyReusedError, LeaseLostError
-from videoqueue.jobs.database import now, reading, writing
-from videoqueue.jobs.models import Job, ResultChunk
+from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
+from videoqueue.jobs.changes import Changes, claim_of, end_of_attempt, fenced, new_row, set_back, tenths
+from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
+from videoqueue.jobs.models import CHUNK, JOB
+from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
 
-_job = cast(sa.Table, Job.__table__)
-_chunk = cast(sa.Table, ResultChunk.__table__)
-
-#: A new job is announced by the process that accepted it; a sweeper does so only when it waits this long.
-_FIRST_ANNOUNCEMENT = 10.0
-_LONGEST_ANNOUNCEMENT = 600.0
-_SECOND = 1_000_000
-
-#: Why a running job goes back: only passing errors and crashes are counted, a shutdown is not.
-Setback = Literal["failures", "crashes", "interruption"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewJob:
-    pipeline_id: str
-    frame_stride: int
-    max_frames: int | None
-    input_key: str
-    input_bytes: int
-    input_sha256: str
-    idempotency_key: str | None = None
-    owner: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A running attempt and where it resumes: behind frame `start_after`, with chunk number `next_seq`."""
-
-    job_id: uuid.UUID
-    attempt: int
-    pipeline_id: str
-    frame_stride: int
-    max_frames: int | None
-    input_key: str
-    failures: int
-    start_after: int | None
-    next_seq: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When a job has met enough setbacks in a row to fail, and how long a lease holds."""
-
-    lease_seconds: float = 20.0
-    max_attempts: int = 5
-    max_crashes: int = 3
+__all__ = ["Claim", "JobStore", "Limits", "NewJob", "Setback"]
 
 
 class JobStore:
@@ -87,28 +46,37 @@ class JobStore:
         job_id = uuid.uuid4()
         try:
             with writing(self.engine) as connection:
-                time = now(connection)
-                row = vars(new) | {
-                    "job_id": job_id,
-                    "status": "pending",
-                    "progress": 0.0,
-                    "run_after": time,
-                    "announce_after": time + _micro(_FIRST_ANNOUNCEMENT),
-                    "announcements": 1,
-                    "created_at": time,
-                    "updated_at": time,
-                }
-                connection.execute(sa.insert(_job).values(row))
+                connection.execute(sa.insert(JOB).values(new_row(job_id, new, now(connection), self.limits)))
+        except DatabaseUnavailableError:
+            if self.get(job_id) is None:
+                raise
         except sa.exc.IntegrityError:
             if new.idempotency_key is None:
                 raise
             return self._earlier(new), False
         return job_id, True
 
+    def retry(self, job_id: uuid.UUID) -> uuid.UUID | None:
+        """Makes a new pending job from a failed one's video and parameters; None unless that one has failed.
+
+        The failed row stays locked until the new one is committed: whoever purges it afterwards finds that
+        its video is still needed.
+        """
+        failed = sa.select(JOB).where(JOB.c.job_id == job_id, JOB.c.status == "failed").with_for_update()
+        with writing(self.engine) as connection:
+            row = connection.execute(failed).one_or_none()
+            if row is None:
+                return None
+            copied = {name: getattr(row, name) for name in NewJob.__annotations__}
+            again = uuid.uuid4()
+            new = NewJob(**copied | {"idempotency_key": None})
+            connection.execute(sa.insert(JOB).values(new_row(again, new, now(connection), self.limits)))
+            return again
+
     def _earlier(self, new: NewJob) -> uuid.UUID:
-        same = (_job.c.owner == new.owner) & (_job.c.idempotency_key == new.idempotency_key)
+        same = (JOB.c.owner == new.owner) & (JOB.c.idempotency_key == new.idempotency_key)
         with reading(self.engine) as connection:
-            row = connection.execute(sa.select(_job).where(same)).one()
+            row = connection.execute(sa.select(JOB).where(same)).one()
         if any(
             getattr(row, name) != getattr(new, name)
             for name in ("input_sha256", "pipeline_id", "frame_stride", "max_frames")
@@ -123,76 +91,118 @@ class JobStore:
     def get(self, job_id: uuid.UUID) -> sa.Row[Any] | None:
         """The job's row, or None."""
         with reading(self.engine) as connection:
-            return connection.execute(sa.select(_job).where(_job.c.job_id == job_id)).one_or_none()
+            return connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one_or_none()
 
     def claim(self, job_id: uuid.UUID, worker: str) -> Claim | None:
         """Takes a pending job whose time has come, for one lease. None when it is not to be had."""
-        with writing(self.engine) as connection:
-            time = now(connection)
-            claimed = connection.execute(
-                sa.update(_job)
-                .where(_job.c.job_id == job_id, _job.c.status == "pending", _job.c.run_after <= time)
-                .values(
-                    status="running",
-                    attempt=_job.c.attempt + 1,
-                    worker=worker,
-                    lease_until=time + _micro(self.limits.lease_seconds),
-                    started_at=sa.func.coalesce(_job.c.started_at, time),
-                    updated_at=time,
+        claim = None
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                claimed = connection.execute(
+                    sa.update(JOB)
+                    .where(JOB.c.job_id == job_id, JOB.c.status == "pending", JOB.c.run_after <= time)
+                    .values(
+                        status="running",
+                        attempt=JOB.c.attempt + 1,
+                        worker=worker,
+                        claimed_at=time,
+                        lease_until=time + microseconds(self.limits.lease_seconds),
+                        started_at=sa.func.coalesce(JOB.c.started_at, time),
+                        updated_at=time,
+                    )
                 )
-            )
-            if claimed.rowcount != 1:
-                return None
-            return _claim_of(connection, job_id)
+                if claimed.rowcount == 1:
+                    claim = claim_of(connection, job_id)
+        except DatabaseUnavailableError:
+            if claim is None or not self._holds(claim, worker, time):
+                raise
+        return claim
+
+    def _holds(self, claim: Claim, worker: str, claimed_at: int) -> bool:
+        row = self.get(claim.job_id)
+        if row is None or row.status != "running":
+            return False
+        found = (row.attempt, row.worker, row.claimed_at)
+        return bool(found == (claim.attempt, worker, claimed_at))
 
     def renew(self, claim: Claim) -> None:
-        """Extends the lease. Raises LeaseLostError when the job is no longer this attempt's."""
+        """Extends the lease, also one that has ended unnoticed.
+
+        Raises LeaseLostError when the job is no longer this attempt's.
+        """
         with writing(self.engine) as connection:
-            lease = now(connection) + _micro(self.limits.lease_seconds)
-            _fenced(connection, claim, {"lease_until": lease})
+            lease = now(connection) + microseconds(self.limits.lease_seconds)
+            fenced(connection, claim, {"lease_until": lease})
 
     def checkpoint(self, claim: Claim, seq: int, payload: bytes, frames: list[int], progress: float) -> None:
         """Commits the results of `frames` as chunk `seq`, with progress and a renewed lease.
 
         Raises LeaseLostError, and then nothing is stored.
         """
-        with writing(self.engine) as connection:
-            time = now(connection)
-            changes = {
-                "lease_until": time + _micro(self.limits.lease_seconds),
-                "progress": _tenths(progress),
-                "failures": 0,
-                "crashes": 0,
-                "updated_at": time,
-            }
-            # The fenced update comes first: it locks the row, so a worker that lost it inserts nothing.
-            _fenced(connection, claim, changes)
-            connection.execute(
-                sa.insert(_chunk).values(
-                    job_id=claim.job_id,
-                    seq=seq,
-                    first_frame=frames[0],
-                    frame_count=len(frames),
-                    payload=payload,
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                changes = {
+                    "lease_until": time + microseconds(self.limits.lease_seconds),
+                    "progress": tenths(progress),
+                    "failures": 0,
+                    "crashes": 0,
+                    "updated_at": time,
+                }
+                # The fenced update comes first: it locks the row, so a worker that lost it inserts nothing.
+                fenced(connection, claim, changes)
+                connection.execute(
+                    sa.insert(CHUNK).values(
+                        job_id=claim.job_id,
+                        seq=seq,
+                        first_frame=frames[0],
+                        frame_count=len(frames),
+                        payload=payload,
+                    )
                 )
-            )
+        except DatabaseUnavailableError:
+            if not self._has_chunk(claim, seq):
+                raise
+
+    def _has_chunk(self, claim: Claim, seq: int) -> bool:
+        """Whether the attempt still runs and has committed its chunk `seq`."""
+        query = (
+            sa.select(CHUNK.c.seq)
+            .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
+            .where(CHUNK.c.job_id == claim.job_id, CHUNK.c.seq == seq)
+            .where(JOB.c.status == "running", JOB.c.attempt == claim.attempt)
+        )
+        with reading(self.engine) as connection:
+            return connection.execute(query).one_or_none() is not None
 
     def complete(self, claim: Claim, etag: str) -> None:
-        """Ends the job with the results committed so far. Raises LeaseLostError."""
-        self._finish(
-            claim, {"status": "completed", "progress": 1.0, "results_etag": etag, "error_message": None}
-        )
+        """Ends the job with the results committed so far; again does no harm. Raises LeaseLostError."""
+        changes = {"status": "completed", "progress": 1.0, "results_etag": etag, "error_message": None}
+        try:
+            self._finish(claim, changes)
+        except (DatabaseUnavailableError, LeaseLostError):
+            if self._status_of_attempt(claim) != "completed":
+                raise
 
     def fail(self, claim: Claim, reason: str) -> None:
         """Ends the job for good; `reason` is for the user. Raises LeaseLostError."""
-        self._finish(claim, {"status": "failed", "error_message": reason})
+        try:
+            self._finish(claim, {"status": "failed", "error_message": reason})
+        except DatabaseUnavailableError:
+            if self._status_of_attempt(claim) != "failed":
+                raise
 
-    def _finish(self, claim: Claim, changes: dict[str, Any]) -> None:
+    def _finish(self, claim: Claim, changes: Changes) -> None:
         with writing(self.engine) as connection:
             time = now(connection)
-            _fenced(
-                connection, claim, changes | {"lease_until": None, "finished_at": time, "updated_at": time}
-            )
+            ended = {"lease_until": None, "finished_at": time, "updated_at": time} | end_of_attempt(time)
+            fenced(connection, claim, changes | ended)
+
+    def _status_of_attempt(self, claim: Claim) -> str | None:
+        """The job's status as this attempt left it; None when a later attempt has the job, or nobody."""
+        row = self.get(claim.job_id)
+        return row.status if row is not None and row.attempt == claim.attempt else None
 
     def release(self, claim: Claim, setback: Setback, reason: str | None, delay: float = 0.0) -> bool:
         """Gives a running job back, to be claimed again after `delay` seconds; chunks stay.
@@ -200,119 +210,35 @@ class JobStore:
         Answers True when it waits for another try, False when this setback was one too many and it failed.
         Raises LeaseLostError.
         """
-        with writing(self.engine) as connection:
-            time = now(connection)
-            _fenced(connection, claim, self._set_back(setback, reason, time, delay))
-            status = connection.execute(
-                sa.select(_job.c.status).where(_job.c.job_id == claim.job_id)
-            ).scalar_one()
-            return bool(status == "pending")
+        status: str | None = None
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                changes = set_back(self.limits, setback, reason, time, delay) | end_of_attempt(time)
+                fenced(connection, claim, changes)
+                query = sa.select(JOB.c.status).where(JOB.c.job_id == claim.job_id)
+                status = connection.execute(query).scalar_one()
+        except DatabaseUnavailableError:
+            status = self._status_of_attempt(claim)
+            if status not in ("pending", "failed"):
+                raise
+        return status == "pending"
 
     def expire(self, job_id: uuid.UUID) -> bool:
-        """Takes a running job from a worker whose lease has ended. False when there was nothing to expire."""
+        """Takes a running job from a worker whose lease has ended. False when there was nothing to expire.
+
+        After an outage every lease looks dead, also those of workers that are about to renew: a process that
+        saw the database fail expires nothing until they had two chances.
+        """
+        if seconds_since_failure(self.engine) < 2 * self.limits.renew_seconds:
+            return False
         with writing(self.engine) as connection:
             time = now(connection)
             reason = "The worker stopped while processing this video."
+            changes = set_back(self.limits, "crashes", reason, time) | end_of_attempt(JOB.c.lease_until)
             dead = connection.execute(
-                sa.update(_job)
-                .where(_job.c.job_id == job_id, _job.c.status == "running", _job.c.lease_until < time)
-                .values(self._set_back("crashes", reason, time, 0.0))
+                sa.update(JOB)
+                .where(JOB.c.job_id == job_id, JOB.c.status == "running", JOB.c.lease_until < time)
+                .values(changes)
             )
             return dead.rowcount == 1
-
-    def _set_back(self, setback: Setback, reason: str | None, time: int, delay: float) -> dict[str, Any]:
-        again: dict[str, Any] = {
-            "status": "pending",
-            "lease_until": None,
-            "error_message": reason,
-            "run_after": time + _micro(delay),
-            "announce_after": time + _micro(delay),
-            "announcements": 0,
-            "updated_at": time,
-        }
-        if setback == "interruption":
-            return again
-        counter = _job.c[setback]
-        limit = self.limits.max_attempts if setback == "failures" else self.limits.max_crashes
-        last = counter + 1 >= limit
-        final = (
-            f"Gave up after {limit} tries in a row: {reason}"
-            if setback == "failures"
-            else f"The worker stopped {limit} times while processing this video. Last: {reason}"
-        )
-        return again | {
-            setback: counter + 1,
-            "status": sa.case((last, "failed"), else_="pending"),
-            "error_message": sa.case((last, final), else_=reason),
-            "finished_at": sa.case((last, time), else_=sa.null()),
-        }
-
-    def due(self, limit: int) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
-        """Ids of jobs whose lease has ended, and of pending jobs to announce; at most `limit` of each."""
-        with reading(self.engine) as connection:
-            time = now(connection)
-            dead = sa.select(_job.c.job_id).where(_job.c.status == "running", _job.c.lease_until < time)
-            waiting = sa.select(_job.c.job_id).where(
-                _job.c.status == "pending", _job.c.announce_after <= time
-            )
-            return (
-                list(connection.scalars(dead.order_by(_job.c.lease_until).limit(limit))),
-                list(connection.scalars(waiting.order_by(_job.c.announce_after).limit(limit))),
-            )
-
-    def take_announcement(self, job_id: uuid.UUID) -> bool:
-        """Moves a pending job's next announcement on, 10 s doubling to 10 min; True for one caller only."""
-        with writing(self.engine) as connection:
-            time = now(connection)
-            due = (_job.c.job_id == job_id) & (_job.c.status == "pending") & (_job.c.announce_after <= time)
-            count = connection.execute(sa.select(_job.c.announcements).where(due)).scalar_one_or_none()
-            if count is None:
-                return False
-            pause = min(_FIRST_ANNOUNCEMENT * 2 ** min(count, 10), _LONGEST_ANNOUNCEMENT)
-            moved = connection.execute(
-                sa.update(_job)
-                .where(due, _job.c.announcements == count)
-                .values(announce_after=time + _micro(pause), announcements=count + 1)
-            )
-            return moved.rowcount == 1
-
-
-def _fenced(connection: Connection, claim: Claim, changes: dict[str, Any]) -> None:
-    """Updates the row of a running attempt, or raises LeaseLostError."""
-    updated = connection.execute(
-        sa.update(_job)
-        .where(_job.c.job_id == claim.job_id, _job.c.status == "running", _job.c.attempt == claim.attempt)
-        .values(changes)
-    )
-    if updated.rowcount != 1:
-        raise LeaseLostError("Another worker owns this job now.")
-
-
-def _claim_of(connection: Connection, job_id: uuid.UUID) -> Claim:
-    row = connection.execute(sa.select(_job).where(_job.c.job_id == job_id)).one()
-    last = connection.execute(
-        sa.select(_chunk.c.seq, _chunk.c.first_frame, _chunk.c.frame_count)
-        .where(_chunk.c.job_id == job_id)
-        .order_by(_chunk.c.seq.desc())
-        .limit(1)
-    ).one_or_none()
-    return Claim(
-        job_id=row.job_id,
-        attempt=row.attempt,
-        pipeline_id=row.pipeline_id,
-        frame_stride=row.frame_stride,
-        max_frames=row.max_frames,
-        input_key=row.input_key,
-        failures=row.failures,
-        start_after=last and last.first_frame + (last.frame_count - 1) * row.frame_stride,
-        next_seq=last.seq + 1 if last else 0,
-    )
-
-
-def _micro(duration: float) -> int:
-    return round(duration * _SECOND)
-
-
-def _tenths(progress: float) -> float:
-    """Progress in tenths, rounded down and short of the 1.0 that only completion sets."""
-    return min(int(progress * 10), 9) / 10

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from videoqueue.errors import PermanentError, PipelineError, TransientError
+from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.definition import Node, PipelineDefinition
+from videoqueue.pipeline.memory import is_shortage
 from videoqueue.pipeline.plugin import Plugin, Tool
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.validation.faults import listed, raise_first
@@ -49,6 +50,7 @@ class DagPipelineService:
 
         Raises:
             PipelineError: a plugin failed; the text names the step.
+            OutOfMemoryError: an allocation failed in a plugin.
             TransientError: raised by a plugin, handed on.
         """
         outputs: dict[str, Mapping[str, Any]] = {}
@@ -72,6 +74,8 @@ class DagPipelineService:
         except PermanentError as error:
             raise PipelineError(f"{_step(node)} failed: {error}") from error
         except Exception as error:
+            if is_shortage(error):
+                raise OutOfMemoryError(f"{_step(node)} failed: memory ran out.") from error
             logger.exception(
                 "plugin failed", extra={"node": node.id, "plugin": node.plugin, "tool": node.tool}
             )

@@ -1,7 +1,8 @@
 """MP4 -> frames. The only module that knows PyAV.
 
 The bytes are hostile: the demuxer is pinned to MP4, it may open nothing but the file itself, and only codecs
-of a short list are decoded. Whatever PyAV or FFmpeg raise leaves here as an `InvalidVideoError`.
+of a short list are decoded. Whatever PyAV or FFmpeg raise leaves here as an `InvalidVideoError`, or as an
+`OutOfMemoryError` when an allocation failed.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Interpolation
 
-from videoqueue.errors import InvalidVideoError
+from videoqueue.errors import InvalidVideoError, NoFrameError, OutOfMemoryError
+from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.same_picture import same_picture
-from videoqueue.pipeline.truncation import check_whole, cut_off
+from videoqueue.pipeline.truncation import check_whole, cut_off, mentions_encryption
 from videoqueue.pipeline.upright import upright
 
 CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "h263")
@@ -35,14 +37,6 @@ _DEMUXER_OPTIONS = {
 _STILL_PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 # The same pixels on every processor; the default takes shortcuts that depend on its instruction set.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-
-
-class NoFrameError(InvalidVideoError):
-    """Memory ran out, or not one frame came out.
-
-    A process short of memory cannot tell a good video from an empty one, because the demuxer hides its own
-    failed allocations: in a process that was used before, try once more in a fresh one.
-    """
 
 
 class Frame:
@@ -86,12 +80,12 @@ class Video:
         container: av.container.InputContainer,
         stream: av.video.stream.VideoStream,
         file_size: int,
-        max_pixels: int | None,
+        bounds: Bounds,
     ) -> None:
         self._container = container
         self._stream = stream
         self._file_size = file_size
-        self._max_pixels = max_pixels
+        self._bounds = bounds
         self._samples_checked = 0
         self._timestamp: float | None = None
         self._any_intact = False
@@ -106,7 +100,9 @@ class Video:
         """Decodes the whole video, once.
 
         Raises:
-            InvalidVideoError: a frame is damaged or too large, the file ends early, or holds no frame at all.
+            InvalidVideoError: a frame is damaged or too large, there are too many, or the file ends early.
+            NoFrameError: not one frame came out.
+            OutOfMemoryError: an allocation failed.
         """
         threads = self._stream.codec_context.thread_count
         packets = self._container.demux(self._stream)
@@ -116,19 +112,24 @@ class Video:
                 packet = next(packets, None)
                 if packet is None:
                     break
-                pictures = self._decode(packet)
+                pictures = self._decode(index, packet)
             for picture in pictures:
-                self._check_size(index, picture.width, picture.height)
+                self._bounds.check_frames(index)
+                self._bounds.check_size(f"Frame {index}", picture.width, picture.height)
                 self._any_intact = self._any_intact or not picture.is_corrupt
                 self._timestamp = self._time_of(picture)
                 yield Frame(index, self._timestamp, picture, self._matrix_of(picture), threads)
                 index += 1
         self._check_end(index)
 
-    def _decode(self, packet: av.Packet[av.video.stream.VideoStream]) -> list[av.VideoFrame]:
+    def _decode(self, index: int, packet: av.Packet[av.video.stream.VideoStream]) -> list[av.VideoFrame]:
         if packet.has_sidedata("encryption_info"):
-            raise _unsupported("The video is encrypted. Submit a copy without protection.")
-        return packet.decode()
+            raise _encrypted()
+        try:
+            return packet.decode()
+        except av.error.FFmpegError:
+            self._bounds.check_size_after_failure(f"Frame {index}", self._stream.codec_context)
+            raise
 
     def _matrix_of(self, picture: av.VideoFrame) -> bytes | None:
         """The display matrix; it is read anew only when the frame's rotation is another.
@@ -149,10 +150,6 @@ class Video:
         rate = self._stream.average_rate
         return round(self._timestamp + (float(1 / rate) if rate else 0.0), 6)
 
-    def _check_size(self, index: int, width: int, height: int) -> None:
-        if self._max_pixels is not None and width * height > self._max_pixels:
-            raise _too_large(f"Frame {index}", width, height, self._max_pixels)
-
     def _check_samples(self) -> None:
         samples = self._stream.index_entries
         for number in range(self._samples_checked, len(samples)):
@@ -164,38 +161,44 @@ class Video:
     def _check_end(self, frames: int) -> None:
         self._check_samples()
         if frames == 0:
-            raise NoFrameError(
-                "unsupported_video",
-                "The video track holds no frame that can be decoded. Check that the file plays.",
-            )
+            raise NoFrameError("unsupported_video", self._why_no_frame())
         if not self._any_intact:
             raise _unsupported(
                 "Every frame is damaged or encrypted. Submit an intact copy without protection."
             )
 
+    def _why_no_frame(self) -> str:
+        if self._stream.frames and not len(self._stream.index_entries):
+            return (
+                f"The video's table of {self._stream.frames} frames cannot be used: it is damaged, or needs "
+                "more memory than a job may have (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). Check that it plays."
+            )
+        return "The video track holds no frame that can be decoded. Check that the file plays."
+
 
 @contextmanager
-def open_video(path: str | Path, max_pixels: int | None = None, threads: int = 1) -> Iterator[Video]:
-    """Opens the first real video track of an MP4 file.
-
-    Args:
-        max_pixels: the largest width x height accepted, of the track and of each frame; None for no limit.
-        threads: of the decoder, at least 1.
+def open_video(path: str | Path, bounds: Bounds | None = None, threads: int = 1) -> Iterator[Video]:
+    """Opens the first real video track of an MP4 file; `threads` of the decoder, at least 1.
 
     Raises:
-        InvalidVideoError: no MP4, cut off, without a video track, or with one that is not supported.
+        InvalidVideoError: no MP4, cut off, encrypted, beyond the bounds, without a video track, or with one
+            that is not supported.
+        OutOfMemoryError: an allocation failed.
         OSError: the file is missing or cannot be read.
     """
     # An absolute path cannot be taken for a URL.
     file = Path(path).absolute()
+    bounds = bounds or Bounds()
     size = check_whole(file)
-    with _reading("The file cannot be read as an MP4 video", "not_mp4"):
-        container = av.open(str(file), format="mp4", options=_DEMUXER_OPTIONS, metadata_errors="replace")
+    with _reading("The file cannot be read as an MP4 video", "not_mp4", file):
+        options = _DEMUXER_OPTIONS | bounds.demuxer_options()
+        container = av.open(str(file), format="mp4", options=options, metadata_errors="replace")
     with container:
         with _reading("The video cannot be opened"):
+            bounds.check_streams(len(container.streams))
             stream = _video_stream(container)
-            _prepare_decoder(stream, max_pixels, threads)
-            video = Video(container, stream, size, max_pixels)
+            _prepare_decoder(stream, bounds, threads)
+            video = Video(container, stream, size, bounds)
         yield video
 
 
@@ -209,19 +212,15 @@ def _video_stream(container: av.container.InputContainer) -> av.video.stream.Vid
     return next((stream for stream in moving if stream.frames or len(stream.index_entries)), moving[0])
 
 
-def _prepare_decoder(stream: av.video.stream.VideoStream, max_pixels: int | None, threads: int) -> None:
+def _prepare_decoder(stream: av.video.stream.VideoStream, bounds: Bounds, threads: int) -> None:
     context: Any = stream.codec_context
     name = context.codec.canonical_name if context is not None else "unknown"
     if name not in CODECS:
         raise _unsupported(f"The video codec is {name}. Convert the video to one of: {', '.join(CODECS)}.")
+    bounds.check_size("The video", context.width, context.height)
     context.thread_count = threads
     context.thread_type = "AUTO" if threads > 1 else "NONE"
-    if max_pixels is not None:
-        if context.width * context.height > max_pixels:
-            raise _too_large("The video", context.width, context.height, max_pixels)
-        # The decoder counts whole blocks, so a frame just under the limit needs room for its padding.
-        padding = 128 * (context.width + context.height) + 128 * 128
-        context.options = {"max_pixels": str(max_pixels + padding)}
+    context.options = bounds.decoder_options()
 
 
 def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
@@ -231,21 +230,21 @@ def _duration(container: av.container.InputContainer, stream: av.video.stream.Vi
 
 
 @contextmanager
-def _reading(what: str, code: Any = "unsupported_video") -> Iterator[None]:
-    """Translates everything PyAV and FFmpeg raise."""
+def _reading(what: str, code: Any = "unsupported_video", file: Path | None = None) -> Iterator[None]:
+    """Translates everything PyAV and FFmpeg raise; `file` is looked at when it could not even be opened."""
     try:
         yield
     except InvalidVideoError:
         raise
     except MemoryError as error:
-        raise NoFrameError(
-            "unsupported_video", f"{what}: it needs more memory than allowed. Submit a smaller video."
-        ) from error
+        raise OutOfMemoryError(f"{what}: it needs more memory than there is, or is damaged.") from error
     except av.error.PatchWelcomeError as error:
         raise _unsupported(
             f"{what}: it uses a feature that is not supported. Convert it to plain H.264."
         ) from error
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        if file is not None and mentions_encryption(file):
+            raise _encrypted() from error
         reason = "it is something else, damaged, or encrypted" if code == "not_mp4" else "its data is damaged"
         raise InvalidVideoError(code, f"{what}: {reason}. Check that the file plays.") from error
 
@@ -254,8 +253,5 @@ def _unsupported(message: str) -> InvalidVideoError:
     return InvalidVideoError("unsupported_video", message)
 
 
-def _too_large(what: str, width: int, height: int, limit: int) -> InvalidVideoError:
-    return _unsupported(
-        f"{what} has {width}x{height} = {width * height} pixels; at most {limit} are accepted. "
-        "Submit a smaller video."
-    )
+def _encrypted() -> InvalidVideoError:
+    return _unsupported("The video is encrypted (DRM). Submit a copy without protection.")

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 
-from videoqueue.errors import PipelineError, VideoqueueError
+from videoqueue.errors import OutOfMemoryError, PipelineError, VideoqueueError
+from videoqueue.pipeline.memory import is_shortage
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions
 from videoqueue.pipeline.validation.manifest import manifest_flaws
 
@@ -48,6 +49,7 @@ class PluginRegistry:
         Raises:
             PipelineError: it is not installed, could not be made, or does not keep the contract. What another
                 exception said is in the log, not in the text.
+            OutOfMemoryError: an allocation failed.
             VideoqueueError: raised by the plugin itself, handed on.
         """
         try:
@@ -89,6 +91,7 @@ class PluginRegistry:
         except VideoqueueError:
             raise
         except (Exception, SystemExit) as error:
+            _raise_if_short(name, error)
             raise PipelineError(
                 f"Plugin {name!r} cannot be loaded. The log has the reason; reinstalling it may help."
             ) from error
@@ -112,6 +115,7 @@ class PluginRegistry:
         try:
             return _imported(BUILT_IN[name]) if name in BUILT_IN else installed[name].load()
         except (Exception, SystemExit) as error:
+            _raise_if_short(name, error)
             raise PipelineError(
                 f"Plugin {name!r} cannot be imported. The log has the reason; "
                 "reinstall it together with what it needs."
@@ -122,6 +126,11 @@ def reason(error: VideoqueueError) -> str:
     """What is wrong, with what other code had to say about it: for the operator, not for users."""
     cause = error.__cause__
     return str(error) if cause is None else f"{error} [{type(cause).__name__}: {cause}]"
+
+
+def _raise_if_short(name: str, error: BaseException) -> None:
+    if is_shortage(error):
+        raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: memory ran out.") from error
 
 
 def _imported(target: str) -> PluginFactory:

@@ -7,7 +7,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from videoqueue.errors import PermanentError, PipelineError
+from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError
+from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
 from videoqueue.pipeline.decoder import Frame, open_video
 from videoqueue.pipeline.definition import PipelineDefinition, find, load_definitions
@@ -39,13 +40,13 @@ class VideoFilePipelineService:
         self,
         definitions: Mapping[str, PipelineDefinition],
         registry: PluginRegistry,
-        max_pixels: int | None = None,
+        bounds: Bounds | None = None,
         decoder_threads: int = 1,
         inference_threads: int = 1,
     ) -> None:
         self._definitions = definitions
         self._registry = registry
-        self._max_pixels = max_pixels
+        self._bounds = bounds or Bounds()
         self._decoder_threads = decoder_threads
         self._inference_threads = inference_threads
         self._pipelines: dict[str, DagPipelineService] = {}
@@ -64,6 +65,7 @@ class VideoFilePipelineService:
         max_frames: int | None = None,
         start_after: int | None = None,
         on_progress: Callable[[float], None] | None = None,
+        on_load: Callable[[], None] | None = None,
     ) -> Iterator[Item]:
         """Yields an item for every `frame_stride`-th frame, the first included, at most `max_frames` of them.
 
@@ -74,10 +76,11 @@ class VideoFilePipelineService:
             on_progress: called by the thread that iterates, after every decoded frame, also those left out,
                 with a fraction from 0 to 1 that never goes down; while the next frame is awaited, with the
                 same fraction again whenever a later one was decoded or processed.
+            on_load: called when the video is open, and each time a plugin is loaded.
 
         Raises:
             PermanentError: at once for a bad argument, later for a bad video or a failing plugin; the text
-                names the frame.
+                names the frame. OutOfMemoryError, one of them, when an allocation failed.
             TransientError: raised by a plugin.
             OSError: the file is missing or cannot be read.
         """
@@ -88,7 +91,7 @@ class VideoFilePipelineService:
         last_index = None if max_frames is None else (max_frames - 1) * frame_stride
         resume_at = 0 if start_after is None else start_after + 1
         wanted = _Selection(frame_stride, resume_at, last_index)
-        return self._items(Path(mp4_path), definition, wanted, on_progress or _ignore)
+        return self._items(Path(mp4_path), definition, wanted, on_progress or _ignore, on_load or _nothing)
 
     def _items(
         self,
@@ -96,9 +99,11 @@ class VideoFilePipelineService:
         definition: PipelineDefinition,
         wanted: _Selection,
         report: Callable[[float], None],
+        on_load: Callable[[], None],
     ) -> Iterator[Item]:
-        with open_video(mp4_path, self._max_pixels, self._decoder_threads) as video:
-            pipeline = self._pipeline(definition)
+        with open_video(mp4_path, self._bounds, self._decoder_threads) as video:
+            on_load()
+            pipeline = self._pipeline(definition, on_load)
             progress = Progress(video.declared_frames, video.duration, wanted.last_index)
             pool = FramePool(
                 video.frames(),
@@ -113,8 +118,11 @@ class VideoFilePipelineService:
                         yield _item(turn)
                     report(progress.after(turn.index, turn.timestamp))
 
-    def _pipeline(self, definition: PipelineDefinition) -> DagPipelineService:
+    def _pipeline(self, definition: PipelineDefinition, on_load: Callable[[], None]) -> DagPipelineService:
         if definition.id not in self._pipelines:
+            for name in dict.fromkeys(node.plugin for node in definition.nodes):
+                self._registry.get(name)
+                on_load()
             self._pipelines[definition.id] = DagPipelineService(definition, self._registry)
         return self._pipelines[definition.id]
 
@@ -137,6 +145,8 @@ def build_service(
     max_pixels: int | None = None,
     decoder_threads: int = 1,
     plugin_values: Mapping[str, str] | None = None,
+    max_decoded_frames: int | None = None,
+    max_streams: int | None = None,
 ) -> VideoFilePipelineService:
     """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
 
@@ -145,8 +155,9 @@ def build_service(
     """
     folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
     registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
+    bounds = Bounds(pixels=max_pixels, frames=max_decoded_frames, streams=max_streams)
     return VideoFilePipelineService(
-        load_definitions(*folders), registry, max_pixels, decoder_threads, inference_threads
+        load_definitions(*folders), registry, bounds, decoder_threads, inference_threads
     )
 
 
@@ -156,6 +167,8 @@ def _process(pipeline: DagPipelineService, frame: Frame) -> dict[str, Any]:
         return pipeline.run_frame(image)
     except PipelineError as error:
         raise PipelineError(f"Frame {frame.index}: {error}") from error
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"Frame {frame.index}: {error}") from error
 
 
 def _item(turn: Turn) -> Item:
@@ -170,4 +183,8 @@ def _check_count(name: str, value: object) -> None:
 
 
 def _ignore(fraction: float) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

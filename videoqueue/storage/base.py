@@ -96,6 +96,6 @@ def require_key(key: str) -> str:
 
 def meaning_of(error: OSError) -> TransientError:
     """The storage error that stands for a failed system call."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StorageFullError(FULL)
     return StorageUnavailableError(UNAVAILABLE)

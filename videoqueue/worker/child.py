@@ -1,7 +1,7 @@
 """The child process itself: `python -m videoqueue.worker.child REQUEST_FD REPLY_FD PARENT_PID OPTIONS`.
 
-Reads tasks, runs the pipeline on each and reports every finished frame; see `sandbox` for the other side. It
-knows no database, queue or storage.
+Confines itself, reads tasks, runs the pipeline on each and reports every finished frame; see `child_process`
+for the other side. It knows no database, queue or storage.
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from videoqueue.errors import InvalidVideoError, PermanentError, TransientError
+from videoqueue.errors import (
+    InvalidVideoError,
+    NoFrameError,
+    OutOfMemoryError,
+    PermanentError,
+    TransientError,
+)
 from videoqueue.orphans import die_with_parent
-from videoqueue.worker.sandbox import LENGTH, pack
+from videoqueue.worker.limits import SandboxLimits, begin_job, confine
+from videoqueue.worker.protocol import LENGTH, pack
 
 #: Signs of life at most this often, seconds.
 _ALIVE_SECONDS = 0.5
@@ -24,42 +31,80 @@ _ALIVE_SECONDS = 0.5
 
 def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any]) -> None:
     die_with_parent(parent_pid)
+    limits = SandboxLimits(**options["limits"])
+    confine(limits)
     # A deploy's TERM goes to whole groups at times; when to end is the worker's to say.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from videoqueue.pipeline.service import build_service
 
-    service = build_service(**options)
+    service = build_service(**options["pipeline"])
     with os.fdopen(request_fd, "rb") as requests, os.fdopen(reply_fd, "wb") as replies:
         while header := requests.read(LENGTH.size):
             task = json.loads(requests.read(LENGTH.unpack(header)[0]))
+            begin_job(limits)
             _serve(service.iter_file, task, replies)
 
 
 def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryIO) -> None:
-    def reply(message: dict[str, Any]) -> None:
-        replies.write(pack(message))
-        replies.flush()
-
-    last = 0.0
-
-    def on_progress(fraction: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _ALIVE_SECONDS:
-            last = time.monotonic()
-            reply({"type": "alive", "progress": fraction})
-
+    reply = _Reporter(replies)
+    path, pipeline_id = task.pop("path"), task.pop("pipeline_id")
     try:
-        for item in iter_file(task.pop("path"), task.pop("pipeline_id"), on_progress=on_progress, **task):
-            reply({"type": "item", "item": item})
-    except InvalidVideoError as error:
-        reply({"type": "bad_video", "code": error.code, "message": str(error)})
-    except PermanentError as error:
-        reply({"type": "failed", "message": str(error)})
-    except TransientError as error:
-        reply({"type": "again", "message": str(error)})
+        # Starting Python and loading what the pipeline is made of was the first thing to take long.
+        reply.alive(0.0)
+        items = iter_file(path, pipeline_id, on_load=reply.loaded, on_progress=reply.progressed, **task)
+        for item in items:
+            reply.send({"type": "item", "item": item})
+    except Exception as error:
+        outcome = _outcome(error)
+        if outcome is None:
+            raise
+        reply.send(outcome)
     else:
-        reply({"type": "done"})
+        reply.send({"type": "done"})
+
+
+class _Reporter:
+    """Sends messages; of the signs of life only so many."""
+
+    def __init__(self, replies: BinaryIO) -> None:
+        self._replies = replies
+        self._last = 0.0
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._replies.write(pack(message))
+        self._replies.flush()
+
+    def alive(self, fraction: float) -> None:
+        self._last = time.monotonic()
+        self.send({"type": "alive", "progress": fraction})
+
+    def loaded(self) -> None:
+        self.alive(0.0)
+
+    def progressed(self, fraction: float) -> None:
+        if time.monotonic() - self._last >= _ALIVE_SECONDS:
+            self.alive(fraction)
+
+
+def _outcome(error: Exception) -> dict[str, Any] | None:
+    """How the task ended with an error; None when it is a bug of ours."""
+    from videoqueue.pipeline.memory import is_shortage
+
+    match error:
+        case OutOfMemoryError():
+            return {"type": "out_of_memory", "message": str(error)}
+        case NoFrameError():
+            return {"type": "no_frame", "message": str(error)}
+        case InvalidVideoError():
+            return {"type": "bad_video", "code": error.code, "message": str(error)}
+        case PermanentError():
+            return {"type": "failed", "message": str(error)}
+        case TransientError():
+            return {"type": "again", "message": str(error)}
+        case _ if is_shortage(error):
+            return {"type": "out_of_memory", "message": "The video needs more memory than a job may have."}
+    return None
 
 
 if __name__ == "__main__":

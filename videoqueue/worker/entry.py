@@ -12,15 +12,17 @@ import dramatiq
 from dramatiq.middleware import Retries
 
 from videoqueue.broker import build_broker
+from videoqueue.jobs.retention import Retention
 from videoqueue.logs import quieten
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.validation.pipelines import check_definitions
 from videoqueue.services import Services, services_of
 from videoqueue.worker import actors
+from videoqueue.worker.factory import make_sandbox
 from videoqueue.worker.lifecycle import Lifecycle
+from videoqueue.worker.purger import Purger
 from videoqueue.worker.run_job import JobRunner
-from videoqueue.worker.sandbox import Sandbox
 from videoqueue.worker.sweeper import Sweeper
 from videoqueue.worker.workspace import Workspace
 
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """Broker, actor, sweeper and work folder of one process; each of its threads has a sandbox of its own."""
+    """Broker, actor, sweeper, purger and work folder of one process; each thread has a sandbox of its own."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -40,7 +42,9 @@ class WorkerProcess:
             self._stopping, on_start=self._start, on_stop=self._stop, on_stopped=self._workspace.remove
         )
         self.broker = build_broker(self._settings.redis_url, [Retries(), lifecycle])
-        self._sweeper = Sweeper(services.store, self.broker, self._settings.sweep_seconds)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
+        self._purger = Purger(Retention(services.store.engine, services.storage), self._settings)
         actors.declare(self.broker, self.run, self._settings.max_attempts)
 
     def run(self, job_id: uuid.UUID) -> float | None:
@@ -49,19 +53,20 @@ class WorkerProcess:
     def _runner(self) -> JobRunner:
         runner: JobRunner | None = getattr(self._local, "runner", None)
         if runner is None:
-            sandbox = Sandbox(self._settings.pipeline_options)
-            name = f"{socket.gethostname()}:{os.getpid()}"
-            runner = JobRunner(self._services, sandbox, self._workspace.path, name, self._stopping)
+            sandbox = make_sandbox(self._settings)
+            runner = JobRunner(self._services, sandbox, self._workspace.path, self._name, self._stopping)
             self._local.runner = runner
         return runner
 
     def _start(self) -> None:
         self._services.storage.check()
         self._sweeper.start()
+        self._purger.start()
         logger.info("Worker ready. threads=%d", self._settings.worker_threads)
 
     def _stop(self) -> None:
         self._sweeper.stop()
+        self._purger.stop()
 
 
 def _build() -> WorkerProcess:

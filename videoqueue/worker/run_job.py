@@ -6,28 +6,42 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from videoqueue.errors import (
     DatabaseUnavailableError,
+    JobTimeoutError,
     LeaseLostError,
     PermanentError,
     SandboxCrashedError,
+    StorageFullError,
     TransientError,
 )
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim, Setback
 from videoqueue.services import Services
 from videoqueue.worker.lease import Lease
-from videoqueue.worker.sandbox import Alive, Sandbox, Seen, Stopped, Task
+from videoqueue.worker.protocol import Alive, Seen, Task
+from videoqueue.worker.sandbox import Sandbox, Stopped
 
 logger = logging.getLogger(__name__)
 
-#: A chunk is committed early when it holds so many frames, to bound memory and row size.
+#: A chunk is committed early when it holds so many frames or bytes, to bound memory and row size.
 _CHUNK_FRAMES = 1000
+_CHUNK_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How an attempt ended, for the log, and in how many seconds its message is sent again."""
+
+    how: str
+    try_again_after: float | None = None
+    reason: str = ""
 
 
 class JobRunner:
@@ -62,44 +76,59 @@ class JobRunner:
         logger.info("Job started. job_id=%s attempt=%d", claim.job_id, claim.attempt)
         started = time.monotonic()
         try:
-            outcome, delay = self._outcome(claim)
+            ended = self._outcome(claim)
         except LeaseLostError:
-            outcome, delay = "lost to another worker", None
+            ended = _Ended("Job lost to another worker.")
         except DatabaseUnavailableError:
-            # Whether the last write counted is unknown; the lease decides, and a sweeper finds the job.
-            outcome, delay = "left to its lease, the database is away", None
+            ended = self._give_back(claim)
         seconds = time.monotonic() - started
+        words = f" reason={ended.reason}" if ended.reason else ""
         logger.info(
-            "Job %s. job_id=%s attempt=%d seconds=%.2f", outcome, claim.job_id, claim.attempt, seconds
+            f"{ended.how} job_id=%s attempt=%d seconds=%.2f%s", claim.job_id, claim.attempt, seconds, words
         )
-        return delay
+        return ended.try_again_after
 
-    def _outcome(self, claim: Claim) -> tuple[str, float | None]:
-        store = self._services.store
+    def _outcome(self, claim: Claim) -> _Ended:
+        store, settings = self._services.store, self._services.settings
+        backoff = settings.retry_seconds * 2 ** min(claim.failures, 10)
         try:
             self._process(claim)
         except PermanentError as error:
             store.fail(claim, str(error))
-            return "failed", None
+            return _Ended("Job failed.", reason=str(error))
         except Stopped:
             store.release(claim, "interruption", None)
-            return "interrupted", 0.0
+            return _Ended("Job interrupted.", 0.0)
         except (LeaseLostError, DatabaseUnavailableError):
             raise
         except SandboxCrashedError as error:
-            return self._set_back(claim, "crashes", str(error))
+            return self._set_back(claim, "crashes", str(error), settings.crash_retry_seconds)
         except TransientError as error:
-            return self._set_back(claim, "failures", str(error))
+            return self._set_back(claim, "failures", str(error), backoff)
         except Exception:
             logger.exception("A job met a bug. job_id=%s attempt=%d", claim.job_id, claim.attempt)
-            return self._set_back(claim, "failures", "Something went wrong on our side; it has been logged.")
-        return "completed", None
+            reason = "Something went wrong on our side; it has been logged."
+            return self._set_back(claim, "failures", reason, backoff)
+        return _Ended("Job completed.")
 
-    def _set_back(self, claim: Claim, setback: Setback, reason: str) -> tuple[str, float | None]:
-        delay = self._services.settings.retry_seconds * 2 ** min(claim.failures, 10)
+    def _set_back(self, claim: Claim, setback: Setback, reason: str, delay: float) -> _Ended:
         if self._services.store.release(claim, setback, reason, delay):
-            return f"waits for another try ({reason})", delay
-        return f"failed ({reason})", None
+            return _Ended("Job waits for another try.", delay, reason)
+        return _Ended("Job failed.", reason=reason)
+
+    def _give_back(self, claim: Claim) -> _Ended:
+        """Tries until the database is back: a lease left to end would count as a crash of the job."""
+        logger.warning("The database is away. job_id=%s attempt=%d", claim.job_id, claim.attempt)
+        while True:
+            try:
+                self._services.store.release(claim, "interruption", None)
+            except LeaseLostError:
+                return _Ended("Job lost to another worker.")
+            except DatabaseUnavailableError:
+                if self._stopping.wait(self._services.settings.renew_seconds):
+                    return _Ended("Job left to its lease.")
+            else:
+                return _Ended("Job interrupted.", 0.0)
 
     def _process(self, claim: Claim) -> None:
         path = self._folder / f"{claim.job_id}.mp4"
@@ -111,33 +140,61 @@ class JobRunner:
             start_after=claim.start_after,
         )
         services = self._services
+        check_time = self._time_limit(claim)
         with Lease(services.store, claim, services.settings) as lease:
 
             def should_stop() -> bool:
                 lease.check()
+                check_time()
                 return self._stopping.is_set()
 
             try:
-                services.storage.download(claim.input_key, path)
+                self._download(claim, path)
                 self._collect(claim, self._sandbox.run(task, should_stop))
             finally:
                 path.unlink(missing_ok=True)
             services.store.complete(claim, services.results.etag(claim.job_id))
 
+    def _time_limit(self, claim: Claim) -> Callable[[], None]:
+        """A check that raises JobTimeoutError once this attempt and those before it took too long."""
+        limit = self._services.settings.job_timeout_seconds
+        deadline = time.monotonic() + limit - claim.worked_seconds
+
+        def check() -> None:
+            if time.monotonic() >= deadline:
+                raise JobTimeoutError(
+                    f"The video was not done after {limit:g} seconds of work, the most that a job may take "
+                    "(VIDEOQUEUE_JOB_TIMEOUT_SECONDS). Submit a shorter video, or use a larger frame_stride."
+                )
+
+        return check
+
+    def _download(self, claim: Claim, path: Path) -> None:
+        try:
+            self._services.storage.download(claim.input_key, path)
+        except StorageFullError as error:
+            # The storage's own words are about keeping videos; here there is no room for working on one.
+            raise StorageFullError(
+                "There is no room to work on the video: the disk of the worker is full. "
+                "It goes on by itself when space has been freed."
+            ) from error
+
     def _collect(self, claim: Claim, reports: Generator[Seen | Alive]) -> None:
         """Commits what the sandbox reports, a chunk every few seconds of work."""
         seq = claim.next_seq
         items: list[dict[str, Any]] = []
+        size = 0
         progress = 0.0
         committed = time.monotonic()
 
         def commit() -> None:
-            nonlocal seq, committed
+            nonlocal seq, size, committed
             if items:
                 frames = [item["frame_index"] for item in items]
                 self._services.store.checkpoint(claim, seq, encode(items), frames, progress)
                 seq += 1
                 items.clear()
+                size = 0
             committed = time.monotonic()
 
         try:
@@ -146,10 +203,11 @@ class JobRunner:
                     match report:
                         case Seen(item):
                             items.append(item)
+                            size += report.size
                         case Alive(fraction):
                             progress = max(progress, fraction)
                     overdue = time.monotonic() - committed >= self._services.settings.checkpoint_seconds
-                    if overdue or len(items) >= _CHUNK_FRAMES:
+                    if overdue or len(items) >= _CHUNK_FRAMES or size >= _CHUNK_BYTES:
                         commit()
         except Stopped:
             commit()

@@ -7,35 +7,39 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
+import uuid
 
 from dramatiq.brokers.redis import RedisBroker
 
-from videoqueue.broker import announce
-from videoqueue.errors import DatabaseUnavailableError, QueueUnavailableError
+from videoqueue.broker import announce, queued
 from videoqueue.jobs.store import JobStore
+from videoqueue.jobs.upkeep import Pauses, Upkeep
+from videoqueue.settings import Settings
+from videoqueue.worker.periodic import Periodic
 
 logger = logging.getLogger(__name__)
 
-#: Rows of each kind looked at in one pass.
-_BATCH = 200
-
 
 class Sweeper:
-    def __init__(self, store: JobStore, broker: RedisBroker, interval: float) -> None:
+    """`worker` is the name of this process, under which its signs of life are written."""
+
+    def __init__(self, store: JobStore, broker: RedisBroker, settings: Settings, worker: str) -> None:
         self._store = store
         self._broker = broker
-        self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._settings = settings
+        self._worker = worker
+        pauses = Pauses(first=settings.announce_seconds, longest=settings.announce_max_seconds)
+        self._upkeep = Upkeep(store.engine, pauses)
+        self._periodic = Periodic(
+            "sweeper", self._pass, pause=settings.sweep_seconds, last_words=self._say_goodbye
+        )
+        self._started = False
 
     def start(self) -> None:
-        self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        """Ends the thread after the pass it is in."""
-        self._stopping.set()
-        self._thread.join()
+        self._periodic.stop()
 
     def sweep(self) -> int:
         """One pass; answers how many jobs were announced.
@@ -43,29 +47,44 @@ class Sweeper:
         Raises:
             DatabaseUnavailableError, QueueUnavailableError: the rest waits for the next pass.
         """
-        dead, _ = self._store.due(_BATCH)
-        for job_id in dead:
-            if self._store.expire(job_id):
-                logger.warning("Lease expired, its worker is gone. job_id=%s", job_id)
-        announced = 0
-        _, waiting = self._store.due(_BATCH)
-        for job_id in waiting:
-            if self._stopping.is_set():
-                break
-            if self._store.take_announcement(job_id):
-                announce(self._broker, job_id)
-                announced += 1
-        return announced
+        self._upkeep.beat(self._worker, self._settings.worker_threads, starting=not self._started)
+        self._started = True
+        return self._announce(self._expire())
 
-    def _run(self) -> None:
+    def _expire(self) -> list[uuid.UUID]:
+        taken_back = []
+        for dead in self._upkeep.dead_leases(self._settings.sweep_rows):
+            if self._store.expire(dead.job_id):
+                logger.warning(
+                    "Lease expired, its worker is gone. job_id=%s attempt=%d worker=%s seconds=%.1f",
+                    dead.job_id,
+                    dead.attempt,
+                    dead.worker,
+                    dead.seconds,
+                )
+                taken_back.append(dead.job_id)
+        return taken_back
+
+    def _announce(self, taken_back: list[uuid.UUID]) -> int:
+        # While as many messages wait as there are jobs to claim, no worker is idle for want of one; more
+        # would only pile up when jobs wait for hours.
+        # Asking first also tells that the queue is there, before any job's announcement is moved on.
+        waiting = queued(self._broker)
+        jobs = self._upkeep.take_announcements(len(taken_back), taken_back) if taken_back else []
+        missing = self._upkeep.claimable() - waiting - len(jobs)
+        room = min(missing, self._settings.sweep_rows - len(jobs))
+        if room > 0:
+            jobs += self._upkeep.take_announcements(room)
+        for job_id in jobs:
+            announce(self._broker, job_id)
+        return len(jobs)
+
+    def _pass(self) -> float:
+        announced = self.sweep()
+        if announced:
+            logger.info("Announced forgotten jobs. jobs=%d", announced)
         # Jitter keeps the sweepers of many processes from marching in step.
-        while not self._stopping.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
-            try:
-                announced = self.sweep()
-            except (DatabaseUnavailableError, QueueUnavailableError) as error:
-                logger.warning("Sweep cut short: %s", error)
-            except Exception:  # a bug in one pass must not end the thread that rescues jobs
-                logger.exception("A sweep met a bug.")
-            else:
-                if announced:
-                    logger.info("Announced forgotten jobs. jobs=%d", announced)
+        return self._settings.sweep_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+
+    def _say_goodbye(self) -> None:
+        self._upkeep.forget(self._worker)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_videos import flat
 
-from videoqueue.errors import PipelineError, SandboxCrashedError
+from videoqueue.errors import PipelineError, TransientError
 from videoqueue.pipeline.dag import DagPipelineService
 from videoqueue.pipeline.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
@@ -118,8 +118,8 @@ def test_a_plugin_may_say_what_was_wrong() -> None:
 
 
 def test_a_passing_error_of_a_plugin_is_handed_on() -> None:
-    with pytest.raises(SandboxCrashedError):
-        service({"bad": failing(SandboxCrashedError("later"))}).run_frame(flat(4, 4, 0))
+    with pytest.raises(TransientError):
+        service({"bad": failing(TransientError("later"))}).run_frame(flat(4, 4, 0))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), np.int64(1), b"x", np.zeros(2)])

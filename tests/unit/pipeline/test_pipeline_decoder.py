@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from small_videos import MakeVideo, Picture, flat
 
-from videoqueue.errors import InvalidVideoError
+from videoqueue.errors import InvalidVideoError, OutOfMemoryError
+from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decoder import open_video
 
 ONE = 1 << 16
@@ -24,7 +25,7 @@ def steps(count: int, width: int = 64, height: int = 48) -> list[Picture]:
 
 
 def read(file: Path, max_pixels: int | None = None, threads: int = 1) -> list[tuple[int, float, int]]:
-    with open_video(file, max_pixels, threads) as video:
+    with open_video(file, Bounds(pixels=max_pixels), threads) as video:
         return [(frame.index, frame.timestamp, int(frame.image().mean())) for frame in video.frames()]
 
 
@@ -265,21 +266,30 @@ def test_the_pixel_limit_is_exact(make_video: MakeVideo) -> None:
     assert (code, text.startswith("The video has 100x90 = 9000 pixels")) == ("unsupported_video", True)
 
 
-def test_the_pixel_limit_holds_when_the_size_changes_on_the_way(tmp_path: Path) -> None:
-    file = tmp_path / "grows.mp4"
+def write_growing(file: Path, codec: str, larger: tuple[int, int]) -> Path:
+    """Two frames of 64x48, then two larger ones; the header knows only the first size."""
+    options = {
+        "libx264": {"preset": "ultrafast", "x264-params": "repeat-headers=1:keyint=1"},
+        "libsvtav1": {"preset": "12"},
+    }.get(codec, {})
     with av.open(str(file), "w", format="mp4") as output:
-        stream = output.add_stream("mpeg2video", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        stream = output.add_stream(codec, rate=25, width=64, height=48, pix_fmt="yuv420p", options=options)
         packets = []
-        for width, height in ((64, 48), (128, 96)):
-            encoder = av.CodecContext.create("mpeg2video", "w")
+        for width, height in ((64, 48), larger):
+            encoder = av.CodecContext.create(codec, "w")
             encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-            encoder.time_base = Fraction(1, 25)
+            encoder.time_base, encoder.options = Fraction(1, 25), options
             for picture in steps(2, width, height):
                 packets += encoder.encode(av.VideoFrame.from_ndarray(picture, format="bgr24"))
             packets += encoder.encode(None)
         for number, packet in enumerate(packets):
             packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
             output.mux(packet)
+    return file
+
+
+def test_the_pixel_limit_holds_when_the_size_changes_on_the_way(tmp_path: Path) -> None:
+    file = write_growing(tmp_path / "grows.mp4", "mpeg2video", (128, 96))
 
     with open_video(file) as video:
         assert {frame.image().shape[:2] for frame in video.frames()} == {(48, 64), (96, 128)}
@@ -287,9 +297,84 @@ def test_the_pixel_limit_holds_when_the_size_changes_on_the_way(tmp_path: Path) 
     assert (code, " has 128x96 = 12288 pixels" in text) == ("unsupported_video", True)
 
 
+@pytest.mark.parametrize("codec", ["mpeg2video", "libx264", "mpeg4"])
+def test_a_size_that_the_decoder_itself_refuses_names_the_limit(tmp_path: Path, codec: str) -> None:
+    """Far above the limit no picture is made at all."""
+    file = write_growing(tmp_path / "grows.mp4", codec, (1920, 1088))
+
+    code, text = fault_of(file, max_pixels=64 * 48)
+
+    assert (code, "VIDEOQUEUE_MAX_PIXELS" in text) == ("unsupported_video", True)
+    assert text.startswith("Frame ")
+
+
+def test_the_frame_limit_counts_decoded_frames(make_video: MakeVideo) -> None:
+    file = make_video(steps(5))
+
+    with open_video(file, Bounds(frames=5)) as video:
+        assert len(list(video.frames())) == 5
+    seen = []
+    with (
+        pytest.raises(InvalidVideoError, match=r"more than 4 frames \(VIDEOQUEUE_MAX_FRAMES\)"),
+        open_video(file, Bounds(frames=4)) as video,
+    ):
+        seen.extend(frame.index for frame in video.frames())
+    # The frames before it came out: the limit is not taken from the header.
+    with open_video(file, Bounds(frames=4)) as video:
+        frames = video.frames()
+        assert [next(frames).index for _ in range(4)] == [0, 1, 2, 3]
+
+
+def test_the_limit_of_tracks(tmp_path: Path) -> None:
+    file = tmp_path / "song.mp4"
+    write_sound(file, cover=True)
+
+    with (
+        pytest.raises(
+            InvalidVideoError, match=r"2 tracks; at most 1 are accepted \(VIDEOQUEUE_MAX_STREAMS\)"
+        ),
+        open_video(file, Bounds(streams=1)),
+    ):
+        pytest.fail("it opened")
+    with pytest.raises(InvalidVideoError, match="no video track"), open_video(file, Bounds(streams=2)):
+        pytest.fail("it opened")
+
+
+def test_an_encrypted_file_that_cannot_be_opened_is_called_encrypted(
+    make_video: MakeVideo,
+) -> None:
+    protection = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "11" * 16,
+        "encryption_kid": "22" * 16,
+    }
+    file = make_video(steps(8), options=protection)
+    content = file.read_bytes()
+    count = content.index(b"senc") + 8  # how many samples have a vector of their own
+    file.write_bytes(content[:count] + b"\x00\x00\xff\xff" + content[count + 4 :])
+
+    code, text = fault_of(file)
+
+    assert (code, "encrypted (DRM)" in text) == ("unsupported_video", True)
+
+
+def test_a_failed_allocation_is_told_from_a_bad_video(
+    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    file = make_video(steps(1))
+    monkeypatch.setattr(av, "open", fails)
+
+    with pytest.raises(OutOfMemoryError, match="more memory than there is"), open_video(file):
+        pytest.fail("it opened")
+
+
 READ_IN_LITTLE_MEMORY = """
 import resource, sys
-from videoqueue.pipeline.decoder import NoFrameError, open_video
+from videoqueue.errors import NoFrameError
+from videoqueue.pipeline.decoder import open_video
 resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))
 try:
     with open_video(sys.argv[1]) as video:

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from small_videos import MakeVideo, flat
 
-from videoqueue.errors import InvalidVideoError, PermanentError, PipelineError, UnknownPipelineError
+from videoqueue.errors import (
+    InvalidVideoError,
+    OutOfMemoryError,
+    PermanentError,
+    PipelineError,
+    UnknownPipelineError,
+)
+from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.progress import Progress
@@ -134,6 +141,35 @@ def test_progress_counts_every_decoded_frame(
     assert sorted({*reports} - {0.0}) == pytest.approx([value for value in expected if value], abs=0.001)
 
 
+def test_loading_is_told_step_by_step(make_video: MakeVideo) -> None:
+    """The video, then each plugin when it is first needed: what may take long before the first frame."""
+    file, told = film(make_video, 2), []
+    pipelines = service()
+
+    for _ in range(2):
+        list(pipelines.iter_file(file, "level", on_load=lambda: told.append("loaded")))
+
+    assert len(told) == 3
+
+
+def test_a_plugin_that_runs_out_of_memory_is_not_called_faulty(make_video: MakeVideo) -> None:
+    class Large(Level):
+        def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+            raise RuntimeError("Check failed: [ GENERAL ] std::bad_alloc")
+
+    with pytest.raises(OutOfMemoryError, match=r"^Frame 0: Step 'measure' .* failed: memory ran out"):
+        service(Large()).run_on_file(film(make_video, 2), "level")
+
+
+def test_a_plugin_that_has_no_memory_to_load_is_not_called_faulty(make_video: MakeVideo) -> None:
+    def make(options: PluginOptions) -> Level:
+        raise MemoryError
+
+    registry = PluginRegistry(PluginOptions(), {"level": make})
+    with pytest.raises(OutOfMemoryError, match=r"^Plugin 'level' cannot be loaded: memory ran out"):
+        VideoFilePipelineService({"level": LEVEL}, registry).run_on_file(film(make_video, 1), "level")
+
+
 @pytest.mark.parametrize(
     ("declared", "duration", "last", "times", "expected"),
     [
@@ -171,7 +207,7 @@ def test_a_failing_plugin_names_the_frame_and_the_step(make_video: MakeVideo) ->
 
 def test_the_pixel_limit_reaches_the_decoder(make_video: MakeVideo) -> None:
     with pytest.raises(InvalidVideoError, match="at most 1000 are accepted"):
-        service(max_pixels=1000).run_on_file(film(make_video, 1), "level")
+        service(bounds=Bounds(pixels=1000)).run_on_file(film(make_video, 1), "level")
 
 
 def test_a_bad_video_is_found_before_a_plugin_is_loaded(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""A service of its own for the check: `videoqueue up` in a temporary folder, with the brightness plugin."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from corpus.brightness import PIPELINE
+
+_START_SECONDS = 120
+
+
+@contextmanager
+def own_service() -> Iterator[str]:
+    """Yields its URL; ends it, and removes everything, afterwards."""
+    with tempfile.TemporaryDirectory(prefix="check-corpus-") as name:
+        folder = Path(name)
+        url, command, environment = _prepare(folder)
+        with (folder / "service.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait_until_ready(process, url, folder / "service.log")
+            yield url
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def _prepare(folder: Path) -> tuple[str, list[str], dict[str, str]]:
+    information = folder / "packages" / "brightness-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brightness\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[videoqueue.plugins]\nbrightness = corpus.brightness:Brightness\n"
+    )
+    pipelines = folder / "pipelines"
+    pipelines.mkdir()
+    (pipelines / "brightness.json").write_text(json.dumps(PIPELINE))
+    port = _free_port()
+    path = os.pathsep.join((str(folder / "packages"), str(Path(__file__).resolve().parents[1])))
+    command = [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(port)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "VIDEOQUEUE_PIPELINES_DIR": str(pipelines),
+        "VIDEOQUEUE_HOST": "127.0.0.1",
+    }
+    return f"http://127.0.0.1:{port}", [*command, "--data-dir", str(folder / "data")], environment
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            if requests.get(f"{url}/healthz", timeout=2).ok:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.2)
+    sys.exit(f"check_corpus: the service did not start.\n{log.read_text()[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,249 @@
+"""What a child may use, and what becomes of one that hangs, grows or runs out of memory. All for real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import misbehaving
+import psutil
+import pytest
+from videos import make_video, spoil_samples
+
+from videoqueue.errors import (
+    JobTimeoutError,
+    NoFrameError,
+    OutOfMemoryError,
+    PermanentError,
+    SandboxCrashedError,
+)
+from videoqueue.settings import Settings, load_settings
+from videoqueue.worker.factory import make_sandbox
+from videoqueue.worker.limits import SandboxLimits
+from videoqueue.worker.protocol import Seen, Task
+from videoqueue.worker.sandbox import Sandbox
+
+MEMORY = 512 * 1024**2
+MakeSandbox = Callable[..., Sandbox]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return misbehaving.install(tmp_path_factory.mktemp("misbehaving"))
+
+
+@pytest.fixture
+def sandbox_with(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSandbox]:
+    packages, pipelines = folders
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    made: list[Sandbox] = []
+
+    def make(**limits: object) -> Sandbox:
+        options = {"inference_threads": 1, "pipelines_dir": str(pipelines)}
+        made.append(Sandbox(options, SandboxLimits(**{"memory_bytes": MEMORY} | limits)))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        sandbox.close()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "v.mp4", frames=3)
+
+
+def frames(sandbox: Sandbox, video: Path, pipeline_id: str = "measure") -> list[int]:
+    task = Task(path=str(video), pipeline_id=pipeline_id, frame_stride=1, max_frames=None, start_after=None)
+    return [
+        report.item["frame_index"] for report in sandbox.run(task, lambda: False) if isinstance(report, Seen)
+    ]
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "videoqueue.worker.child" in child.cmdline()]
+
+
+def the_child() -> psutil.Process:
+    (child,) = children()
+    return child
+
+
+def test_a_child_has_its_limits_as_hard_limits(sandbox_with: MakeSandbox, video: Path) -> None:
+    limits = SandboxLimits(memory_bytes=MEMORY, file_bytes=1 << 20, open_files=64, jobs=3, job_seconds=10.0)
+    frames(sandbox_with(**vars(limits)), video)
+    child = the_child()
+    cpu = 10 * (os.cpu_count() or 1) + 1
+    assert child.rlimit(psutil.RLIMIT_DATA) == (MEMORY, MEMORY)
+    assert child.rlimit(psutil.RLIMIT_AS) == (3 * MEMORY, 3 * MEMORY)
+    assert child.rlimit(psutil.RLIMIT_FSIZE) == (1 << 20, 1 << 20)
+    assert child.rlimit(psutil.RLIMIT_NOFILE) == (64, 64)
+    assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    soft, hard = child.rlimit(psutil.RLIMIT_CPU)
+    assert (cpu < soft <= 2 * cpu, hard) == (True, 3 * cpu)
+    assert Path(f"/proc/{child.pid}/oom_score_adj").read_text() == "1000\n"
+
+
+def test_each_job_has_processor_time_of_its_own(sandbox_with: MakeSandbox, video: Path) -> None:
+    sandbox = sandbox_with(jobs=1_000_000)
+    frames(sandbox, video)
+    first, _ = the_child().rlimit(psutil.RLIMIT_CPU)
+    while sum(the_child().cpu_times()[:2]) < 1.5:
+        frames(sandbox, video)
+    frames(sandbox, video)
+    assert the_child().rlimit(psutil.RLIMIT_CPU)[0] > first
+
+
+def test_the_settings_reach_the_child(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, video: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(folders[0]))
+    sandbox = make_sandbox(
+        load_settings(
+            {
+                "VIDEOQUEUE_DATA_DIR": str(tmp_path),
+                "VIDEOQUEUE_PIPELINES_DIR": str(folders[1]),
+                "VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(MEMORY),
+                "VIDEOQUEUE_SANDBOX_FILE_BYTES": "4096",
+                "VIDEOQUEUE_SANDBOX_OPEN_FILES": "50",
+                "VIDEOQUEUE_MAX_FRAMES": "3",
+            }
+        )
+    )
+    try:
+        assert frames(sandbox, video) == [0, 1, 2]
+        child = the_child()
+        assert child.rlimit(psutil.RLIMIT_DATA) == (MEMORY, MEMORY)
+        assert child.rlimit(psutil.RLIMIT_FSIZE) == (4096, 4096)
+        assert child.rlimit(psutil.RLIMIT_NOFILE) == (50, 50)
+        with pytest.raises(PermanentError, match=r"more than 3 frames \(VIDEOQUEUE_MAX_FRAMES\)"):
+            frames(sandbox, make_video(tmp_path / "long.mp4", frames=4))
+    finally:
+        sandbox.close()
+
+
+def test_a_file_larger_than_allowed_cannot_be_written(sandbox_with: MakeSandbox, video: Path) -> None:
+    with pytest.raises(PermanentError, match=r"'write_large_file'.* failed"):
+        frames(sandbox_with(file_bytes=32 << 10), video, "write_large_file")
+    assert frames(sandbox_with(file_bytes=128 << 10), video, "write_large_file") == [0, 1, 2]
+
+
+def test_a_child_without_a_sign_of_life_is_ended(sandbox_with: MakeSandbox, video: Path) -> None:
+    sandbox = sandbox_with(stall_seconds=10.0)
+    assert frames(sandbox, video) == [0, 1, 2]
+    hung = the_child()
+    with pytest.raises(
+        SandboxCrashedError, match=r"no sign of life for 10 seconds \(VIDEOQUEUE_STALL_TIMEOUT_SECONDS\)"
+    ):
+        frames(sandbox, video, "hang")
+    assert not hung.is_running()
+    assert frames(sandbox, video) == [0, 1, 2]
+
+
+def test_a_segfault_names_its_signal(sandbox_with: MakeSandbox, video: Path) -> None:
+    with pytest.raises(SandboxCrashedError, match="was killed by SIGSEGV"):
+        frames(sandbox_with(), video, "segfault")
+
+
+@pytest.mark.parametrize("pipeline_id", ["eat_memory", "abort_without_memory"])
+def test_running_out_of_memory_is_final_and_names_the_setting(
+    sandbox_with: MakeSandbox, video: Path, pipeline_id: str
+) -> None:
+    with pytest.raises(OutOfMemoryError, match=rf"{MEMORY} bytes \(VIDEOQUEUE_SANDBOX_MEMORY_BYTES\)"):
+        frames(sandbox_with(), video, pipeline_id)
+    assert children() == []
+
+
+def test_what_a_used_child_has_no_memory_for_is_done_by_a_fresh_one(
+    sandbox_with: MakeSandbox, video: Path
+) -> None:
+    sandbox = sandbox_with()
+    assert frames(sandbox, video, "hoard") == [0, 1, 2]
+    used = the_child()
+    assert frames(sandbox, video, "need") == [0, 1, 2]
+    assert the_child() != used
+
+
+def test_a_video_without_a_frame_is_tried_in_a_fresh_child_and_then_final(
+    sandbox_with: MakeSandbox, tmp_path: Path, video: Path
+) -> None:
+    empty = make_video(tmp_path / "empty.mp4", frames=3)
+    content = empty.read_bytes()
+    # The picture's track gets another kind of table of chunks, which no one knows: its samples are nowhere.
+    empty.write_bytes(content.replace(b"stco", b"stcx"))
+    sandbox = sandbox_with()
+    frames(sandbox, video)
+    used = the_child()
+    with pytest.raises(NoFrameError, match="VIDEOQUEUE_SANDBOX_MEMORY_BYTES"):
+        frames(sandbox, empty)
+    fresh = the_child()
+    assert fresh != used
+    assert frames(sandbox, video) == [0, 1, 2]
+    assert the_child() == fresh
+
+
+def test_a_child_is_replaced_after_its_number_of_jobs(sandbox_with: MakeSandbox, video: Path) -> None:
+    sandbox = sandbox_with(jobs=2)
+    seen = []
+    for _ in range(2):
+        frames(sandbox, video)
+        seen.append([child.pid for child in children()])
+    assert (len(seen[0]), seen[1]) == (1, [])
+    assert frames(sandbox, video) == [0, 1, 2]
+
+
+def test_a_child_that_keeps_too_much_memory_is_replaced(sandbox_with: MakeSandbox, video: Path) -> None:
+    sandbox = sandbox_with()
+    assert frames(sandbox, video, "hoard") == [0, 1, 2]
+    assert len(children()) == 1  # what is reserved takes nothing from others
+    sandbox.close()
+    assert frames(sandbox, video, "grow") == [0, 1, 2]
+    assert children() == []
+
+
+def test_a_failing_plugin_or_video_does_not_cost_the_child(
+    sandbox_with: MakeSandbox, video: Path, tmp_path: Path
+) -> None:
+    sandbox = sandbox_with()
+    with pytest.raises(PermanentError, match="'raise_error'"):
+        frames(sandbox, video, "raise_error")
+    child = the_child()
+    with pytest.raises(PermanentError, match="cannot be decoded"):
+        frames(sandbox, spoil_samples(make_video(tmp_path / "bad.mp4")))
+    assert the_child() == child
+
+
+def test_a_result_too_large_is_refused(sandbox_with: MakeSandbox, video: Path) -> None:
+    with pytest.raises(PermanentError, match="result of a frame is larger than 16777216 bytes"):
+        frames(sandbox_with(), video, "give_huge_result")
+
+
+def test_what_stops_a_task_from_outside_costs_the_child(sandbox_with: MakeSandbox, video: Path) -> None:
+    """A permanent error of the worker's own leaves a child in the middle of a video."""
+    sandbox = sandbox_with()
+    asked = iter([False, False])
+
+    def should_stop() -> bool:
+        try:
+            return next(asked)
+        except StopIteration:
+            raise JobTimeoutError("too long") from None
+
+    task = Task(path=str(video), pipeline_id="measure", frame_stride=1, max_frames=None, start_after=None)
+    with pytest.raises(JobTimeoutError):
+        list(sandbox.run(task, should_stop))
+    assert children() == []
+
+
+def test_the_defaults_of_limits_and_settings_agree() -> None:
+    settings: Settings = load_settings({})
+    limits = SandboxLimits()
+    assert limits == SandboxLimits(
+        memory_bytes=settings.sandbox_memory_bytes,
+        file_bytes=settings.sandbox_file_bytes,
+        open_files=settings.sandbox_open_files,
+        jobs=settings.sandbox_jobs,
+        job_seconds=settings.job_timeout_seconds,
+        stall_seconds=settings.stall_timeout_seconds,
+    )

@@ -1,0 +1,115 @@
+"""A plugin that measures, and has a tool for every way in which a plugin may go wrong, as a package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+TOOLS = (
+    "measure",
+    "segfault",
+    "hang",
+    "eat_memory",
+    "abort_without_memory",
+    "hoard",
+    "need",
+    "grow",
+    "raise_error",
+    "write_large_file",
+    "give_huge_result",
+)
+
+_MODULE = '''
+import ctypes, mmap, os, tempfile, threading
+from videoqueue.pipeline.plugin import Manifest, Tool
+
+PIECE = 300 << 20
+hoarded = []
+one_at_a_time = threading.Lock()
+
+
+def reserved():
+    """Memory that counts against the limit and is never touched, so that it is not resident."""
+    return mmap.mmap(-1, PIECE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+class Misbehaving:
+    manifest = Manifest("misbehaving", "1", {
+        name: Tool({"image": "image"}, {"brightness": "number"}) for name in %r
+    })
+
+    def __init__(self, options):
+        pass
+
+    def run_tool(self, tool, inputs):
+        value = getattr(self, tool)()
+        return {"brightness": value or round(float(inputs["image"].mean()), 2)}
+
+    def measure(self):
+        pass
+
+    def segfault(self):
+        ctypes.string_at(0)
+
+    def hang(self):
+        ctypes.PyDLL(None).sleep(3600)  # and holds the interpreter's lock
+
+    def eat_memory(self):
+        while True:
+            hoarded.append(bytearray(16 << 20))
+
+    def abort_without_memory(self):
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\\n")
+        os.abort()
+
+    def hoard(self):
+        with one_at_a_time:
+            if not hoarded:
+                hoarded.append(reserved())
+
+    def need(self):
+        with one_at_a_time:
+            reserved().close()
+
+    def grow(self):
+        with one_at_a_time:
+            if not hoarded:
+                hoarded.append(b"x" * PIECE)
+
+    def raise_error(self):
+        raise ValueError("a plugin's own mistake")
+
+    def write_large_file(self):
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(64 << 10))
+
+    def give_huge_result(self):
+        return "x" * (20 << 20)
+'''
+
+
+def install(folder: Path) -> tuple[Path, Path]:
+    """Writes the package and a pipeline for each of its tools; returns the folders of both."""
+    packages, pipelines = folder / "packages", folder / "pipelines"
+    information = packages / "misbehaving-1.0.dist-info"
+    information.mkdir(parents=True)
+    (packages / "misbehaving.py").write_text(_MODULE % (TOOLS,))
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[videoqueue.plugins]\nmisbehaving = misbehaving:Misbehaving\n"
+    )
+    pipelines.mkdir()
+    for tool in TOOLS:
+        (pipelines / f"{tool}.json").write_text(json.dumps(_definition(tool)))
+    return packages, pipelines
+
+
+def _definition(tool: str) -> dict[str, object]:
+    return {
+        "id": tool,
+        "description": f"Runs {tool} on every frame.",
+        "nodes": [{"id": "run", "plugin": "misbehaving", "tool": tool}],
+        "edges": [],
+        "entry_nodes": ["run"],
+        "output_nodes": ["run"],
+    }

@@ -1,0 +1,69 @@
+"""How much of a video is accepted; each refusal names the setting that an operator would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from videoqueue.errors import InvalidVideoError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """None means no limit.
+
+    `pixels`: width x height, of the track and of each decoded frame. `frames`: decoded frames, also those
+    left out. `streams`: tracks of any kind.
+    """
+
+    pixels: int | None = None
+    frames: int | None = None
+    streams: int | None = None
+
+    def demuxer_options(self) -> dict[str, str]:
+        """For opening a file, where FFmpeg may decode a first frame to learn the format."""
+        return {"threads": "1"} | self.decoder_options()
+
+    def decoder_options(self) -> dict[str, str]:
+        if self.pixels is None:
+            return {}
+        # The decoder counts whole blocks: a frame just under the limit needs room for its padding. What this
+        # lets through is looked at when it comes out.
+        return {"max_pixels": str(2 * self.pixels + 256 * 256)}
+
+    def check_size(self, what: str, width: int, height: int) -> None:
+        if self.pixels is not None and width * height > self.pixels:
+            raise _refusal(
+                f"{what} has {width}x{height} = {width * height} pixels; at most {self.pixels} are accepted "
+                "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
+            )
+
+    def check_size_after_failure(self, what: str, context: Any) -> None:
+        """Raises when the decoder gave up because of the frame's size, not because its data is damaged."""
+        if self.pixels is None:
+            return
+        self.check_size(what, context.width, context.height)
+        if context.width * context.height == 0:  # what FFmpeg leaves behind when it refuses a size
+            raise _refusal(
+                f"{what} has a size that is not accepted: at most {self.pixels} pixels are "
+                "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
+            )
+
+    def check_frames(self, index: int) -> None:
+        """To be called for every frame that comes out, with its index."""
+        if self.frames is not None and index >= self.frames:
+            raise _refusal(
+                f"The video has more than {self.frames} frames (VIDEOQUEUE_MAX_FRAMES). Submit a part of it, "
+                "or fewer frames with max_frames."
+            )
+
+    def check_streams(self, count: int) -> None:
+        if self.streams is not None and count > self.streams:
+            raise _refusal(
+                f"The file has {count} tracks; at most {self.streams} are accepted (VIDEOQUEUE_MAX_STREAMS). "
+                "Export the video alone."
+            )
+
+
+def _refusal(message: str) -> InvalidVideoError:
+    return InvalidVideoError("unsupported_video", message)

@@ -1,0 +1,89 @@
+"""What a child process may use. The child sets its own limits, as the first thing it does.
+
+It cannot lift them again, and the limits that need a clock (the job's time, a sign of life) are the worker's,
+so a child that hostile bytes have taken over changes nothing about them. See setrlimit(2) and proc(5).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+#: OpenVINO reserves much more address space than it uses.
+_ADDRESS_SPACE_FACTOR = 3
+#: A child that fills more than this part of its memory between jobs is replaced.
+_GROWN = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxLimits:
+    """`memory_bytes` bounds what a child allocates; `job_seconds` and `stall_seconds` are wall-clock time."""
+
+    memory_bytes: int = 2 * 1024**3
+    file_bytes: int = 64 * 1024**2
+    open_files: int = 256
+    jobs: int = 50
+    job_seconds: float = 6 * 3600.0
+    stall_seconds: float = 120.0
+
+    @property
+    def grown_bytes(self) -> int:
+        return int(self.memory_bytes * _GROWN)
+
+    @property
+    def cpu_seconds(self) -> int:
+        """Processor time of one job: all cores, from its beginning to its end."""
+        return math.ceil(self.job_seconds) * (os.cpu_count() or 1) + 1
+
+
+def confine(limits: SandboxLimits) -> None:
+    """Applies the limits to this process, for good; elsewhere than on Linux as far as they are known."""
+    import resource
+
+    # The kernel's first choice when the whole machine runs out of memory.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    bounds = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_DATA": limits.memory_bytes,
+        "RLIMIT_AS": limits.memory_bytes * _ADDRESS_SPACE_FACTOR,
+        "RLIMIT_FSIZE": limits.file_bytes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_CPU": limits.cpu_seconds * limits.jobs,
+    }
+    for name, bound in bounds.items():
+        kind = getattr(resource, name, None)
+        if kind is None:
+            continue
+        given = resource.getrlimit(kind)[1]
+        hard = bound if given == resource.RLIM_INFINITY else min(bound, given)
+        try:
+            resource.setrlimit(kind, (hard, hard))
+        except (ValueError, OSError):
+            if sys.platform == "linux":
+                raise
+
+
+def begin_job(limits: SandboxLimits) -> None:
+    """Gives this process the processor time of one more job: the kernel counts it over the whole life."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    soft = math.ceil(time.process_time()) + limits.cpu_seconds
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
+    )
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process occupies; 0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,60 @@
+"""A thread that does the same work again and again, whatever befalls it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from videoqueue.errors import TransientError
+
+logger = logging.getLogger(__name__)
+
+#: How long the end of the process waits for a pass that is under way. Every pass may be cut short anywhere.
+_END_SECONDS = 3
+
+
+class Periodic:
+    """Calls `work`, which answers after how many seconds to call it again; after the last, `last_words`.
+
+    A database, queue or storage that is away ends a pass with one line in the log; the next comes after
+    `pause` seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], float],
+        *,
+        pause: float,
+        first: float = 0.0,
+        last_words: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._name, self._work, self._last_words = name, work, last_words
+        self._pause, self._first = pause, first
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the pass it is in, or leaves it behind when that hangs."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_END_SECONDS)
+
+    def _run(self) -> None:
+        pause = self._first
+        while not self._stopping.wait(pause):
+            pause = self._guarded(self._work) or self._pause
+        self._guarded(self._last_words)
+
+    def _guarded(self, work: Callable[[], float | None]) -> float | None:
+        try:
+            return work()
+        except TransientError as error:
+            logger.warning("A pass was cut short. thread=%s reason=%s", self._name, error)
+        except Exception:  # a bug in one pass must not end the thread that rescues jobs
+            logger.exception("A pass met a bug. thread=%s", self._name)
+        return None
