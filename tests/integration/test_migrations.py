@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import flask_migrate
 import pytest
 import sqlalchemy as sa
@@ -11,7 +13,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from videoqueue.app import create_app, migrations_folder
-from videoqueue.jobs.models import Base
+from videoqueue.jobs.models import JOB, Base
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 
@@ -38,9 +40,44 @@ def test_up_gives_the_models_tables_and_down_gives_nothing(fresh_app: Flask) -> 
         flask_migrate.downgrade(revision="base")
         assert sa.inspect(engine).get_table_names() == ["alembic_version"]
         flask_migrate.upgrade()
-        assert set(sa.inspect(engine).get_table_names()) == {"alembic_version", "job", "result_chunk"}
+        assert set(sa.inspect(engine).get_table_names()) == {"alembic_version", *Base.metadata.tables}
     engine.dispose()
 
+
+def test_jobs_live_through_a_step_up_and_down(fresh_app: Flask) -> None:
+    engine = services_of(fresh_app).store.engine
+    running = uuid.uuid4()
+    with fresh_app.app_context():
+        flask_migrate.upgrade(revision="0001")
+        with engine.begin() as connection:
+            row = ROW | {"job_id": running, "status": "running", "lease_until": 9, "updated_at": 7}
+            columns = [sa.column(name, JOB.c[name].type) for name in row]
+            connection.execute(sa.insert(sa.table("job", *columns)).values(row))
+        flask_migrate.upgrade()
+        job = services_of(fresh_app).store.get(running)
+        assert (job.claimed_at, job.worked, job.attempt) == (7, 0, 1)
+        flask_migrate.downgrade(revision="0001")
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("SELECT count(*) FROM job")) == 1
+    engine.dispose()
+
+
+ROW = {
+    "owner": "",
+    "pipeline_id": "p",
+    "frame_stride": 1,
+    "input_key": "k",
+    "input_bytes": 1,
+    "input_sha256": "0",
+    "progress": 0.0,
+    "attempt": 1,
+    "failures": 0,
+    "crashes": 0,
+    "run_after": 0,
+    "announce_after": 0,
+    "announcements": 0,
+    "created_at": 0,
+}
 
 CONSTRAINTS = {
     constraint.name

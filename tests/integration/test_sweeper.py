@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
 import redis
 import sqlalchemy as sa
 
-from videoqueue.broker import QUEUE
+from videoqueue.broker import QUEUE, announce, queued
 from videoqueue.errors import QueueUnavailableError
+from videoqueue.jobs.changes import new_row
+from videoqueue.jobs.database import now
 from videoqueue.jobs.models import Job
+from videoqueue.jobs.overview import Overview
 from videoqueue.jobs.store import NewJob
+from videoqueue.jobs.upkeep import Upkeep
 from videoqueue.services import Services
 from videoqueue.worker.sweeper import Sweeper
 
 
 @pytest.fixture
 def sweeper(services: Services) -> Sweeper:
-    return Sweeper(services.store, services.broker, interval=60)
+    return Sweeper(services.store, services.broker, services.settings, "test:1")
 
 
 def new_job(services: Services) -> uuid.UUID:
@@ -28,7 +33,7 @@ def new_job(services: Services) -> uuid.UUID:
     return services.store.create(new)[0]
 
 
-def backdate(services: Services, **columns: int) -> None:
+def backdate(services: Services, **columns: object) -> None:
     with services.store.engine.begin() as connection:
         connection.execute(sa.update(Job).values(columns))
 
@@ -69,15 +74,100 @@ def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> N
     backdate(services, announce_after=1)
     away = build_broker("redis://127.0.0.1:1")
     with pytest.raises(QueueUnavailableError):
-        Sweeper(services.store, away, interval=60).sweep()
+        Sweeper(services.store, away, services.settings, "test:1").sweep()
+    (job_id,) = Upkeep(services.store.engine).take_announcements(10)
+    assert services.store.get(job_id).announcements == 2
+    assert Overview(services.store.engine).standing(60).workers == 1
 
 
-def test_the_thread_sweeps_by_itself_and_stops(services: Services, redis_url: str) -> None:
+def test_the_thread_sweeps_by_itself_and_says_goodbye(services: Services, redis_url: str) -> None:
     new_job(services)
     backdate(services, announce_after=1)
-    sweeper = Sweeper(services.store, services.broker, interval=0.05)
+    sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
+    overview = Overview(services.store.engine)
     with redis.Redis.from_url(redis_url) as client:
         sweeper.start()
         message_id = client.blmove(f"dramatiq:{QUEUE}", "taken", 10)
+        assert overview.standing(60).workers == 1
     sweeper.stop()
     assert message_id is not None
+    assert overview.standing(60).workers == 0
+
+
+def test_an_expired_job_is_announced_at_once_however_full_the_queue(
+    services: Services, sweeper: Sweeper
+) -> None:
+    job_id = new_job(services)
+    services.store.claim(job_id, "dead worker")
+    backdate(services, lease_until=1)
+    for _ in range(5):
+        announce(services.broker, uuid.uuid4())
+    assert sweeper.sweep() == 1
+    assert queued(services.broker) == 6
+
+
+def test_what_waits_in_the_queue_is_not_announced_again(services: Services, sweeper: Sweeper) -> None:
+    for _ in range(3):
+        announce(services.broker, new_job(services))
+    backdate(services, announce_after=1)
+    assert sweeper.sweep() == 0
+    services.broker.flush_all()
+    assert sweeper.sweep() == 3
+    assert queued(services.broker) == 3
+
+
+def test_a_pass_is_bounded(services: Services) -> None:
+    object.__setattr__(services.settings, "sweep_rows", 4)
+    sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
+    for _ in range(9):
+        new_job(services)
+    backdate(services, announce_after=1)
+    assert [sweeper.sweep() for _ in range(4)] == [4, 4, 1, 0]
+
+
+JOBS = 10_000
+
+
+def test_ten_thousand_pending_jobs_and_two_sweepers_do_not_flood_the_queue(
+    services: Services, redis_url: str
+) -> None:
+    """Time passes by moving the rows: at first nothing is drained, then all; the queue is lost once."""
+    sweepers = [
+        Sweeper(services.store, services.broker, services.settings, name) for name in ("host:1", "host:2")
+    ]
+    jobs = [uuid.uuid4() for _ in range(JOBS)]
+    new = NewJob(
+        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
+    )
+    with services.store.engine.begin() as connection:
+        time = now(connection)
+        rows = [new_row(job_id, new, time, services.store.limits) for job_id in jobs]
+        connection.execute(sa.insert(Job), rows)
+    for job_id in jobs:
+        announce(services.broker, job_id)
+
+    pending = JOBS
+    with redis.Redis.from_url(redis_url) as client:
+        for minute in range(200):
+            for sweeper in sweepers:
+                sweeper.sweep()
+            assert client.llen(f"dramatiq:{QUEUE}") < 2 * pending
+            if minute == 20:
+                client.flushall()
+            if minute >= 10:
+                pending -= drained(services, client, 600)
+            if pending == 0:
+                break
+            backdate(services, announce_after=Job.announce_after - 60_000_000)
+    assert pending == 0
+
+
+def drained(services: Services, client: redis.Redis, count: int) -> int:
+    """Takes messages as workers would, and deletes their jobs; says how many there were."""
+    ids = client.lpop(f"dramatiq:{QUEUE}", count) or []
+    if not ids:
+        return 0
+    messages = client.hmget(f"dramatiq:{QUEUE}.msgs", ids)
+    jobs = [uuid.UUID(json.loads(message)["kwargs"]["job_id"]) for message in messages]
+    with services.store.engine.begin() as connection:
+        return connection.execute(sa.delete(Job).where(Job.job_id.in_(jobs))).rowcount

@@ -1,16 +1,20 @@
 """Every transition of a job row, on SQLite and Postgres."""
 
 import threading
+import time
 import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
-from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.database import engine_options, prepare, writing
 from videoqueue.jobs.models import Job, ResultChunk
 from videoqueue.jobs.store import Claim, JobStore, Limits, NewJob
+from videoqueue.jobs.upkeep import Upkeep
 
 NEW = NewJob(
     pipeline_id="ocr_only",
@@ -184,6 +188,179 @@ def test_only_a_dead_lease_expires(store: JobStore) -> None:
     assert (job.status, job.crashes, job.lease_until) == ("pending", 1, None)
 
 
+def test_a_lease_that_ended_unnoticed_can_still_be_renewed(store: JobStore) -> None:
+    claim = claimed(store)
+    age(store, claim.job_id, lease_until=50)
+    store.renew(claim)
+    assert not store.expire(claim.job_id)
+    assert row(store, claim).lease_until > row(store, claim).updated_at + 19_000_000
+
+
+def test_after_a_failed_call_a_process_expires_nothing_until_others_could_renew(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = claimed(store)
+    age(store, claim.job_id, lease_until=21)
+    clock = time.monotonic()
+    ours = SimpleNamespace(monotonic=lambda: clock, time_ns=time.time_ns)
+    monkeypatch.setattr("videoqueue.jobs.database.time", ours)
+    with pytest.raises(DatabaseUnavailableError), writing(store.engine):
+        raise sa.exc.OperationalError("SELECT 1", None, Exception("the server is gone"))
+    assert not store.expire(claim.job_id)
+    clock += 7.9
+    assert not store.expire(claim.job_id)
+    clock += 0.2
+    assert store.expire(claim.job_id)
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "release"])
+def test_the_time_of_every_attempt_is_added_up(store: JobStore, end: str) -> None:
+    claim = claimed(store)
+    assert claim.worked_seconds == 0
+    for attempt in (1, 2):
+        age(store, claim.job_id, claimed_at=100)
+        assert store.release(claim, "interruption", None)
+        assert row(store, claim).claimed_at is None
+        again = store.claim(claim.job_id, "worker")
+        assert again is not None
+        claim = again
+        assert claim.worked_seconds == pytest.approx(100 * attempt, abs=50)
+    age(store, claim.job_id, claimed_at=100)
+    getattr(store, end)(claim, *{"complete": ["e"], "fail": ["why"], "release": ["crashes", "why"]}[end])
+    assert row(store, claim).claimed_at is None
+    assert row(store, claim).worked / 1_000_000 == pytest.approx(300, abs=50)
+
+
+def test_an_attempt_whose_worker_died_counts_to_the_end_of_its_lease(store: JobStore) -> None:
+    claim = claimed(store)
+    age(store, claim.job_id, claimed_at=1000, lease_until=900)
+    job = row(store, claim)
+    assert store.expire(claim.job_id)
+    assert row(store, claim).worked == job.lease_until - job.claimed_at
+    assert row(store, claim).claimed_at is None
+
+
+def test_a_clock_set_back_takes_no_time_off(store: JobStore) -> None:
+    claim = claimed(store)
+    age(store, claim.job_id, claimed_at=-1000)
+    store.release(claim, "interruption", None)
+    assert row(store, claim).worked == 0
+
+
+@pytest.fixture
+def lost_reply(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets the next COMMIT happen, and its answer get lost."""
+
+    def arm() -> None:
+        dialect = store.engine.dialect
+        error = dialect.loaded_dbapi.OperationalError
+
+        def commit(connection: object) -> None:
+            monkeypatch.undo()
+            dialect.do_commit(connection)
+            raise error("server closed the connection unexpectedly")
+
+        monkeypatch.setattr(dialect, "do_commit", commit)
+
+    return arm
+
+
+def test_a_job_committed_without_an_answer_is_accepted(store: JobStore, lost_reply) -> None:
+    lost_reply()
+    job_id, is_new = store.create(NEW)
+    assert is_new
+    assert store.get(job_id) is not None
+
+
+def test_a_claim_committed_without_an_answer_is_held(store: JobStore, lost_reply) -> None:
+    job_id, _ = store.create(NEW)
+    lost_reply()
+    claim = store.claim(job_id, "worker")
+    assert claim is not None
+    store.renew(claim)
+
+
+def test_a_chunk_committed_without_an_answer_is_stored_once(store: JobStore, lost_reply) -> None:
+    claim = claimed(store)
+    lost_reply()
+    store.checkpoint(claim, 0, b"a", [0], 0.1)
+    store.checkpoint(claim, 1, b"b", [2], 0.2)
+
+
+@pytest.mark.parametrize(
+    ("end", "arguments", "status"),
+    [
+        ("complete", ("etag",), "completed"),
+        ("fail", ("why",), "failed"),
+        ("release", ("failures", "why"), "pending"),
+    ],
+)
+def test_an_end_committed_without_an_answer_counts(
+    store: JobStore, lost_reply, end: str, arguments: tuple[str, ...], status: str
+) -> None:
+    claim = claimed(store)
+    lost_reply()
+    assert getattr(store, end)(claim, *arguments) is (True if end == "release" else None)
+    assert row(store, claim).status == status
+
+
+@pytest.mark.parametrize(
+    ("write", "arguments"),
+    [
+        ("complete", ("etag",)),
+        ("fail", ("why",)),
+        ("release", ("failures", "why")),
+        ("checkpoint", (0, b"a", [0], 0.1)),
+    ],
+)
+def test_a_write_that_did_not_count_is_no_success(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, write: str, arguments: tuple[object, ...]
+) -> None:
+    claim = claimed(store)
+    before = row(store, claim)
+    dialect = store.engine.dialect
+    error = dialect.loaded_dbapi.OperationalError
+
+    def commit(connection: object) -> None:
+        monkeypatch.undo()
+        dialect.do_rollback(connection)
+        raise error("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(dialect, "do_commit", commit)
+    with pytest.raises(DatabaseUnavailableError):
+        getattr(store, write)(claim, *arguments)
+    assert row(store, claim) == before
+
+
+def test_completing_again_is_a_success_for_the_attempt_that_did_it(store: JobStore) -> None:
+    claim = claimed(store)
+    store.complete(claim, "etag")
+    store.complete(claim, "etag")
+    assert row(store, claim).status == "completed"
+
+
+def test_a_failed_job_is_tried_again_as_a_new_one(store: JobStore) -> None:
+    claim = claimed(store)
+    assert store.retry(claim.job_id) is None
+    store.fail(claim, "why")
+    again = store.retry(claim.job_id)
+    assert again is not None
+    old, new = row(store, claim), store.get(again)
+    assert (old.status, new.status, new.attempt, new.error_message) == ("failed", "pending", 0, None)
+    assert [getattr(old, name) for name in vars(NEW)] == [getattr(new, name) for name in vars(NEW)]
+    assert store.retry(uuid.uuid4()) is None
+
+
+def test_a_job_tried_again_does_not_take_the_idempotency_key(store: JobStore) -> None:
+    first, _ = store.create(NewJob(**vars(NEW) | {"idempotency_key": "k"}))
+    claim = store.claim(first, "worker")
+    assert claim is not None
+    store.fail(claim, "why")
+    again = store.retry(first)
+    assert again is not None
+    assert store.get(again).idempotency_key is None
+
+
 def test_a_job_whose_worker_keeps_dying_fails(store: JobStore) -> None:
     job_id, _ = store.create(NEW)
     for _ in range(2):
@@ -193,29 +370,6 @@ def test_a_job_whose_worker_keeps_dying_fails(store: JobStore) -> None:
     job = store.get(job_id)
     assert job.status == "failed"
     assert job.error_message.startswith("The worker stopped 2 times while processing this video.")
-
-
-def test_due_lists_dead_leases_and_unannounced_jobs(store: JobStore) -> None:
-    dead = claimed(store)
-    claimed(store)
-    forgotten, _ = store.create(NEW)
-    store.create(NEW)
-    age(store, dead.job_id, lease_until=21)
-    age(store, forgotten, announce_after=11)
-    assert store.due(10) == ([dead.job_id], [forgotten])
-
-
-def test_announcements_slow_down_from_ten_seconds_to_ten_minutes(store: JobStore) -> None:
-    job_id, _ = store.create(NEW)
-    pauses = []
-    for _ in range(8):
-        age(store, job_id, announce_after=700)
-        assert store.take_announcement(job_id)
-        assert not store.take_announcement(job_id)
-        with store.engine.connect() as connection:
-            due, now = connection.execute(sa.select(Job.announce_after, Job.created_at)).one()
-        pauses.append(round((due - now) / 1_000_000))
-    assert pauses == [20, 40, 80, 160, 320, 600, 600, 600]
 
 
 def test_the_same_idempotency_key_gives_the_same_job(store: JobStore) -> None:
@@ -246,6 +400,7 @@ def test_many_threads_that_want_one_job_get_it_once(store: JobStore) -> None:
 
 def test_transactions_that_read_and_then_write_do_not_get_in_each_others_way(store: JobStore) -> None:
     jobs = [claimed(store) for _ in range(4)]
+    upkeep = Upkeep(store.engine)
     start = threading.Barrier(4)
     failures: list[Exception] = []
 
@@ -256,7 +411,7 @@ def test_transactions_that_read_and_then_write_do_not_get_in_each_others_way(sto
                 age(store, claim.job_id, announce_after=0)
                 store.checkpoint(claim, seq, b"x", [seq * 2], 0.1)
                 store.release(claim, "interruption", None)
-                assert store.take_announcement(claim.job_id)
+                assert upkeep.take_announcements(1, [claim.job_id]) == [claim.job_id]
                 claim = store.claim(claim.job_id, "again")
         except (DatabaseUnavailableError, LeaseLostError, AssertionError) as failure:
             failures.append(failure)

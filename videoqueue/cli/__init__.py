@@ -8,6 +8,7 @@ import click
 
 from videoqueue.cli.client import results, status, submit
 from videoqueue.cli.demo import demo
+from videoqueue.cli.jobs import jobs
 from videoqueue.cli.process import process
 from videoqueue.cli.settings import settings
 from videoqueue.cli.up import up
@@ -27,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (up, demo, submit, status, results, process, validate, settings):
+for command in (up, demo, submit, status, results, jobs, process, validate, settings):
     cli.add_command(command)
 
 

@@ -1,0 +1,113 @@
+"""A disk without room: the client is told, and nothing half-written stays.
+
+The kernel refuses the bytes: a limit on the size of files for uploads, a limit on its pages for SQLite.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from videos import make_video
+
+from videoqueue.broker import queued
+from videoqueue.jobs.models import Job
+from videoqueue.services import Services
+
+UPLOAD = """
+import json, pathlib, resource, sys
+from videoqueue.app import create_app
+from videoqueue.jobs.models import Base
+from videoqueue.services import services_of
+from videoqueue.settings import load_settings
+
+data, video, redis_url, form = sys.argv[1:]
+app = create_app(load_settings({"VIDEOQUEUE_DATA_DIR": data, "REDIS_URL": redis_url}))
+Base.metadata.create_all(services_of(app).store.engine)
+size = pathlib.Path(video).stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, size - 1))
+body = pathlib.Path(video).read_bytes()
+sent = {"data": body, "content_type": "video/mp4"}
+if form == "form":  # by hand: the test client would itself write the form to a file
+    head = b'--x\\r\\nContent-Disposition: form-data; name="file"; filename="v.mp4"\\r\\n\\r\\n'
+    sent = {"data": head + body + b"\\r\\n--x--\\r\\n", "content_type": "multipart/form-data; boundary=x"}
+answer = app.test_client().post("/video/submit", **sent)
+print(json.dumps([answer.status_code, answer.json]))
+"""
+
+
+@pytest.mark.parametrize("how", ["raw", "form"])
+def test_an_upload_that_does_not_fit_is_507_and_leaves_nothing(
+    tmp_path: Path, services: Services, how: str
+) -> None:
+    video = make_video(tmp_path / "v.mp4")
+    with video.open("ab") as stream:  # a box of padding: larger than what the database needs
+        stream.write((4 * 1024**2).to_bytes(4, "big") + b"free" + bytes(4 * 1024**2 - 8))
+    settings = services.settings
+    done = subprocess.run(
+        [sys.executable, "-c", UPLOAD, settings.data_dir, str(video), settings.redis_url, how],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, body = json.loads(done.stdout)
+    assert (status, body["code"]) == (507, "storage_full")
+    assert body["detail"] == "The storage for videos is full. Try again when space has been freed."
+    assert [path for path in (settings.data_path / "objects").rglob("*") if path.is_file()] == []
+    assert rows(services) == 0
+
+
+def rows(services: Services) -> int:
+    with services.store.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(Job))
+
+
+@pytest.fixture
+def full_database(services: Services) -> Services:
+    """SQLite that may not grow by a page; its own error is that of a full disk."""
+    engine = services.store.engine
+
+    @sa.event.listens_for(engine, "connect")
+    def _limit(connection, _record) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}").close()
+
+    engine.dispose()  # connections from before have no limit
+    return services
+
+
+def test_a_full_database_accepts_no_job_and_says_so(
+    full_database: Services, client: FlaskClient, tmp_path: Path
+) -> None:
+    body = make_video(tmp_path / "v.mp4").read_bytes()
+    answers = [client.post("/video/submit", data=body, content_type="video/mp4") for _ in range(40)]
+    accepted = [answer for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert {(answer.status_code, answer.json["code"]) for answer in refused} == {
+        (503, "database_unavailable")
+    }
+    assert rows(full_database) == len(accepted) == queued(full_database.broker)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_chunk_that_does_not_fit_leaves_the_job_as_it_was(full_database: Services) -> None:
+    from videoqueue.errors import DatabaseUnavailableError
+    from videoqueue.jobs.store import NewJob
+
+    store = full_database.store
+    new = NewJob(
+        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
+    )
+    job_id, _ = store.create(new)
+    claim = store.claim(job_id, "worker")
+    assert claim is not None
+    before = store.get(job_id)
+    with pytest.raises(DatabaseUnavailableError):
+        store.checkpoint(claim, 0, bytes(1024**2), [0], 0.5)
+    assert store.get(job_id) == before
+    assert list(full_database.results.chunks(job_id)) == []

@@ -1,0 +1,219 @@
+"""`videoqueue jobs`, directly on database and storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+
+from videoqueue.broker import queued
+from videoqueue.cli import cli
+from videoqueue.errors import SettingsError, VideoqueueError
+from videoqueue.jobs.models import Base, Job
+from videoqueue.jobs.store import NewJob
+from videoqueue.services import Services
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(services: Services) -> Run:
+    """The command with the settings of the test's service."""
+    environ = {"VIDEOQUEUE_DATA_DIR": services.settings.data_dir, "REDIS_URL": services.settings.redis_url}
+
+    def run(*arguments: str, **settings: str) -> Result:
+        return CliRunner().invoke(
+            cli, ["jobs", *arguments], env=environ | settings, catch_exceptions=False, color=False
+        )
+
+    return run
+
+
+def submitted(services: Services) -> tuple[uuid.UUID, str]:
+    key = f"inputs/{uuid.uuid4().hex}.mp4"
+    with services.storage.open_writer(key) as writer:
+        writer.write(b"a video")
+        writer.commit()
+    new = NewJob(
+        pipeline_id="ocr_only",
+        frame_stride=3,
+        max_frames=9,
+        input_key=key,
+        input_bytes=7,
+        input_sha256="0" * 64,
+    )
+    return services.store.create(new)[0], key
+
+
+def failed(services: Services, why: str = "It ends early.") -> uuid.UUID:
+    job_id, _ = submitted(services)
+    claim = services.store.claim(job_id, "host:1")
+    assert claim is not None
+    services.store.checkpoint(claim, 0, b"a,b", [0, 3], 0.25)
+    services.store.fail(claim, why)
+    return job_id
+
+
+def test_list_shows_the_newest_jobs_first_in_aligned_columns(run: Run, services: Services) -> None:
+    first, second = submitted(services)[0], failed(services, "Line one\nand " + "long " * 30)
+    done = run("list")
+    assert done.exit_code == 0
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split()[:3] == ["job_id", "status", "progress"]
+    assert [line.split()[:2] for line in lines] == [[str(second), "failed"], [str(first), "pending"]]
+    column = heading.index("error_message")
+    assert lines[0][column:].startswith("Line one and long")
+    assert lines[0].endswith("...")
+    assert lines[1][column:] == "-"
+
+
+def test_list_takes_a_status_and_a_limit(run: Run, services: Services) -> None:
+    submitted(services)
+    jobs = [str(failed(services)) for _ in range(3)]
+    listed = json.loads(run("list", "--status", "failed", "--limit", "2", "--json").stdout)
+    assert [job["job_id"] for job in listed] == [jobs[2], jobs[1]]
+    assert run("list", "--status", "completed", "--json").stdout == "[]\n"
+
+
+def test_show_tells_everything(run: Run, services: Services) -> None:
+    job_id = failed(services)
+    job = json.loads(run("show", str(job_id), "--json").stdout)
+    assert job["created_at"].endswith("Z")
+    told = {name: job[name] for name in ("status", "attempt", "worker", "frames_committed", "error_message")}
+    assert told == {
+        "status": "failed",
+        "attempt": 1,
+        "worker": "host:1",
+        "frames_committed": 2,
+        "error_message": "It ends early.",
+    }
+    lines = run("show", str(job_id)).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(job)
+    assert f"job_id{' ' * 14}{job_id}" in lines
+
+
+def test_show_tells_how_long_a_running_job_is_still_leased(run: Run, services: Services) -> None:
+    job_id, _ = submitted(services)
+    services.store.claim(job_id, "host:1")
+    job = json.loads(run("show", str(job_id), "--json").stdout)
+    assert job["lease_seconds_left"] == pytest.approx(15, abs=5)
+    assert job["worked_seconds"] >= 0
+
+
+def test_every_column_is_shown_or_told_otherwise(run: Run, services: Services) -> None:
+    job = json.loads(run("show", str(failed(services)), "--json").stdout)
+    hidden = {
+        "owner",
+        "input_sha256",
+        "idempotency_key",
+        "results_etag",
+        "lease_until",
+        "claimed_at",
+        "worked",
+    }
+    assert set(Base.metadata.tables["job"].columns.keys()) - hidden <= set(job)
+
+
+def test_retry_makes_a_new_job_and_announces_it(run: Run, services: Services) -> None:
+    job_id = failed(services)
+    done = run("retry", str(job_id))
+    assert (done.exit_code, done.stderr) == (0, "")
+    again = services.store.get(uuid.UUID(done.stdout.strip()))
+    assert (again.status, again.frame_stride, again.max_frames) == ("pending", 3, 9)
+    assert again.input_key == services.store.get(job_id).input_key
+    assert services.store.get(job_id).status == "failed"
+    assert queued(services.broker) == 1
+
+
+def test_retry_without_a_queue_leaves_the_job_to_the_sweeper(run: Run, services: Services) -> None:
+    done = run("retry", str(failed(services)), REDIS_URL="redis://127.0.0.1:1")
+    assert services.store.get(uuid.UUID(done.stdout.strip())).status == "pending"
+    assert done.stderr == "The queue does not answer. A worker finds the job within 15 seconds.\n"
+
+
+def test_retry_takes_failed_jobs_only(run: Run, services: Services) -> None:
+    job_id, _ = submitted(services)
+    with pytest.raises(VideoqueueError, match="This job is pending: only a failed one can be tried again"):
+        run("retry", str(job_id))
+
+
+def test_retry_needs_the_video(run: Run, services: Services) -> None:
+    job_id = failed(services)
+    services.storage.delete(services.store.get(job_id).input_key)
+    with pytest.raises(VideoqueueError, match="The video of this job is gone"):
+        run("retry", str(job_id))
+    assert json.loads(run("list", "--status", "pending", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("command", ["show", "retry"])
+def test_an_unknown_or_malformed_id_is_told(run: Run, command: str) -> None:
+    with pytest.raises(VideoqueueError, match="There is no job with this id"):
+        run(command, str(uuid.uuid4()))
+    with pytest.raises(VideoqueueError, match="'7' is no job id"):
+        run(command, "7")
+
+
+def test_purge_removes_what_is_old_after_a_dry_run_that_does_not(run: Run, services: Services) -> None:
+    old, young = failed(services), failed(services)
+    waiting, _ = submitted(services)
+    orphan = services.settings.data_path / "objects" / "inputs" / f"{'f' * 32}.mp4"
+    orphan.write_bytes(b"x")
+    os.utime(orphan, (1, 1))
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.update(Job).where(Job.job_id == old).values(finished_at=1))
+    assert run("purge", "--dry-run").stdout == "Would remove jobs: 1, videos without a job: 1\n"
+    assert (services.store.get(old) is not None, orphan.exists()) == (True, True)
+    assert run("purge").stdout == "Removed jobs: 1, videos without a job: 1, unfinished uploads: 0\n"
+    assert (services.store.get(old), orphan.exists()) == (None, False)
+    assert services.store.get(young) is not None
+    assert "Removed jobs: 1," in run("purge", "--older-than", "0").stdout
+    assert services.store.get(young) is None
+    assert services.store.get(waiting) is not None
+
+
+def test_purge_without_retention_says_so(run: Run, services: Services) -> None:
+    job_id = failed(services)
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.update(Job).values(finished_at=1))
+    done = run("purge", VIDEOQUEUE_RETENTION_DAYS="0")
+    assert done.stderr.startswith("VIDEOQUEUE_RETENTION_DAYS is 0")
+    assert services.store.get(job_id) is not None
+
+
+def test_without_a_database_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(VideoqueueError, match="There is no database yet"):
+        CliRunner().invoke(
+            cli, ["jobs", "list"], env={"VIDEOQUEUE_DATA_DIR": str(tmp_path)}, catch_exceptions=False
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_of_an_earlier_version_are_told(database_url: str) -> None:
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE job (job_id INTEGER)"))
+    engine.dispose()
+    with pytest.raises(VideoqueueError, match="has not the tables of this version"):
+        CliRunner().invoke(cli, ["jobs", "list"], env={"DATABASE_URL": database_url}, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("command", [["purge"], ["retry", "x"]])
+def test_a_shared_database_beside_a_local_folder_is_refused(command: list[str]) -> None:
+    with pytest.raises(SettingsError, match="VIDEOQUEUE_STORAGE_URL is not set"):
+        CliRunner().invoke(
+            cli, ["jobs", *command], env={"DATABASE_URL": "postgresql://h/d"}, catch_exceptions=False
+        )
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["retry"], ["purge"]])
+def test_each_command_explains_itself_with_an_example(command: list[str]) -> None:
+    shown = CliRunner().invoke(cli, ["jobs", *command, "--help"])
+    assert shown.exit_code == 0
+    if command:
+        assert f"videoqueue jobs {command[0]}" in shown.output

@@ -1,0 +1,267 @@
+"""What is old goes, and nothing that a job still needs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from videoqueue.errors import StorageUnavailableError
+from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.models import Job, ResultChunk
+from videoqueue.jobs.retention import Retention
+from videoqueue.jobs.store import JobStore, NewJob
+from videoqueue.settings import load_settings
+from videoqueue.storage import ObjectStorage, open_storage
+from videoqueue.worker.purger import Purger
+
+DAY = 86_400
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "objects"
+
+
+@pytest.fixture
+def storage(folder: Path) -> ObjectStorage:
+    return open_storage("", folder)
+
+
+@pytest.fixture
+def retention(engine: Engine, storage: ObjectStorage) -> Retention:
+    return Retention(engine, storage)
+
+
+def stored(storage: ObjectStorage) -> str:
+    key = f"inputs/{uuid.uuid4().hex}.mp4"
+    with storage.open_writer(key) as writer:
+        writer.write(b"a video")
+        writer.commit()
+    return key
+
+
+def submitted(store: JobStore, storage: ObjectStorage) -> tuple[uuid.UUID, str]:
+    key = stored(storage)
+    new = NewJob(
+        pipeline_id="p", frame_stride=1, max_frames=None, input_key=key, input_bytes=7, input_sha256="0"
+    )
+    return store.create(new)[0], key
+
+
+def ended(store: JobStore, storage: ObjectStorage, end: str, days: float) -> tuple[uuid.UUID, str]:
+    """A job with one chunk of results that ended so many days ago."""
+    job_id, key = submitted(store, storage)
+    claim = store.claim(job_id, "worker")
+    assert claim is not None
+    store.checkpoint(claim, 0, b"a", [0], 0.1)
+    getattr(store, end)(claim, "x")
+    backdate(store, job_id, finished_at=days)
+    return job_id, key
+
+
+def backdate(store: JobStore, job_id: uuid.UUID, **columns: float) -> None:
+    """Moves times of a row so many days into the past."""
+    changes = {name: getattr(Job, name) - round(days * DAY * 1_000_000) for name, days in columns.items()}
+    with store.engine.begin() as connection:
+        connection.execute(sa.update(Job).where(Job.job_id == job_id).values(changes))
+
+
+def chunks(store: JobStore) -> int:
+    with store.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(ResultChunk))
+
+
+def grow_old(folder: Path, key: str, seconds: float) -> None:
+    past = (folder / key).stat().st_mtime - seconds
+    os.utime(folder / key, (past, past))
+
+
+@pytest.mark.parametrize("end", ["complete", "fail"])
+def test_an_ended_job_goes_with_its_video_and_results_when_its_days_are_over(
+    store: JobStore, storage: ObjectStorage, retention: Retention, end: str
+) -> None:
+    old, old_key = ended(store, storage, end, days=31)
+    young, young_key = ended(store, storage, end, days=29)
+    assert retention.count_ended(30) == 1
+    assert retention.remove_ended(30, limit=10) == 1
+    assert (store.get(old), storage.exists(old_key)) == (None, False)
+    assert store.get(young) is not None
+    assert (storage.exists(young_key), chunks(store)) == (True, 1)
+
+
+def test_a_job_that_has_not_ended_stays_whatever_its_age(
+    store: JobStore, storage: ObjectStorage, retention: Retention
+) -> None:
+    pending, running = submitted(store, storage), submitted(store, storage)
+    assert store.claim(running[0], "worker") is not None
+    for job_id, _ in (pending, running):
+        backdate(store, job_id, created_at=900, updated_at=900)
+    assert retention.remove_ended(0, limit=10) == 0
+    assert all(store.get(job_id) is not None and storage.exists(key) for job_id, key in (pending, running))
+
+
+def test_the_oldest_go_first_and_no_more_than_asked(
+    store: JobStore, storage: ObjectStorage, retention: Retention
+) -> None:
+    jobs = [ended(store, storage, "fail", days)[0] for days in (40, 60, 50)]
+    assert [retention.remove_ended(30, limit=2), retention.remove_ended(30, limit=2)] == [2, 1]
+    assert [store.get(job_id) for job_id in jobs] == [None] * 3
+
+
+def test_a_video_stays_as_long_as_another_job_was_made_from_it(
+    store: JobStore, storage: ObjectStorage, retention: Retention
+) -> None:
+    failed, key = ended(store, storage, "fail", days=31)
+    again = store.retry(failed)
+    assert again is not None
+    assert retention.remove_ended(30, limit=10) == 1
+    assert store.get(failed) is None
+    assert storage.exists(key)
+    claim = store.claim(again, "worker")
+    assert claim is not None
+    store.fail(claim, "again")
+    backdate(store, again, finished_at=31)
+    assert retention.remove_ended(30, limit=10) == 1
+    assert not storage.exists(key)
+
+
+@pytest.fixture
+def other_engine(database_url: str, engine: Engine) -> Iterator[Engine]:
+    """Another process' connections to the same database."""
+    other = sa.create_engine(database_url, **engine_options(database_url, 2))
+    prepare(other)
+    yield other
+    other.dispose()
+
+
+def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
+    store: JobStore, storage: ObjectStorage, other_engine: Engine
+) -> None:
+    failed, key = ended(store, storage, "fail", days=31)
+    purge = threading.Thread(target=lambda: Retention(other_engine, storage).remove_ended(30, limit=10))
+    deleting = threading.Event()
+
+    @sa.event.listens_for(other_engine, "before_cursor_execute")
+    def _deleting(_connection, _cursor, statement: str, *_rest: object) -> None:
+        if statement.startswith("DELETE"):
+            deleting.set()
+
+    @sa.event.listens_for(store.engine, "before_cursor_execute")
+    def _inserting(_connection, _cursor, statement: str, *_rest: object) -> None:
+        if statement.startswith("INSERT"):
+            purge.start()
+            # Long enough for a purge that is not held up to finish; one that is, waits for this very thread.
+            purge.join(1)
+
+    again = store.retry(failed)
+    purge.join(30)
+    assert deleting.is_set()
+    assert (store.get(failed), again and store.get(again).status) == (None, "pending")
+    assert storage.exists(key)
+
+
+def test_a_purge_that_is_cut_off_between_row_and_video_leaves_an_orphan_for_the_next(
+    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
+) -> None:
+    job_id, key = ended(store, storage, "fail", days=31)
+
+    def killed(_key: str) -> None:
+        assert store.get(job_id) is None
+        raise StorageUnavailableError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "delete", killed)
+        with pytest.raises(StorageUnavailableError):
+            retention.remove_ended(30, limit=10)
+    assert list(retention.orphans(DAY, 10)) == [[]]
+    grow_old(folder, key, DAY + 60)
+    (orphans,) = retention.orphans(DAY, 10)
+    assert orphans == [key]
+    assert retention.remove_orphans(orphans) == 1
+    assert not storage.exists(key)
+
+
+def test_orphans_are_old_videos_without_a_job_and_nothing_else(
+    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path
+) -> None:
+    _, needed = submitted(store, storage)
+    orphans = sorted(stored(storage) for _ in range(3))
+    fresh = stored(storage)
+    foreign = "backup/of-someone-else.mp4"
+    with storage.open_writer(foreign) as writer:
+        writer.write(b"not ours")
+        writer.commit()
+    for key in (needed, *orphans, foreign):
+        grow_old(folder, key, DAY + 60)
+    batches = list(retention.orphans(DAY, 2))
+    assert sorted(key for batch in batches for key in batch) == orphans
+    assert max(map(len, batches)) <= 2
+    assert storage.exists(fresh)
+
+
+def test_a_round_of_the_purger_removes_all_that_is_old_in_bounded_passes(
+    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path
+) -> None:
+    environ = {"VIDEOQUEUE_DATA_DIR": str(folder.parent), "VIDEOQUEUE_SWEEP_ROWS": "2"}
+    for _ in range(3):
+        ended(store, storage, "complete", days=31)
+    orphan = stored(storage)
+    grow_old(folder, orphan, DAY + 60)
+    unfinished = folder / "inputs" / ".part-left"
+    unfinished.touch()
+    os.utime(unfinished, (1, 1))
+    purger = Purger(retention, load_settings(environ))
+    assert purger.purge()
+    assert retention.count_ended(30) == 1
+    assert [purger.purge() for _ in range(3)] == [True, True, False]
+    assert retention.count_ended(30) == 0
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_without_retention_jobs_stay_for_ever(
+    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path
+) -> None:
+    job_id, key = ended(store, storage, "complete", days=9000)
+    environ = {"VIDEOQUEUE_DATA_DIR": str(folder.parent), "VIDEOQUEUE_RETENTION_DAYS": "0"}
+    purger = Purger(retention, load_settings(environ))
+    while purger.purge():
+        pass
+    assert store.get(job_id) is not None
+    assert storage.exists(key)
+
+
+def test_a_round_that_met_trouble_begins_anew(
+    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
+) -> None:
+    purger = Purger(retention, load_settings({"VIDEOQUEUE_DATA_DIR": str(folder.parent)}))
+    first, _ = ended(store, storage, "complete", days=31)
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "delete", _away)
+        with pytest.raises(StorageUnavailableError):
+            purger.purge()
+    second, _ = ended(store, storage, "complete", days=31)
+    assert purger.purge()
+    assert (store.get(first), store.get(second)) == (None, None)
+
+
+def _away(_key: str) -> None:
+    raise StorageUnavailableError("away")
+
+
+def test_an_uploads_key_is_of_the_kind_that_is_collected(client, services, tmp_path: Path) -> None:
+    from videos import make_video
+
+    video = make_video(tmp_path / "v.mp4")
+    answer = client.post("/video/submit", data=video.read_bytes(), content_type="video/mp4")
+    job_id = uuid.UUID(answer.json["job_id"])
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.delete(Job).where(Job.job_id == job_id))
+    (orphans,) = Retention(services.store.engine, services.storage).orphans(1e-6, 10)
+    assert len(orphans) == 1
