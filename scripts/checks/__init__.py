@@ -1,0 +1,1 @@
+"""Checks from the outside: `scripts/validate migrations` and `scripts/validate smoke`."""

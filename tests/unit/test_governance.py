@@ -1,0 +1,270 @@
+"""Every rule of `scripts/validate_governance` sees its violation planted in a copy, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from governance.rules import RULES, check  # noqa: E402
+from governance.tree import Tree  # noqa: E402
+
+Plant = tuple[str, str, str]  # rule, file, code to append
+
+#: Seen in the code itself: the application is as it was.
+IN_CODE: list[Plant] = [
+    ("streaming-library", "videoqueue/api/health.py", "def push():\n    import flask_socketio"),
+    ("streaming-library", "videoqueue/cli/client.py", "def push():\n    from websockets.sync import client"),
+    (
+        "streaming-library",
+        "videoqueue/app.py",
+        "def push():\n    importlib.import_module('simple_websocket')",
+    ),
+    ("streaming-library", "requirements.txt", "websockets==15.0 \\\n    --hash=sha256:0"),
+    ("streaming-route", "videoqueue/api/health.py", "MEDIA_TYPE = 'text/event-stream; charset=utf-8'"),
+    ("streaming-route", "videoqueue/api/server.py", "HEADERS = {'Sec-WebSocket-Accept': ''}"),
+    ("frame-progress", "videoqueue/jobs/upkeep.py", "def note(done):\n    return {'progress': done}"),
+    ("frame-progress", "videoqueue/jobs/store.py", "def note(job, n):\n    job.values(progress=n / 100)"),
+    ("job-states", "videoqueue/jobs/models.py", "STATUSES = (*STATUSES, 'paused')"),
+    ("result-item", "videoqueue/cli/output.py", "ITEM = {'frame_index': 0, 'result': {}, 'node': ''}"),
+    ("gpu", "videoqueue/pipeline/plugin.py", "def load():\n    import torch.cuda"),
+    ("gpu", "requirements.txt", "onnxruntime-gpu==1.20.0"),
+    (
+        "gpu",
+        "videoqueue/pipeline/plugin.py",
+        "def load(core, model):\n    core.compile_model(model, DEVICE)",
+    ),
+    ("gpu", "videoqueue/pipeline/plugin.py", "def load(core, model):\n    core.compile_model(model)"),
+    ("gpu", "videoqueue/pipeline/plugin.py", "def load(c, m, d):\n    c.compile_model(m, device_name=d)"),
+    ("gpu", "videoqueue/pipeline/plugin.py", "DEVICE = 'GPU.0'"),
+    ("gpu", "videoqueue/pipeline/plugin.py", "PROVIDERS = ['CUDAExecutionProvider']"),
+    ("gpu", "videoqueue/pipeline/decoder.py", "def fast(av, p):\n    av.open(p, hwaccel=True)"),
+    ("worker-channel", "videoqueue/worker/sweeper.py", "def tell(client):\n    client.publish('jobs', '')"),
+    ("worker-channel", "videoqueue/worker/lease.py", "def wait(client):\n    client.pubsub()"),
+    ("worker-channel", "videoqueue/worker/sweeper.py", "import socket\nPEER = lambda: socket.socket()"),
+    ("worker-channel", "videoqueue/cli/up.py", "def serve(door):\n    door.listen()"),
+    ("worker-channel", "videoqueue/worker/actors.py", "def spread():\n    from ray import remote"),
+    ("worker-channel", "videoqueue/jobs/upkeep.py", "WAKE = 'NOTIFY jobs'"),
+    ("worker-channel", "requirements.txt", "celery==5.5.0"),
+    ("one-queue", "videoqueue/worker/sweeper.py", "def again(broker, m):\n    broker.enqueue(m)"),
+    ("one-queue", "videoqueue/broker.py", "def again(broker, m):\n    broker.enqueue(m)"),
+    ("one-queue", "videoqueue/worker/entry.py", "def again(id):\n    process_video.send(id)"),
+    ("one-queue", "videoqueue/worker/actors.py", "def chain():\n    from dramatiq import pipeline"),
+    ("one-pipeline", "videoqueue/worker/sandbox.py", "def run(pipeline_ids: list[str]): ..."),
+    ("one-pipeline", "videoqueue/pipeline/service.py", "def run(path: str, pipeline_id: list[str]): ..."),
+    ("one-pipeline", "videoqueue/jobs/records.py", "class Step:\n    depends_on: str = ''"),
+]
+
+#: Seen in what the built application has or answers.
+IN_APPLICATION: list[Plant] = [
+    (
+        "streaming-route",
+        "videoqueue/api/health.py",
+        "@blueprint.route('/live', websocket=True)\ndef live(): ...",
+    ),
+    (
+        "status-fields",
+        "videoqueue/api/schemas.py",
+        "class JobStatus(JobStatus):\n    frames_done = fields.Integer()",
+    ),
+    ("frame-progress", "videoqueue/jobs/changes.py", "def tenths(progress):\n    return round(progress, 2)"),
+    (
+        "frame-progress",
+        "videoqueue/jobs/models.py",
+        "Job.frames_done = mapped_column(sa.Integer, default=0)",
+    ),
+    (
+        "queue-payload",
+        "videoqueue/broker.py",
+        "def announce(broker, job_id):\n"
+        "    kwargs = {'job_id': str(job_id), 'pipeline_id': 'yolo_ocr'}\n"
+        "    broker.enqueue(Message(QUEUE, ACTOR, (), kwargs, {}))",
+    ),
+    (
+        "queue-payload",
+        "videoqueue/worker/actors.py",
+        "def declare(broker, run, max_retries):\n"
+        "    @dramatiq.actor(broker=broker, actor_name=ACTOR, queue_name=QUEUE)\n"
+        "    def process_video(job_id, pipeline_id): ...",
+    ),
+    (
+        "video-endpoints",
+        "videoqueue/api/video.py",
+        "@blueprint.delete('/jobs/<job_id>')\ndef cancel(job_id): ...",
+    ),
+    ("video-endpoints", "videoqueue/api/health.py", "@blueprint.get('/video/frames')\ndef frames(): ..."),
+    (
+        "video-endpoints",
+        "videoqueue/api/video.py",
+        "@blueprint.route('/status/<job_id>', methods=['PUT'])\ndef change(job_id): ...",
+    ),
+    (
+        "result-item",
+        "videoqueue/pipeline/service.py",
+        "_bare = _item\ndef _item(turn):\n    return dict(_bare(turn), worker='')",
+    ),
+    (
+        "result-item",
+        "videoqueue/api/schemas.py",
+        "class Frame(Schema):\n    frame_index = fields.Integer()\n    boxes = fields.Raw()",
+    ),
+    (
+        "one-queue",
+        "videoqueue/broker.py",
+        "_one = build_broker\ndef build_broker(redis_url, middleware=()):\n"
+        "    broker = _one(redis_url, middleware)\n    broker.declare_queue('urgent')\n    return broker",
+    ),
+    (
+        "one-queue",
+        "videoqueue/worker/actors.py",
+        "_one = declare\ndef declare(broker, run, max_retries):\n    _one(broker, run, max_retries)\n"
+        "    dramatiq.actor(broker=broker, actor_name='merge', queue_name=QUEUE)(lambda job_id: None)",
+    ),
+    ("one-pipeline", "videoqueue/jobs/models.py", "Job.pipelines = mapped_column(sa.JSON, nullable=True)"),
+    (
+        "one-pipeline",
+        "videoqueue/jobs/models.py",
+        "Job.after = mapped_column(sa.ForeignKey('job.job_id'), nullable=True)",
+    ),
+    (
+        "one-pipeline",
+        "videoqueue/api/schemas.py",
+        "class Batch(Schema):\n    pipeline_id = fields.List(fields.String())",
+    ),
+]
+
+#: Put behind a text that stands in the file: rule, file, that text, the addition.
+EDITS = [
+    ("streaming-library", "pyproject.toml", "\ndependencies = [", '"flask-sock>=0.7",'),
+    ("gpu", "pyproject.toml", "\ndependencies = [", '"cupy-cuda12x",'),
+    ("worker-channel", "pyproject.toml", "\ndependencies = [", '"dask[distributed]>=2026",'),
+    ("job-states", "videoqueue/jobs/models.py", "\"status IN ('pending', ", "'paused', "),
+    (
+        "gpu",
+        "videoqueue/settings.py",
+        "\nclass Settings:\n",
+        "    device: int = setting('VIDEOQUEUE_GPU_DEVICE', whole(0), 0, 'device', '')\n",
+    ),
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What the rules look at: the package without its weights, and what it requires.
+
+    The compiled modules come along: they are valid as long as the times of the files are.
+    """
+    root = tmp_path / "copy"
+    ignored = shutil.ignore_patterns("weights", "*.onnx", "*.xml", "*.bin")
+    shutil.copytree(ROOT / "videoqueue", root / "videoqueue", ignore=ignored)
+    for name in ("pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def served() -> dict[str, Any]:
+    return Tree(ROOT).served
+
+
+def plant(root: Path, file: str, change: Callable[[str], str]) -> None:
+    path = root / file
+    before = path.read_text()
+    path.write_text(change(before))
+    assert path.read_text() != before
+
+
+def test_this_tree_breaks_no_rule(served: dict[str, Any]) -> None:
+    assert check(Tree(ROOT)) == []
+
+
+@pytest.mark.parametrize(("rule", "file", "code"), IN_CODE)
+def test_a_violation_in_the_code_is_seen(
+    copy: Path, served: dict[str, Any], rule: str, file: str, code: str
+) -> None:
+    lines = (copy / file).read_text().count("\n")
+    plant(copy, file, lambda text: f"{text}\n{code}\n")
+    tree = Tree(copy)
+    tree.__dict__["served"] = served
+    faults = check(tree)
+    assert [(fault.rule, fault.file) for fault in faults] == [(rule, file)]
+    assert faults[0].line > lines
+
+
+@pytest.mark.parametrize(("rule", "file", "code"), IN_APPLICATION)
+def test_a_violation_in_the_application_is_seen(copy: Path, rule: str, file: str, code: str) -> None:
+    plant(copy, file, lambda text: f"{text}\n{code}\n")
+    faults = check(Tree(copy))
+    assert {fault.rule for fault in faults} == {rule}, faults
+
+
+@pytest.mark.parametrize(("rule", "file", "behind", "added"), EDITS)
+def test_a_changed_line_is_seen(
+    copy: Path, served: dict[str, Any], rule: str, file: str, behind: str, added: str
+) -> None:
+    plant(copy, file, lambda text: text.replace(behind, behind + added, 1))
+    tree = Tree(copy)
+    if not file.endswith(".py"):
+        tree.__dict__["served"] = served
+    faults = check(tree)
+    assert [(fault.rule, fault.file) for fault in faults] == [(rule, file)], faults
+
+
+def test_every_rule_has_a_violation_that_is_seen() -> None:
+    assert {case[0] for case in [*IN_CODE, *IN_APPLICATION, *EDITS]} == set(RULES)
+
+
+def test_prose_may_say_anything(copy: Path, served: dict[str, Any]) -> None:
+    prose = (
+        '# No websockets, no GPU.\ndef f():\n    """Not text/event-stream, nor NOTIFY jobs, nor CUDA."""\n'
+    )
+    plant(copy, "videoqueue/worker/sweeper.py", lambda text: f"{text}\n{prose}")
+    tree = Tree(copy)
+    tree.__dict__["served"] = served
+    assert check(tree) == []
+
+
+def test_an_application_that_cannot_be_built_is_a_fault(copy: Path) -> None:
+    plant(copy, "videoqueue/api/video.py", lambda text: f"{text}\nimport no_such_module\n")
+    assert [fault.rule for fault in check(Tree(copy))] == ["application"]
+
+
+def test_the_script_prints_a_line_for_each_fault_and_ends_with_1(copy: Path) -> None:
+    plant(copy, "videoqueue/worker/lease.py", lambda text: f"{text}\nimport ray\nimport celery\n")
+    done = run_script(str(copy))
+    assert done.returncode == 1
+    assert [line.split(": ")[1:] for line in done.stderr.splitlines()] == [
+        ["worker-channel", "ray is imported. Workers meet in the database alone."],
+        ["worker-channel", "celery is imported. Workers meet in the database alone."],
+    ]
+
+
+def test_the_script_lists_its_rules() -> None:
+    done = run_script("--list")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(RULES)
+
+
+def test_the_script_refuses_a_folder_that_is_no_source_tree(tmp_path: Path) -> None:
+    done = run_script(str(tmp_path))
+    assert done.returncode == 2
+    assert "has no folder videoqueue" in done.stderr
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As the script does after it has seen to .venv."""
+    return subprocess.run(
+        [sys.executable, "-m", "governance", *arguments],
+        env={"PYTHONPATH": str(ROOT / "scripts"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
