@@ -1,0 +1,72 @@
+"""How the text of a variable becomes a value; ValueError says what the setting takes instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Parser = Callable[[str], Any]
+
+
+def text(value: str) -> str:
+    return value
+
+
+def whole(minimum: int) -> Parser:
+    def parse(value: str) -> int:
+        number = int(value) if value.strip().lstrip("-").isdigit() else None
+        if number is None or number < minimum:
+            raise ValueError(f"takes a whole number of at least {minimum}")
+        return number
+
+    return parse
+
+
+def seconds(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise ValueError("takes a number of seconds above 0")
+    return number
+
+
+def port(value: str) -> int:
+    if not (value.isdigit() and 0 < int(value) < 65536):
+        raise ValueError("takes a port from 1 to 65535")
+    return int(value)
+
+
+def existing_file(value: str) -> str:
+    if not Path(value).is_file():
+        raise ValueError("takes the path of a file that exists")
+    return str(Path(value).absolute())
+
+
+def existing_folder(value: str) -> str:
+    if not Path(value).is_dir():
+        raise ValueError("takes the path of a folder that exists")
+    return str(Path(value).absolute())
+
+
+def url(*schemes: str) -> Parser:
+    def parse(value: str) -> str:
+        try:
+            scheme = urlsplit(value).scheme
+        except ValueError:
+            scheme = ""
+        if scheme not in schemes:
+            raise ValueError("takes a URL that begins with " + " or ".join(f"{name}://" for name in schemes))
+        return value
+
+    return parse
+
+
+def database_url(value: str) -> str:
+    """Adds the driver that is installed to the URL that hosting platforms give."""
+    url("postgresql", "postgres", "postgresql+psycopg", "sqlite")(value)
+    scheme, rest = value.split(":", 1)
+    return f"postgresql+psycopg:{rest}" if scheme in ("postgres", "postgresql") else value
