@@ -8,20 +8,19 @@ from flask import Flask
 from flask_migrate import Migrate
 
 import videoqueue
-from videoqueue.api import health, problems, video
+from videoqueue import failpoints
+from videoqueue.api import edge
 from videoqueue.broker import build_broker
 from videoqueue.errors import PipelineError, SettingsError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.models import db
+from videoqueue.jobs.patience import use_patience
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore, Limits
 from videoqueue.pipeline.definition import PipelineDefinition, load_definitions
 from videoqueue.services import Services
 from videoqueue.settings import Settings, load_settings
 from videoqueue.storage import open_storage
-
-#: A form's field names and separators come on top of the video itself.
-_FORM_BYTES = 64 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -39,8 +38,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _build(settings: Settings) -> Flask:
+    failpoints.arm(settings.failpoints_dir)
     app = Flask("videoqueue", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + _FORM_BYTES
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url, settings.web_threads + 2)
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -50,23 +49,25 @@ def _build(settings: Settings) -> Flask:
     with app.app_context():
         engine = db.engine
     prepare(engine)
+    use_patience(engine)
     pipelines = _pipelines(settings)
     limits = Limits(
         lease_seconds=settings.lease_seconds,
+        renew_seconds=settings.renew_seconds,
         max_attempts=settings.max_attempts,
         max_crashes=settings.max_crashes,
+        announce_seconds=settings.announce_seconds,
     )
-    Services(
+    services = Services(
         settings=settings,
         store=JobStore(engine, limits),
         results=ResultReader(engine),
         storage=open_storage(settings.storage_url, settings.data_path / "objects"),
         broker=build_broker(settings.redis_url),
         pipelines=pipelines,
-    ).install(app)
-    app.register_blueprint(video.blueprint)
-    app.register_blueprint(health.blueprint)
-    problems.register(app)
+    )
+    services.install(app)
+    edge.install(app, services)
     return app
 
 

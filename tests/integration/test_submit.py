@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import json
 import socket
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import redis
 import requests
-import sqlalchemy as sa
-from sqlalchemy.engine import Engine
-from stack import Service, eventually, free_port
+from serving import Client, Web, post, post_raw, serving
+from stack import free_port
 from videos import make_video
-
-from videoqueue.broker import QUEUE
-from videoqueue.jobs.database import prepare
-from videoqueue.jobs.models import Job
-
-
-@dataclass
-class Web:
-    """A gunicorn as the Procfile starts it, and what it leaves in database, storage and queue."""
-
-    url: str
-    engine: Engine
-    folder: Path
-    redis_url: str
-
-    def rows(self) -> list[sa.Row]:
-        with self.engine.connect() as connection:
-            return list(connection.execute(sa.select(Job.__table__)))
-
-    def files(self) -> list[Path]:
-        return [path for path in (self.folder / "objects").rglob("*") if path.is_file()]
-
-    def queued(self) -> list[dict]:
-        with redis.Redis.from_url(self.redis_url) as client:
-            return [json.loads(text) for text in client.hvals(f"dramatiq:{QUEUE}.msgs")]
-
-    def clear(self) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(sa.delete(Job))
-        for path in self.files():
-            path.unlink()
-        with redis.Redis.from_url(self.redis_url) as client:
-            client.flushdb()
-
-
-@contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Web]:
-    service = Service(folder, settings)
-    service.release()
-    service.start_process("web")
-    eventually(service.answers, "web answers")
-    engine = sa.create_engine(f"sqlite:///{folder / 'videoqueue.db'}")
-    prepare(engine)
-    yield Web(service.url, engine, folder, settings["REDIS_URL"])
-    engine.dispose()
-    service.stop()
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +33,6 @@ def web(shared_web: Web) -> Web:
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     return make_video(tmp_path / "video.mp4")
-
-
-def post(url: str, video: Path, **parameters: object) -> requests.Response:
-    with video.open("rb") as stream:
-        return requests.post(f"{url}/video/submit", files={"file": stream}, data=parameters, timeout=10)
 
 
 def test_an_accepted_job_is_a_row_an_object_and_a_message(web: Web, video: Path) -> None:
@@ -251,6 +197,107 @@ def test_the_same_idempotency_key_gives_one_job_and_one_object(web: Web, video: 
     other = send(make_video(tmp_path / "other.mp4", "OTHER").read_bytes())
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     assert (len(web.rows()), len(web.files())) == (1, 1)
+
+
+def test_twenty_at_once_with_one_idempotency_key_give_one_job_and_one_object(web: Web, video: Path) -> None:
+    body = video.read_bytes()
+    start = threading.Barrier(20)
+
+    def send(_: int) -> requests.Response:
+        start.wait(60)
+        return post_raw(web.url, body, **{"Idempotency-Key": "k1"})
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(send, range(20)))
+    assert [answer.status_code for answer in answers] == [202] * 20
+    (job,) = web.rows()
+    assert {answer.json()["job_id"] for answer in answers} == {str(job.job_id)}
+    assert [f"inputs/{path.name}" for path in web.files()] == [job.input_key]
+    assert [message["kwargs"] for message in web.queued()] == [{"job_id": str(job.job_id)}]
+
+
+def test_fields_may_come_behind_the_file(web: Web, video: Path) -> None:
+    parts = [("file", ("v.mp4", video.read_bytes())), ("frame_stride", (None, "3"))]
+    assert requests.post(f"{web.url}/video/submit", files=parts, timeout=60).status_code == 202
+    assert web.rows()[0].frame_stride == 3
+
+
+def test_form_fields_outdo_the_query(web: Web, video: Path) -> None:
+    with video.open("rb") as stream:
+        answer = requests.post(
+            f"{web.url}/video/submit?frame_stride=2&max_frames=5",
+            files={"file": stream},
+            data={"frame_stride": 3},
+            timeout=60,
+        )
+    assert answer.status_code == 202
+    assert (web.rows()[0].frame_stride, web.rows()[0].max_frames) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([("file", ("a.mp4", b"VIDEO")), ("file", ("b.mp4", b"VIDEO"))], "two fields `file`"),
+        ([("max_frames", (None, "1")), ("max_frames", (None, "1"))], "max_frames is given twice"),
+        ([("pipeline_id", (None, "x" * 5000))], "takes at most 4096 bytes"),
+        ([("pipeline_id", (None, b"\xff"))], "takes text in UTF-8"),
+        ([(f"f{index}", (None, "1")) for index in range(20)], "There is no parameter 'f0'"),
+    ],
+    ids=["two-files", "twice", "long", "binary", "unknown"],
+)
+def test_a_form_that_is_no_submission_is_refused(web: Web, video: Path, parts: list, says: str) -> None:
+    body = video.read_bytes()
+    sent = [(name, (file, body if data == b"VIDEO" else data)) for name, (file, data) in parts]
+    answer = requests.post(f"{web.url}/video/submit", files=sent, timeout=60)
+    assert says in refused(answer, web, 400, "invalid_parameter")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "says"),
+    [
+        ("multipart/form-data", b"x", "names no usable boundary"),
+        ("multipart/form-data; boundary=b", b"x" * 100, "no valid multipart/form-data"),
+        ("multipart/form-data; boundary=b", b"--b\r\n" + b"x" * 9000, "The form is too large"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="max_frames"\r\n\r\n1',
+            "no valid multipart/form-data",
+        ),
+    ],
+    ids=["no-boundary", "no-form", "long-header", "no-end"],
+)
+def test_what_is_no_form_is_refused(web: Web, kind: str, body: bytes, says: str) -> None:
+    answer = post_raw(web.url, body, **{"Content-Type": kind})
+    assert says in refused(answer, web, 400, "invalid_parameter")
+
+
+def test_a_wrong_parameter_is_refused_before_the_file_comes(web: Web) -> None:
+    with Client(web) as client:
+        client.send(
+            b"POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="frame_stride"\r\n\r\n0\r\n--b'
+            b'\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        )
+        said = client.answer()
+    assert b"frame_stride" in said
+    assert b"Connection: close" in said
+
+
+def test_a_full_backlog_refuses_before_the_body_but_knows_its_keys(
+    video: Path, tmp_path: Path, redis_url: str
+) -> None:
+    body = video.read_bytes()
+    with serving(tmp_path / "web", REDIS_URL=redis_url, VIDEOQUEUE_MAX_PENDING_JOBS="1") as web:
+        first = post_raw(web.url, body, **{"Idempotency-Key": "known"})
+        with Client(web) as client:
+            client.begin_upload(len(body))  # and not a byte of it
+            said = client.answer()
+        again = post_raw(web.url, body, **{"Idempotency-Key": "known"})
+        assert b"too_many_pending_jobs" in said
+        assert b"VIDEOQUEUE_MAX_PENDING_JOBS" in said
+        assert (again.status_code, again.json()) == (202, first.json())
+        assert (len(web.rows()), len(web.files())) == (1, 1)
 
 
 def refused(answer: requests.Response, web: Web, status: int, code: str) -> str:

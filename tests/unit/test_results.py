@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.models import ResultChunk
-from videoqueue.jobs.results import ResultReader, encode
+from videoqueue.jobs.results import Position, ResultReader, encode
 from videoqueue.jobs.store import JobStore, NewJob
 
 ITEMS = [
@@ -62,3 +62,48 @@ def test_a_missing_chunk_never_ends_validly(store: JobStore, finished: uuid.UUID
 def test_numbers_json_does_not_have_are_refused() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         encode([{"frame_index": 0, "result": {"confidence": float("nan")}}])
+
+
+def pages(reader: ResultReader, job_id: uuid.UUID, size: int) -> list[list[object]]:
+    """Every page of the results, each as served."""
+    found: list[list[object]] = []
+    position: Position | None = Position()
+    while position is not None:
+        page = reader.page(job_id, reader.etag(job_id), position, size)
+        pieces: list[bytes] = []
+        while True:
+            try:
+                pieces.append(next(page))
+            except StopIteration as end:
+                position = end.value
+                break
+        found.append(json.loads(b"".join(pieces)))
+    return found
+
+
+@pytest.mark.parametrize("size", range(1, 7))
+def test_pages_of_any_size_hold_each_item_once_in_order(
+    store: JobStore, finished: uuid.UUID, size: int
+) -> None:
+    found = pages(ResultReader(store.engine), finished, size)
+    assert [item for page in found for item in page] == ITEMS
+    assert [len(page) for page in found[:-1]] == [size] * (len(found) - 1)
+    assert 1 <= len(found[-1]) <= size
+
+
+def test_a_page_of_a_job_without_chunks_is_the_only_one_and_empty(store: JobStore) -> None:
+    assert pages(ResultReader(store.engine), uuid.uuid4(), 10) == [[]]
+
+
+@pytest.mark.parametrize("seq", [0, 1], ids=["first", "last"])
+def test_a_missing_chunk_is_not_taken_for_the_end_of_the_pages(
+    store: JobStore, finished: uuid.UUID, seq: int
+) -> None:
+    reader = ResultReader(store.engine)
+    etag = reader.etag(finished)
+    with store.engine.begin() as connection:
+        connection.execute(sa.delete(ResultChunk).where(ResultChunk.seq == seq))
+    sent: list[bytes] = []
+    with pytest.raises(VideoqueueError, match="damaged"):
+        sent.extend(reader.page(finished, etag, Position(), 2))
+    assert not b"".join(sent).endswith(b"]")

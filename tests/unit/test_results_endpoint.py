@@ -1,3 +1,5 @@
+import base64
+import gzip
 import json
 import uuid
 
@@ -77,3 +79,128 @@ def test_a_damaged_result_breaks_off_instead_of_ending_validly(
         sent.extend(answer.iter_encoded())
     with pytest.raises(json.JSONDecodeError):
         json.loads(b"".join(sent))
+
+
+GZIP = {"Accept-Encoding": "gzip"}
+
+
+def test_gzip_holds_the_same_bytes_under_another_etag(client: FlaskClient, completed: uuid.UUID) -> None:
+    plain = client.get(f"/video/results/{completed}")
+    packed = client.get(f"/video/results/{completed}", headers=GZIP)
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    assert plain.headers["ETag"] != packed.headers["ETag"]
+    assert not packed.headers["ETag"].startswith("W/")
+
+
+def test_each_coding_is_unchanged_only_for_its_own_etag(client: FlaskClient, completed: uuid.UUID) -> None:
+    path = f"/video/results/{completed}"
+    plain = client.get(path).headers["ETag"]
+    packed = client.get(path, headers=GZIP).headers["ETag"]
+    assert client.get(path, headers=GZIP | {"If-None-Match": packed}).status_code == 304
+    assert client.get(path, headers=GZIP | {"If-None-Match": plain}).status_code == 200
+    assert client.get(path, headers={"If-None-Match": packed}).status_code == 200
+    assert client.get(path, headers={"If-None-Match": f'"other", {plain}'}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": "*"}).status_code == 304
+
+
+def test_a_304_reads_no_chunk_and_repeats_the_headers(
+    client: FlaskClient, services: Services, completed: uuid.UUID
+) -> None:
+    first = client.get(f"/video/results/{completed}")
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.delete(ResultChunk))
+    again = client.get(f"/video/results/{completed}", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    assert {name: again.headers[name] for name in ("ETag", "Vary", "Cache-Control")} == {
+        name: first.headers[name] for name in ("ETag", "Vary", "Cache-Control")
+    }
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("", None),
+        ("identity", None),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("*", "gzip"),
+        ("br, deflate", None),
+        ("gzip;q=0", None),
+        ("gzip;q=0, *", None),
+        ("gzip;q=0.5, identity", None),
+        ("gzip, identity;q=0.5", "gzip"),
+        ("gzip, identity;q=0", "gzip"),
+        ("identity;q=0", "gzip"),
+        ("gzip;q=0, identity;q=0", None),
+        ("deflate, gzip;q=1.0, *;q=0.5", "gzip"),
+    ],
+)
+def test_the_coding_is_the_one_the_client_prefers(
+    client: FlaskClient, completed: uuid.UUID, accepted: str, coding: str | None
+) -> None:
+    answer = client.get(f"/video/results/{completed}", headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("Content-Encoding") == coding
+
+
+def test_head_has_the_headers_and_no_body(client: FlaskClient, completed: uuid.UUID) -> None:
+    got = client.get(f"/video/results/{completed}")
+    head = client.head(f"/video/results/{completed}")
+    assert (head.status_code, head.data) == (200, b"")
+    assert (head.headers["ETag"], head.mimetype) == (got.headers["ETag"], got.mimetype)
+    assert "Content-Length" not in head.headers
+
+
+def test_pages_follow_each_other_to_the_end(client: FlaskClient, completed: uuid.UUID) -> None:
+    path = f"/video/results/{completed}?page_size=2"
+    first = client.get(path)
+    assert list(first.json) == ["job_id", "results", "created_at", "updated_at", "next_page_token"]
+    assert first.json["results"] == ITEMS[:2]
+    second = client.get(f"{path}&page_token={first.json['next_page_token']}")
+    assert (second.json["results"], second.json["next_page_token"]) == (ITEMS[2:], None)
+    whole = client.get(f"/video/results/{completed}")
+    assert len({answer.headers["ETag"] for answer in (first, second, whole)}) == 3
+    assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": second.headers["ETag"]}).status_code == 200
+
+
+def test_a_token_alone_asks_for_a_page_too(client: FlaskClient, completed: uuid.UUID) -> None:
+    token = client.get(f"/video/results/{completed}?page_size=1").json["next_page_token"]
+    answer = client.get(f"/video/results/{completed}?page_token={token}")
+    assert (answer.json["results"], answer.json["next_page_token"]) == (ITEMS[1:], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("page_size=0", "takes a whole number from 1 to 1000"),
+        ("page_size=1001", "takes a whole number from 1 to 1000"),
+        ("page_size=ten", "takes a whole number"),
+        ("page_size=1_0", "takes a whole number"),
+        ("page_token=", "takes the `next_page_token`"),
+        ("page_token=nonsense", "takes the `next_page_token`"),
+        ("page_token=%C3%A9", "takes the `next_page_token`"),
+        ("page=2", "There is no parameter 'page'. Known: page_size, page_token"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(
+    client: FlaskClient, completed: uuid.UUID, query: str, says: str
+) -> None:
+    answer = client.get(f"/video/results/{completed}?{query}")
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_parameter")
+    assert says in answer.json["detail"]
+
+
+def test_a_token_of_another_job_is_refused(client: FlaskClient, completed: uuid.UUID) -> None:
+    foreign = base64.urlsafe_b64encode(b"0123456789abcdef.0.1").decode().rstrip("=")
+    answer = client.get(f"/video/results/{completed}?page_token={foreign}")
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_parameter")
+
+
+def test_results_that_were_sent_give_their_turn_back(client: FlaskClient, completed: uuid.UUID) -> None:
+    """More often than there are turns; also those that were given up."""
+    for _ in range(20):
+        client.get(f"/video/results/{completed}", buffered=False).close()
+        assert len(client.get(f"/video/results/{completed}").json["results"]) == 3

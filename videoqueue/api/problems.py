@@ -9,8 +9,10 @@ from typing import Final
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from videoqueue.api.request_id import request_id
 from videoqueue.errors import VideoqueueError
 from videoqueue.services import services_of
+from videoqueue.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +32,13 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "job_failed": (404, "The job failed"),
     "not_found": (404, "No such address"),
     "method_not_allowed": (405, "Method not allowed"),
+    "upload_timeout": (408, "The upload was too slow"),
     "upload_too_large": (413, "The video is too large"),
     "unsupported_media_type": (415, "Unsupported media type"),
     "idempotency_key_reused": (422, "Idempotency-Key used before"),
     "internal_error": (500, "Internal error"),
+    "too_many_pending_jobs": (503, "Too many jobs are waiting"),
+    "server_busy": (503, "The server is busy"),
     "database_unavailable": (503, "Database unavailable"),
     "storage_unavailable": (503, "Storage unavailable"),
     "storage_full": (507, "Storage full"),
@@ -60,7 +65,7 @@ def problem(code: str, detail: str, headers: dict[str, str] | None = None) -> Re
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        "instance": f"urn:videoqueue:request:{request_id()}",
         "code": code,
     }
     response = Response(json.dumps(body) + "\n", status, mimetype="application/problem+json")
@@ -83,7 +88,9 @@ def _expected(error: Exception) -> Response:
     if error.code not in PROBLEMS:
         return _unexpected(error)
     headers = error.headers if isinstance(error, ApiError) else None
-    if PROBLEMS[error.code][0] >= 500:
+    if isinstance(error, ApiError) and PROBLEMS[error.code][0] >= 500:
+        logger.warning("A request was refused: %s", error)
+    elif PROBLEMS[error.code][0] >= 500:
         logger.error("A request failed: %s (%s)", error, error.__cause__)
     return problem(error.code, str(error), headers)
 
@@ -97,7 +104,7 @@ def _http_error(error: Exception) -> Response:
         detail = f"{request.path} takes {allowed}, not {request.method}."
         return problem("method_not_allowed", detail, {"Allow": allowed})
     if error.code == 413:
-        return problem("upload_too_large", too_large())
+        return problem("upload_too_large", too_large(services_of(current_app).settings))
     if error.code == 415:
         return problem("unsupported_media_type", "Send multipart/form-data or a raw video/mp4 body.")
     if error.code is not None and error.code < 500:
@@ -107,11 +114,10 @@ def _http_error(error: Exception) -> Response:
     return _unexpected(error)
 
 
-def too_large() -> str:
+def too_large(settings: Settings) -> str:
     """The words of `upload_too_large`."""
-    limit = services_of(current_app).settings.max_upload_bytes
     return (
-        f"The video is larger than {limit} bytes (VIDEOQUEUE_MAX_UPLOAD_BYTES). "
+        f"The video is larger than {settings.max_upload_bytes} bytes (VIDEOQUEUE_MAX_UPLOAD_BYTES). "
         "Send a shorter or smaller one, or have the limit raised."
     )
 

@@ -6,8 +6,13 @@ a worker that is restarted for ever. Names are gunicorn's own.
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 from typing import Any
 
+from videoqueue.api.connection import Pace
+from videoqueue.api.request_id import RequestIdFilter
+from videoqueue.api.web_worker import BoundedThreadWorker, Bounds, Lane
 from videoqueue.errors import SettingsError
 from videoqueue.logs import QUIET
 from videoqueue.orphans import die_with_parent
@@ -22,12 +27,23 @@ except SettingsError as error:
 _host, _port = _settings.bind
 bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
 workers = _settings.web_concurrency
-worker_class = "gthread"
+worker_class = BoundedThreadWorker
+BoundedThreadWorker.bounds = Bounds(
+    pace=Pace(_settings.upload_stall_seconds, _settings.upload_min_bytes_per_second),
+    header_seconds=_settings.header_seconds,
+    lane_seconds=_settings.turn_seconds,
+    lanes=(
+        Lane(b"POST ", _settings.max_concurrent_uploads),
+        Lane(b"GET /video/results/", _settings.max_concurrent_downloads),
+    ),
+)
 threads = _settings.web_threads
 #: Seconds an idle connection is kept; above the usual proxies' 60, so that it is the proxy who closes.
 keepalive = 65
 #: Seconds to finish requests on shutdown; platforms kill after 30.
 graceful_timeout = 20
+#: Whose X-Forwarded headers are believed is for VIDEOQUEUE_TRUSTED_PROXIES to say.
+forwarded_allow_ips = ""
 accesslog = None
 #: gunicorn's management socket would be shared by every service of the same user.
 control_socket_disable = True
@@ -36,10 +52,11 @@ logconfig_dict = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "format": "[%(asctime)s] [PID %(process)d] [%(name)s] [%(levelname)s] %(message)s",
+            "format": "[%(asctime)s] [PID %(process)d] [%(name)s] [%(levelname)s] %(request)s%(message)s",
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request": {"()": RequestIdFilter}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
     "root": {"level": "INFO", "handlers": ["stderr"]},
     "loggers": {
         "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
@@ -52,3 +69,21 @@ logconfig_dict = {
 def post_fork(server: Any, worker: Any) -> None:
     """A worker dies with its master at once and does not keep the port."""
     die_with_parent(worker.ppid)
+
+
+def when_ready(server: Any) -> None:
+    """Says once, at the start, what a stranger could do."""
+    if not _is_loopback(_host):
+        logging.getLogger("videoqueue.api.server").warning(
+            "Listening on %s without authentication: whoever reaches this port can submit videos and, "
+            "knowing a job_id, read results. Put a proxy with authentication in front (docs/deploying.md), "
+            "or set VIDEOQUEUE_HOST=127.0.0.1.",
+            _host,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
-import sqlalchemy as sa
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, Response, current_app, g, request, url_for
 
+from videoqueue.api.admission import admit
+from videoqueue.api.downloads import Results
+from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError
-from videoqueue.api.schemas import JobAccepted, JobStatus, load_parameters, rfc3339
+from videoqueue.api.schemas import JobAccepted, JobStatus
+from videoqueue.api.slots import transfers_of
 from videoqueue.api.uploads import Received, Upload
 from videoqueue.broker import announce
-from videoqueue.errors import IdempotencyKeyReusedError, QueueUnavailableError, UnknownPipelineError
+from videoqueue.errors import IdempotencyKeyReusedError, QueueUnavailableError
+from videoqueue.failpoints import failpoint
+from videoqueue.jobs.patience import wait_at_most
+from videoqueue.jobs.progress import JobProgress, read_progress
 from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services, services_of
 
@@ -24,6 +29,9 @@ logger = logging.getLogger(__name__)
 #: Seconds a client should wait before it asks again for a job that is under way.
 _POLL_SECONDS = "1"
 
+_accepted = JobAccepted()
+_status = JobStatus()
+
 
 @blueprint.post("/submit")
 def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -31,15 +39,17 @@ def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
     services = services_of(current_app)
     key = _idempotency_key()
     upload = Upload(request, services.settings)
-    parameters = load_parameters(upload.parameters)
-    pipeline_id = parameters.setdefault("pipeline_id", services.settings.default_pipeline)
-    if pipeline_id not in services.pipelines:
-        known = ", ".join(sorted(services.pipelines))
-        raise UnknownPipelineError(f"There is no pipeline {pipeline_id!r}. Known: {known}.")
-    received = upload.store(services.storage)
-    job_id = _create(services, received, parameters, key)
-    accepted = JobAccepted().dump({"job_id": job_id})
-    return accepted, 202, {"Location": url_for("video.status", job_id=str(job_id))}
+    parameters = SubmitParameters(services.pipelines, services.settings.default_pipeline)
+    for name, text in request.args.items(multi=True):
+        parameters.add(name, text, "query")
+    with transfers_of(current_app).uploads.taken():
+        admit(current_app, services, key)
+        received = upload.store(services.storage, parameters)
+        failpoint("web.object_stored")
+    # The database was asked before the body came: its time begins anew.
+    wait_at_most(services.settings.dependency_seconds)
+    job_id = _create(services, received, parameters.values, key)
+    return _accepted.dump({"job_id": job_id}), 202, {"Location": url_for("video.status", job_id=str(job_id))}
 
 
 def _create(services: Services, received: Received, parameters: dict[str, Any], key: str | None) -> uuid.UUID:
@@ -57,11 +67,14 @@ def _create(services: Services, received: Received, parameters: dict[str, Any], 
         services.storage.delete(received.key)
         raise
     if not is_new:
+        failpoint("web.duplicate_found")
         services.storage.delete(received.key)
         return job_id
+    failpoint("web.row_committed")
     logger.info("Job accepted. job_id=%s bytes=%d pipeline_id=%s", job_id, new.input_bytes, new.pipeline_id)
     try:
         announce(services.broker, job_id)
+        failpoint("web.announced")
     except QueueUnavailableError:
         logger.warning("Job not announced, the queue is down; a worker will find it. job_id=%s", job_id)
     return job_id
@@ -74,7 +87,7 @@ def status(job_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     headers = {"Cache-Control": "no-store"}
     if job.status in ("pending", "running"):
         headers["Retry-After"] = _POLL_SECONDS
-    return JobStatus().dump(job), 200, headers
+    return _status.dump(job), 200, headers
 
 
 @blueprint.get("/results/<job_id>")
@@ -90,23 +103,22 @@ def results(job_id: str) -> Response:
             f"The job is {job.status}. Ask /video/status/{job.job_id} until it is completed.",
             {"Retry-After": _POLL_SECONDS},
         )
-    # Response.make_conditional would first read the whole body to learn its length.
-    unchanged = request.if_none_match.contains(job.results_etag)
-    body = () if unchanged else _body(services, job)
-    response = Response(body, 304 if unchanged else 200, mimetype="application/json")
-    response.set_etag(job.results_etag)
+    slots = transfers_of(current_app).downloads
+    seconds = services.settings.dependency_seconds
+    return Results(request, job).response(request, services.results, slots, seconds)
+
+
+@blueprint.after_request
+def _close_behind_an_unread_body(response: Response) -> Response:
+    """A client that is refused in the middle of its upload must not send its next request behind it."""
+    if request.method == "POST" and "body_was_read" not in g:
+        response.headers["Connection"] = "close"
     return response
 
 
-def _body(services: Services, job: sa.Row[Any]) -> Iterator[bytes]:
-    yield f'{{"job_id":"{job.job_id}","results":'.encode()
-    yield from services.results.array(job.job_id, job.results_etag)
-    yield f',"created_at":"{rfc3339(job.created_at)}","updated_at":"{rfc3339(job.updated_at)}"}}\n'.encode()
-
-
-def _job(services: Services, job_id: str) -> sa.Row[Any]:
+def _job(services: Services, job_id: str) -> JobProgress:
     try:
-        job = services.store.get(uuid.UUID(job_id)) if len(job_id) == 36 else None
+        job = read_progress(services.store.engine, uuid.UUID(job_id)) if len(job_id) == 36 else None
     except ValueError:
         job = None
     if job is None:

@@ -38,12 +38,13 @@ def engine_options(url: str, pool_size: int) -> dict[str, Any]:
 
 
 def prepare(engine: Engine) -> None:
-    """Makes SQLite behave: WAL, durable commits, and write transactions that lock at once.
+    """Bounds waits for Postgres' locks; makes SQLite behave: WAL, durable commits, writes that lock at once.
 
     The driver's own deferred transactions lose updates between processes; a transaction that reads and then
     writes must begin IMMEDIATE.
     """
     if engine.dialect.name != "sqlite":
+        event.listen(engine, "connect", _bound_locks)
         return
 
     @event.listens_for(engine, "connect")
@@ -56,6 +57,13 @@ def prepare(engine: Engine) -> None:
     def _begin(connection: Connection) -> None:
         read_only = connection.get_execution_options().get(_READ_ONLY)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _bound_locks(connection: Any, _record: Any) -> None:
+    """A process that froze in the middle of a transaction must not keep the others waiting for its rows."""
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute(f"SET {name} = '{_LOCK_SECONDS}s'")
+    connection.commit()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from videoqueue.failpoints import failpoint
 from videoqueue.jobs.database import microseconds, now, reading, writing
 from videoqueue.jobs.models import HEARTBEAT, JOB
 from videoqueue.storage import ObjectStorage
@@ -54,8 +55,10 @@ class Retention:
             key = connection.execute(gone.returning(JOB.c.input_key)).scalar_one_or_none()
         if key is None:
             return False
+        failpoint("purger.row_deleted")
         for unneeded in self._unreferenced([key]):
             self._storage.delete(unneeded)
+        failpoint("purger.object_deleted")
         return True
 
     def orphans(self, seconds: float, batch: int) -> Iterator[list[str]]:
@@ -71,6 +74,7 @@ class Retention:
 
     def remove_orphans(self, keys: Sequence[str]) -> int:
         for key in keys:
+            failpoint("purger.orphan_found")
             self._storage.delete(key)
         return len(keys)
 

@@ -1,0 +1,252 @@
+"""Each code of the error table, provoked over a real socket. A code without a provocation fails here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+import sqlalchemy as sa
+from serving import Client, Web, padded, post, post_raw, serving
+from stack import free_port
+from videos import make_video
+
+from videoqueue.api.problems import PROBLEMS
+from videoqueue.jobs.store import JobStore, Limits
+
+KEYS = ["type", "title", "status", "detail", "instance", "code"]
+#: Whatever a provocation needs besides the defaults, so that all of them share a few servers.
+TIGHT = {
+    "VIDEOQUEUE_MAX_UPLOAD_BYTES": "100000",
+    "VIDEOQUEUE_UPLOAD_STALL_SECONDS": "8",
+    "VIDEOQUEUE_MAX_PENDING_JOBS": "2",
+    "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS": "1",
+    "VIDEOQUEUE_TURN_SECONDS": "0.1",
+}
+
+Provocation = Callable[[Web, Path], requests.Response]
+
+
+def submit(make: Callable[[Path], Path]) -> Provocation:
+    return lambda web, folder: post(web.url, make(folder))
+
+
+def saved(data: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "file.mp4"
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
+def video(folder: Path) -> Path:
+    return make_video(folder / "video.mp4")
+
+
+def changed(old: bytes, new: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = video(folder)
+        data = path.read_bytes()
+        assert old in data
+        path.write_bytes(data.replace(old, new))
+        return path
+
+    return make
+
+
+def cut(folder: Path) -> Path:
+    path = video(folder)
+    path.write_bytes(path.read_bytes()[:-200])
+    return path
+
+
+def raw(web: Web, head: bytes, *, hang_up: bool = False) -> requests.Response:
+    """What a client is answered that `requests` would not be."""
+    with Client(web) as client:
+        client.send(head)
+        if hang_up:
+            client.socket.shutdown(socket.SHUT_WR)
+        said = client.answer()
+    lines, _, body = said.partition(b"\r\n\r\n")
+    first, *headers = lines.decode("latin-1").split("\r\n")
+    answer = requests.Response()
+    answer.status_code = int(first.split()[1])
+    answer.headers.update(header.split(": ", 1) for header in headers)
+    answer._content = body
+    return answer
+
+
+def upload_head(length: int) -> bytes:
+    return (
+        b"POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+        b"Content-Length: %d\r\n\r\n" % length
+    )
+
+
+def failed_job(web: Web, _: Path) -> requests.Response:
+    job_id = pending_job(web)
+    store = JobStore(web.engine, Limits())
+    claim = store.claim(uuid.UUID(job_id), "test")
+    assert claim is not None
+    store.fail(claim, "The file ends early.")
+    return requests.get(f"{web.url}/video/results/{job_id}", timeout=60)
+
+
+def pending_job(web: Web) -> str:
+    answer = post(web.url, video(web.folder))
+    job_id: str = answer.json()["job_id"]
+    return job_id
+
+
+def used_key(web: Web, folder: Path) -> requests.Response:
+    first = post_raw(web.url, video(folder).read_bytes(), **{"Idempotency-Key": "k"})
+    assert first.status_code == 202
+    other = make_video(folder / "other.mp4", "OTHER")
+    return post_raw(web.url, other.read_bytes(), **{"Idempotency-Key": "k"})
+
+
+def too_many(web: Web, folder: Path) -> requests.Response:
+    for _ in range(2):
+        assert post(web.url, video(folder)).status_code == 202
+    return post(web.url, video(folder))
+
+
+def busy(web: Web, folder: Path) -> requests.Response:
+    with Client(web) as client:
+        client.begin_upload(1000)
+        return post(web.url, video(folder))
+
+
+def full_disk(web: Web, folder: Path) -> requests.Response:
+    """A file may not grow beyond a megabyte: the process meets EFBIG where a full disk gives ENOSPC."""
+    for process in psutil.Process(web.service.pid("web")).children(recursive=True):
+        process.rlimit(psutil.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    return post_raw(web.url, padded(video(folder).read_bytes(), 3_000_000))
+
+
+def bug(web: Web, folder: Path) -> requests.Response:
+    (Path(web.service._environ["VIDEOQUEUE_FAILPOINTS_DIR"]) / "web.object_stored").write_text("raise")
+    return post(web.url, video(folder))
+
+
+def lost_table(web: Web, folder: Path) -> requests.Response:
+    with web.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE job RENAME TO away"))
+    try:
+        return post(web.url, video(folder))
+    finally:
+        with web.engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE away RENAME TO job"))
+
+
+def get(path: str) -> Provocation:
+    return lambda web, _: requests.get(f"{web.url}{path}", timeout=60)
+
+
+#: code -> (which server, how)
+PROVOCATIONS: dict[str, tuple[str, Provocation]] = {
+    "file_missing": ("plain", lambda web, _: requests.post(f"{web.url}/video/submit", timeout=60)),
+    "file_empty": ("plain", submit(saved(b""))),
+    "not_mp4": ("plain", submit(saved(b"%PDF-1.7\n" + bytes(2000)))),
+    "truncated_mp4": ("plain", submit(cut)),
+    "no_video_track": ("plain", submit(changed(b"vide", b"soun"))),
+    "unsupported_video": ("plain", submit(changed(b"avc1\0\0\0\0\0\0\0\1", b"wmv3\0\0\0\0\0\0\0\1"))),
+    "upload_incomplete": ("plain", lambda web, _: raw(web, upload_head(99) + b"x", hang_up=True)),
+    "invalid_parameter": ("plain", lambda web, folder: post(web.url, video(folder), frame_stride=0)),
+    "unknown_pipeline": ("plain", lambda web, folder: post(web.url, video(folder), pipeline_id="nope")),
+    "job_not_found": ("plain", get("/video/status/nope")),
+    "results_not_ready": ("plain", lambda web, _: get(f"/video/results/{pending_job(web)}")(web, _)),
+    "job_failed": ("plain", failed_job),
+    "not_found": ("plain", get("/nope")),
+    "method_not_allowed": ("plain", get("/video/submit")),
+    "upload_timeout": ("tight", lambda web, _: raw(web, upload_head(99))),
+    "upload_too_large": ("tight", lambda web, _: raw(web, upload_head(100_001))),
+    "unsupported_media_type": (
+        "plain",
+        lambda web, _: requests.post(f"{web.url}/video/submit", json={}, timeout=60),
+    ),
+    "idempotency_key_reused": ("plain", used_key),
+    "too_many_pending_jobs": ("tight", too_many),
+    "server_busy": ("tight", busy),
+    "internal_error": ("plain", bug),
+    "database_unavailable": ("plain", lost_table),
+    "storage_unavailable": ("without_storage", lambda web, folder: post(web.url, video(folder))),
+    "storage_full": ("full", full_disk),
+}
+
+#: Of features that are not there yet.
+LATER: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Iterator[Callable[[str], Web]]:
+    """A server of each kind, started when it is first asked for."""
+    failpoints = tmp_path_factory.mktemp("failpoints")
+    s3 = {
+        "VIDEOQUEUE_STORAGE_URL": "s3://videos",
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_port()}",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "us-east-1",
+    }
+    settings = {
+        "plain": {"VIDEOQUEUE_FAILPOINTS_DIR": str(failpoints)},
+        "tight": TIGHT,
+        "without_storage": s3,
+        "full": {},
+    }
+    running: dict[str, Web] = {}
+    with contextlib.ExitStack() as stack:
+
+        def server(name: str) -> Web:
+            if name not in running:
+                folder = tmp_path_factory.mktemp(name)
+                started = serving(folder, REDIS_URL=f"{valkey_server[:-1]}6", **settings[name])
+                running[name] = stack.enter_context(started)
+            running[name].clear()
+            return running[name]
+
+        yield server
+
+
+def test_every_code_is_provoked() -> None:
+    assert set(PROVOCATIONS) | LATER == set(PROBLEMS)
+
+
+@pytest.mark.parametrize("code", PROVOCATIONS)
+def test_the_provocation_is_answered_with_its_code(
+    servers: Callable[[str], Web], tmp_path: Path, code: str
+) -> None:
+    name, provoke = PROVOCATIONS[code]
+    web = servers(name)
+    answer = provoke(web, tmp_path)
+    problem = json.loads(answer.content)
+    assert problem["code"] == code, problem
+    assert list(problem) == KEYS
+    assert answer.status_code == problem["status"] == PROBLEMS[code][0]
+    assert problem["type"] == f"urn:videoqueue:problem:{code}"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert problem["instance"] == f"urn:videoqueue:request:{answer.headers['X-Request-Id']}"
+    assert answer.headers["X-Request-Id"] in web.service.log("web") or problem["status"] < 500
+    assert ("Retry-After" in answer.headers) == (problem["status"] == 503 or code == "results_not_ready")
+    assert "Server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n no: folding\r\n\r\n", b"GET /" + b"x" * 70_000],
+    ids=["no-http", "folded", "endless"],
+)
+def test_what_is_no_request_is_a_problem_too(servers: Callable[[str], Web], request_: bytes) -> None:
+    answer = raw(servers("plain"), request_)
+    problem = json.loads(answer.content)
+    assert (answer.status_code, problem["code"]) == (400, "invalid_parameter")
+    assert list(problem) == KEYS

@@ -1,0 +1,91 @@
+"""Results over a real socket: broken off when damaged, as small in memory as they are large."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+
+import psutil
+import pytest
+import requests
+import sqlalchemy as sa
+from serving import Web, serving
+
+from videoqueue.jobs.models import ResultChunk
+from videoqueue.jobs.results import encode
+
+FRAMES = 100_000
+A_CHUNK = 1000
+
+
+@pytest.fixture(scope="module")
+def shared_web(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Iterator[Web]:
+    with serving(tmp_path_factory.mktemp("web"), REDIS_URL=f"{valkey_server[:-1]}8") as web:
+        yield web
+
+
+@pytest.fixture
+def web(shared_web: Web) -> Web:
+    shared_web.clear()
+    return shared_web
+
+
+def items(first: int, count: int) -> bytes:
+    boxes = [{"label": "person", "confidence": 0.9, "box": [1, 2, 3, 4]}] * 3
+    return encode(
+        [
+            {"frame_index": index, "result": {"detections": boxes, "timestamp": index / 25}}
+            for index in range(first, first + count)
+        ]
+    )
+
+
+def large(web: Web) -> str:
+    chunks = (items(first, A_CHUNK) for first in range(0, FRAMES, A_CHUNK))
+    return f"{web.url}/video/results/{web.completed(*chunks)}"
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("lost", [0, 1, 2], ids=["first", "middle", "last"])
+def test_a_missing_chunk_breaks_the_connection(web: Web, coding: str, lost: int) -> None:
+    job_id = web.completed(*(items(index, 1) for index in range(3)))
+    with web.engine.begin() as connection:
+        connection.execute(sa.delete(ResultChunk).where(ResultChunk.seq == lost))
+    for query in ("", "?page_size=2", "?page_size=1000"):
+        if (query, lost) == ("?page_size=2", 2):
+            continue  # that page has all its frames
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            requests.get(
+                f"{web.url}/video/results/{job_id}{query}", headers={"Accept-Encoding": coding}, timeout=60
+            )
+
+
+def test_a_hundred_thousand_frames_need_no_memory(web: Web) -> None:
+    url = large(web)
+    (worker,) = psutil.Process(web.service.pid("web")).children(recursive=True)
+    assert len(requests.get(url, timeout=300).json()["results"]) == FRAMES
+    before = worker.memory_info().rss
+    highest = 0
+    size = 0
+    for coding in ("identity", "gzip"):
+        with requests.get(url, headers={"Accept-Encoding": coding}, stream=True, timeout=300) as answer:
+            for piece in answer.raw.stream(1024 * 1024, decode_content=False):
+                size += len(piece)
+                highest = max(highest, worker.memory_info().rss)
+    assert size > 15_000_000
+    assert highest - before < 20_000_000
+
+
+def test_pages_and_gzip_give_what_the_whole_gives(web: Web) -> None:
+    url = large(web)
+    whole = requests.get(url, headers={"Accept-Encoding": "identity"}, timeout=300)
+    packed = requests.get(url, headers={"Accept-Encoding": "gzip"}, stream=True, timeout=300)
+    assert gzip.decompress(packed.raw.read(decode_content=False)) == whole.content
+    found: list[object] = []
+    token = ""
+    while token is not None:
+        page = requests.get(f"{url}?page_size=999{token and f'&page_token={token}'}", timeout=300).json()
+        found += page["results"]
+        token = page["next_page_token"]
+    assert found == json.loads(whole.content)["results"]

@@ -1,0 +1,200 @@
+"""A TCP proxy that cuts, delays and eats: in front of Postgres, Valkey and the web server alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+_PIECE = 64 * 1024
+
+
+class TcpProxy:
+    """Forwards a port of 127.0.0.1 to a port or a unix socket, from a thread of its own.
+
+    A connection whose bytes were eaten is out of step with its server, and is cut when the eating ends.
+    """
+
+    def __init__(self, upstream: tuple[str, int] | Path) -> None:
+        self._upstream = upstream
+        self._pairs: set[_Pair] = set()
+        self._open = threading.Event()
+        self._open.set()
+        self._delay = 0.0
+        self._eating = False
+        self._trap = b""
+        self.trapped = threading.Event()
+        self._eaten = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.port: int = self._listener.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name=f"proxy-{self.port}", daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """Resets every connection; new ones are taken."""
+        self._call(self._cut)
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Resets every connection, and each new one."""
+        self._open.clear()
+        self.cut()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    @contextlib.contextmanager
+    def delayed(self, seconds: float) -> Iterator[None]:
+        """Holds every piece back for so long, in both directions."""
+        self._delay = seconds
+        try:
+            yield
+        finally:
+            self._delay = 0.0
+
+    @contextlib.contextmanager
+    def eating_replies(self) -> Iterator[None]:
+        """Requests arrive, answers do not; at the end the connections are reset."""
+        self._eaten.clear()
+        self._eating = True
+        try:
+            yield
+        finally:
+            self._eating = False
+            self._call(self._cut_eaten)
+
+    def await_eaten(self) -> None:
+        """Until a first answer has been eaten."""
+        assert self._eaten.wait(10), "there was no answer to eat"
+
+    def eat_reply_to(self, request: bytes) -> None:
+        """The next request that holds these bytes arrives; instead of its answer, a reset. Sets `trapped`."""
+        self.trapped.clear()
+        self._trap = request
+
+    def release(self) -> None:
+        """Unsets a trap nobody stepped in."""
+        self._trap = b""
+
+    def close(self) -> None:
+        self._open.clear()
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._listener.close()
+        self._loop.close()
+
+    def __enter__(self) -> TcpProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(self, function: object) -> None:
+        done = threading.Event()
+
+        def run() -> None:
+            function()  # type: ignore[operator]
+            done.set()
+
+        self._loop.call_soon_threadsafe(run)
+        done.wait(10)
+
+    def _cut(self) -> None:
+        for pair in list(self._pairs):
+            pair.reset()
+
+    def _cut_eaten(self) -> None:
+        for pair in list(self._pairs):
+            if pair.eaten:
+                pair.reset()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._accept, sock=self._listener))
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open.is_set():
+            _reset(writer)
+            return
+        try:
+            if isinstance(self._upstream, Path):
+                up_reader, up_writer = await asyncio.open_unix_connection(str(self._upstream))
+            else:
+                up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+        except OSError:
+            _reset(writer)
+            return
+        pair = _Pair(writer, up_writer)
+        self._pairs.add(pair)
+        try:
+            await asyncio.gather(
+                self._pump(pair, reader, up_writer, replies=False),
+                self._pump(pair, up_reader, writer, replies=True),
+            )
+        finally:
+            self._pairs.discard(pair)
+            pair.reset()
+
+    async def _pump(
+        self, pair: _Pair, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool
+    ) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            while piece := await source.read(_PIECE):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
+                if replies and pair.trapped:
+                    self.trapped.set()
+                    pair.reset()
+                    return
+                if replies and self._eating:
+                    pair.eaten = True
+                    self._eaten.set()
+                    continue
+                if not replies and self._trap and self._trap in piece:
+                    self._trap = b""
+                    pair.trapped = True
+                target.write(piece)
+                await target.drain()
+            if replies:
+                pair.close()  # the server hung up
+            elif target.can_write_eof():
+                target.write_eof()
+
+
+class _Pair:
+    """A client's connection and the one to the server that belongs to it."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self._client, self._server = client, server
+        self.eaten = False
+        self.trapped = False
+
+    def close(self) -> None:
+        self._client.close()
+        self._server.close()
+
+    def reset(self) -> None:
+        _reset(self._client)
+        _reset(self._server)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends the connection as a crashed peer does: no goodbye, and what is on its way is lost."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

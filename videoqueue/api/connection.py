@@ -1,0 +1,182 @@
+"""A client's connection on which nothing is waited for without an end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+_PEEK: Final = 64 * 1024
+_LARGEST_PIECE: Final = 1024 * 1024
+_END_OF_HEADERS: Final = b"\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How slow a client may be: seconds without a byte, and bytes a second over such a time."""
+
+    stall_seconds: float
+    bytes_per_second: int
+
+    @property
+    def window_bytes(self) -> int:
+        """What must have passed whenever `stall_seconds` were spent waiting."""
+        return max(1, int(self.stall_seconds * self.bytes_per_second))
+
+
+class BoundedSocket(socket.socket):
+    """Blocks as long as the pace allows, and no longer, in both directions.
+
+    Only time spent waiting for the client counts, not what the server needs for itself in between.
+
+    Reading raises TimeoutError; before the headers of a request are complete, and in writing, the peer
+    counts as gone: BrokenPipeError, which servers take without a stack trace.
+    """
+
+    pace: Pace
+    _patience: float | None
+    _head_until: float | None
+    _waited: float
+    _received: int
+    _seen: int
+
+    @classmethod
+    def adopt(cls, plain: socket.socket, pace: Pace) -> BoundedSocket:
+        bounded = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        bounded.pace = pace
+        bounded._seen = 0
+        bounded.expect_body()
+        bounded.setblocking(True)
+        return bounded
+
+    def expect_head(self, seconds: float) -> None:
+        """From now on a whole request head must arrive within so many seconds."""
+        self._head_until = time.monotonic() + seconds
+
+    def expect_body(self) -> None:
+        """From now on bytes must keep coming."""
+        self._head_until = None
+        self._waited = 0.0
+        self._received = 0
+
+    def peek_head(self) -> bytes | None:
+        """The beginning of a request whose head is complete, left in place.
+
+        None when it is not complete: then the socket is readable again once more has come. Only to be called
+        when the socket does not block and, but for the first time, is readable.
+        """
+        try:
+            seen = self.recv(_PEEK, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        # Readable without a byte more than last time: the client hung up.
+        whole = len(seen) == self._seen or _END_OF_HEADERS in seen or len(seen) >= _PEEK
+        enough = 0 if whole else len(seen)
+        if enough != self._seen:
+            self._seen = enough
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough + 1)
+        return seen if whole else None
+
+    def setblocking(self, flag: bool) -> None:
+        self.settimeout(self.pace.stall_seconds if flag else 0.0)
+
+    def settimeout(self, value: float | None) -> None:
+        self._patience = value
+        super().settimeout(value)
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        if self._patience == 0.0:
+            return super().recv(bufsize, flags)
+        began = time.monotonic()
+        allowed = self._allowed(began)
+        try:
+            if allowed <= 0:
+                raise TimeoutError("too slow")
+            super().settimeout(allowed)
+            data = super().recv(bufsize, flags)
+        except TimeoutError:
+            if self._head_until is None:
+                raise
+            raise BrokenPipeError(errno.EPIPE, "no request head in time") from None
+        self._count(len(data), time.monotonic() - began)
+        return data
+
+    def _allowed(self, now: float) -> float:
+        """Seconds that the next byte may take."""
+        patience = self.pace.stall_seconds if self._patience is None else self._patience
+        if self._head_until is not None:
+            return min(patience, self._head_until - now)
+        if self._received < self.pace.window_bytes:
+            return min(patience, self.pace.stall_seconds - self._waited)
+        return patience
+
+    def _count(self, received: int, waited: float) -> None:
+        self._received += received
+        self._waited += waited
+        if self._received >= self.pace.window_bytes:
+            self._received = 0
+            self._waited = 0.0
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Sends in pieces, each of which the client must take within `stall_seconds`."""
+        view = memoryview(data)
+        super().settimeout(self._patience)
+        try:
+            for start in range(0, len(view), self.pace.window_bytes):
+                super().sendall(view[start : start + self.pace.window_bytes], flags)
+        except TimeoutError:
+            raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from None
+
+
+class DirectBody:
+    """A request body of known length, read from the socket without gunicorn's buffers (six copies) between.
+
+    `read` gives what has come, at most `size` bytes; b"" at the end of the body, and when the client hung up.
+    """
+
+    def __init__(self, connection: BoundedSocket, unreader: Any, length: int) -> None:
+        self._connection = connection
+        self._ahead: bytes = unreader.take_buffered()
+        self._left = length
+        if len(self._ahead) > length:  # the next request has begun
+            unreader.unread(self._ahead[length:])
+            self._ahead = self._ahead[:length]
+        #: Whether it is unknown where the next request on the connection begins; gunicorn asks.
+        self.failed = False
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
+        if wanted == 0:
+            return b""
+        if self._ahead:
+            piece, self._ahead = self._ahead[:wanted], self._ahead[wanted:]
+        else:
+            piece = self._receive(min(wanted, _LARGEST_PIECE))
+        self._left -= len(piece)
+        return piece
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            piece = self._connection.recv(size)
+        except OSError:
+            self.failed = True
+            raise
+        self.failed = not piece
+        return piece
+
+    def readline(self, size: int = -1) -> bytes:
+        line = bytearray()
+        while not line.endswith(b"\n") and len(line) != size and (byte := self.read(1)):
+            line += byte
+        return bytes(line)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
