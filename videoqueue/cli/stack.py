@@ -24,7 +24,10 @@ def web_command() -> list[str]:
 def worker_command(settings: Settings) -> list[str]:
     """The Procfile's `worker`, run by this interpreter."""
     counts = ["--processes", str(settings.worker_processes), "--threads", str(settings.worker_threads)]
-    return [sys.executable, "-m", "dramatiq", "videoqueue.worker.entry", *counts]
+    # Milliseconds. Jobs are given back within a second; but while the queue is away, Dramatiq would try for
+    # ten minutes to acknowledge their messages.
+    limit = ["--worker-shutdown-timeout", "10000"]
+    return [sys.executable, "-m", "dramatiq", "videoqueue.worker.entry", *counts, *limit]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
 from videoqueue.broker import ACTOR, QUEUE
+from videoqueue.failpoints import failpoint
 
 
 def declare(broker: RedisBroker, run: Callable[[uuid.UUID], float | None], max_retries: int) -> None:
@@ -17,5 +18,6 @@ def declare(broker: RedisBroker, run: Callable[[uuid.UUID], float | None], max_r
     @dramatiq.actor(broker=broker, actor_name=ACTOR, queue_name=QUEUE, max_retries=max_retries)
     def process_video(job_id: str) -> None:
         delay = run(uuid.UUID(job_id))
+        failpoint("worker.before_ack")
         if delay is not None:
             raise dramatiq.Retry("The job waits for another try.", delay=round(delay * 1000))

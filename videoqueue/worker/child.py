@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from videoqueue import failpoints
 from videoqueue.errors import (
     InvalidVideoError,
     NoFrameError,
@@ -21,6 +22,7 @@ from videoqueue.errors import (
     PermanentError,
     TransientError,
 )
+from videoqueue.failpoints import failpoint
 from videoqueue.orphans import die_with_parent
 from videoqueue.worker.limits import SandboxLimits, begin_job, confine
 from videoqueue.worker.protocol import LENGTH, pack
@@ -31,6 +33,7 @@ _ALIVE_SECONDS = 0.5
 
 def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any]) -> None:
     die_with_parent(parent_pid)
+    failpoints.arm(options["failpoints"])
     limits = SandboxLimits(**options["limits"])
     confine(limits)
     # A deploy's TERM goes to whole groups at times; when to end is the worker's to say.
@@ -42,6 +45,7 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
     with os.fdopen(request_fd, "rb") as requests, os.fdopen(reply_fd, "wb") as replies:
         while header := requests.read(LENGTH.size):
             task = json.loads(requests.read(LENGTH.unpack(header)[0]))
+            failpoint("child.task_received")
             begin_job(limits)
             _serve(service.iter_file, task, replies)
 
@@ -55,13 +59,16 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
         items = iter_file(path, pipeline_id, on_load=reply.loaded, on_progress=reply.progressed, **task)
         for item in items:
             reply.send({"type": "item", "item": item})
+            failpoint("child.first_frame_sent")
     except Exception as error:
         outcome = _outcome(error)
         if outcome is None:
             raise
         reply.send(outcome)
     else:
+        failpoint("child.last_frame_sent")
         reply.send({"type": "done"})
+        failpoint("child.done_sent")
 
 
 class _Reporter:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import videoqueue
+from videoqueue import failpoints
 from videoqueue.errors import OutOfMemoryError, PermanentError, SandboxCrashedError
 from videoqueue.worker.limits import SandboxLimits, resident_bytes
 from videoqueue.worker.protocol import LENGTH, MAX_MESSAGE_BYTES, pack
@@ -45,7 +46,11 @@ class ChildProcess:
         request_read, request_write = os.pipe()
         reply_read, reply_write = os.pipe()
         fds = (request_read, reply_write)
-        options = {"pipeline": dict(pipeline_options), "limits": asdict(limits)}
+        options = {
+            "pipeline": dict(pipeline_options),
+            "limits": asdict(limits),
+            "failpoints": failpoints.armed(),
+        }
         command = [sys.executable, "-m", "videoqueue.worker.child", *map(str, (*fds, os.getpid()))]
         try:
             self._process = subprocess.Popen(
@@ -68,6 +73,10 @@ class ChildProcess:
         self._replies = os.fdopen(reply_read, "rb", buffering=0)
         self._log = _Log(self._process)
         self._log.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def resident_bytes(self) -> int:

@@ -21,6 +21,7 @@ from videoqueue.errors import (
     StorageFullError,
     TransientError,
 )
+from videoqueue.failpoints import failpoint
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim, Setback
 from videoqueue.services import Services
@@ -62,6 +63,7 @@ class JobRunner:
             return 0.0
         store = self._services.store
         try:
+            failpoint("worker.message_taken")
             store.expire(job_id)
             claim = store.claim(job_id, self._worker)
         except DatabaseUnavailableError:
@@ -70,6 +72,7 @@ class JobRunner:
         if claim is None:
             logger.info("Nothing to do for this message. job_id=%s", job_id)
             return None
+        failpoint("worker.claimed")
         return self._attempt(claim)
 
     def _attempt(self, claim: Claim) -> float | None:
@@ -95,6 +98,7 @@ class JobRunner:
             self._process(claim)
         except PermanentError as error:
             store.fail(claim, str(error))
+            failpoint("worker.failed")
             return _Ended("Job failed.", reason=str(error))
         except Stopped:
             store.release(claim, "interruption", None)
@@ -112,7 +116,9 @@ class JobRunner:
         return _Ended("Job completed.")
 
     def _set_back(self, claim: Claim, setback: Setback, reason: str, delay: float) -> _Ended:
-        if self._services.store.release(claim, setback, reason, delay):
+        waits = self._services.store.release(claim, setback, reason, delay)
+        failpoint("worker.released")
+        if waits:
             return _Ended("Job waits for another try.", delay, reason)
         return _Ended("Job failed.", reason=reason)
 
@@ -150,10 +156,14 @@ class JobRunner:
 
             try:
                 self._download(claim, path)
+                failpoint("worker.downloaded")
                 self._collect(claim, self._sandbox.run(task, should_stop))
             finally:
                 path.unlink(missing_ok=True)
-            services.store.complete(claim, services.results.etag(claim.job_id))
+            etag = services.results.etag(claim.job_id)
+            failpoint("worker.before_complete")
+            services.store.complete(claim, etag)
+            failpoint("worker.completed")
 
     def _time_limit(self, claim: Claim) -> Callable[[], None]:
         """A check that raises JobTimeoutError once this attempt and those before it took too long."""
@@ -176,7 +186,7 @@ class JobRunner:
             # The storage's own words are about keeping videos; here there is no room for working on one.
             raise StorageFullError(
                 "There is no room to work on the video: the disk of the worker is full. "
-                "It goes on by itself when space has been freed."
+                "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
             ) from error
 
     def _collect(self, claim: Claim, reports: Generator[Seen | Alive]) -> None:
@@ -192,6 +202,7 @@ class JobRunner:
             if items:
                 frames = [item["frame_index"] for item in items]
                 self._services.store.checkpoint(claim, seq, encode(items), frames, progress)
+                failpoint("worker.chunk_committed")
                 seq += 1
                 items.clear()
                 size = 0

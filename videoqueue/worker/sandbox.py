@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from videoqueue.errors import NoFrameError, OutOfMemoryError
+from videoqueue.failpoints import failpoint
 from videoqueue.worker.child_process import ChildProcess, Stopped
 from videoqueue.worker.limits import SandboxLimits
 from videoqueue.worker.protocol import OUTCOMES, Alive, Seen, Task, error_of, report_of, unpack
@@ -63,7 +64,10 @@ class Sandbox:
             child.kill()
 
     def _attempt(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Seen | Alive]:
+        if self._child is not None and not self._child.is_alive:
+            self.close()  # it died between two tasks, which is not the next one's fault
         child = self._child = self._child or ChildProcess(self._options, self._limits)
+        failpoint("worker.child_started")
         kept = False
         try:
             child.send(asdict(task))

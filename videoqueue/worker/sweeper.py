@@ -12,6 +12,7 @@ import uuid
 from dramatiq.brokers.redis import RedisBroker
 
 from videoqueue.broker import announce, queued
+from videoqueue.failpoints import failpoint
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.upkeep import Pauses, Upkeep
 from videoqueue.settings import Settings
@@ -49,12 +50,15 @@ class Sweeper:
         """
         self._upkeep.beat(self._worker, self._settings.worker_threads, starting=not self._started)
         self._started = True
+        failpoint("sweeper.heartbeat")
         return self._announce(self._expire())
 
     def _expire(self) -> list[uuid.UUID]:
         taken_back = []
         for dead in self._upkeep.dead_leases(self._settings.sweep_rows):
+            failpoint("sweeper.before_expire")
             if self._store.expire(dead.job_id):
+                failpoint("sweeper.expired")
                 logger.warning(
                     "Lease expired, its worker is gone. job_id=%s attempt=%d worker=%s seconds=%.1f",
                     dead.job_id,
@@ -76,6 +80,7 @@ class Sweeper:
         if room > 0:
             jobs += self._upkeep.take_announcements(room)
         for job_id in jobs:
+            failpoint("sweeper.announcement_taken")
             announce(self._broker, job_id)
         return len(jobs)
 

@@ -1,0 +1,70 @@
+"""See scripts/chaos, which calls it."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+from chaos.backlog import drain_backlog
+from chaos.recovery import measure_recovery
+from chaos.run import run_chaos, short_folder
+from chaos.settings import QUICK
+
+_DESCRIPTION = """\
+Runs the real service - gunicorn, two Dramatiq masters, Valkey, a database - under load, while it is killed,
+frozen, cut off and emptied at random; then checks that no job was lost, none finished twice, every result is
+that of an undisturbed run, and nothing was left behind. Exit code 0 when every promise was kept.
+"""
+#: A backlog of so many jobs a second is slow enough for a busy machine with two cores.
+_JOBS_A_SECOND = 5
+
+
+def main() -> int:
+    arguments = _arguments()
+    seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
+    with short_folder() as folder:
+        broken, report = _run(arguments, seed, folder)
+        print("\n".join(report))
+        if broken:
+            kept = folder.rename(folder.with_name(f"{folder.name}-broken"))
+            print(f"BROKEN {len(broken)} promises; logs and database are in {kept}", *broken, sep="\n  ")
+            return 1
+    print("every promise was kept")
+    return 0
+
+
+def _run(arguments: argparse.Namespace, seed: int, folder: Path) -> tuple[list[str], list[str]]:
+    database = arguments.database
+    if arguments.measure_recovery:
+        return measure_recovery(folder, database, arguments.measure_recovery)
+    if arguments.backlog:
+        seconds = 120 + arguments.backlog / _JOBS_A_SECOND
+        return drain_backlog(folder, database, arguments.backlog, seconds, QUICK)
+    print(f"seed {seed}, {arguments.seconds:g} seconds, {database}", flush=True)
+    outcome = run_chaos(folder, database, seed, arguments.seconds)
+    return outcome.broken, outcome.report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="how long faults are injected [60]")
+    parser.add_argument("--seed", type=int, help="repeats the faults of an earlier run [a random one]")
+    parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
+    parser.add_argument(
+        "--measure-recovery",
+        type=int,
+        metavar="N",
+        help="instead: kill N workers and N children with the default settings, and time the recovery",
+    )
+    parser.add_argument(
+        "--backlog", type=int, metavar="N", help="instead: have two workers drain N pending jobs"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Several clients that submit steadily, each with a bounded number of jobs under way."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from chaos.catalogue import Catalogue, Submission
+from chaos.client import Client, Observed, Submitted
+
+CLIENTS = 3
+_UNDER_WAY = 2
+_POLL_SECONDS = 0.15
+_HOSTILE_SHARE = 0.25
+_ENDED = ("completed", "failed")
+
+
+class Crew:
+    """What is submitted follows from the seed; how much, from how fast the service is."""
+
+    def __init__(self, url: str, catalogue: Catalogue, seed: int) -> None:
+        self.observed = Observed()
+        self.submitted: list[Submitted] = []
+        self._catalogue = catalogue
+        self._client = Client(url, self.observed)
+        self._stopping = threading.Event()
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(f"{seed}-{number}",), daemon=True)
+            for number in range(CLIENTS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """No more submissions; those under way are repeated until they are decided."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    @property
+    def accepted(self) -> list[Submitted]:
+        return [submitted for submitted in self.submitted if submitted.job_id is not None]
+
+    def await_ended(self, seconds: float) -> None:
+        """Until every accepted job has ended, at most so long; the oracle tells which have not."""
+        deadline = time.monotonic() + seconds
+        open_jobs = [submitted for submitted in self.accepted if not submitted.finished]
+        while open_jobs and time.monotonic() < deadline:
+            open_jobs = [submitted for submitted in open_jobs if not self._look(submitted)]
+            time.sleep(_POLL_SECONDS)
+
+    def _guarded(self, seed: str) -> None:
+        try:
+            self._work(random.Random(seed))
+        except BaseException as error:  # noqa: BLE001 - raised again by `stop`
+            self._errors.append(error)
+
+    def _work(self, dice: random.Random) -> None:
+        mine: list[Submitted] = []
+        while not self._stopping.is_set():
+            submitted = self._client.submit(self._draw(dice), _key(dice), self._never())
+            self.submitted.append(submitted)
+            mine.append(submitted)
+            while not self._stopping.is_set() and len(self._open(mine)) >= _UNDER_WAY:
+                self._stopping.wait(_POLL_SECONDS)
+
+    def _draw(self, dice: random.Random) -> Submission:
+        hostile = dice.random() < _HOSTILE_SHARE
+        return dice.choice(self._catalogue.hostile if hostile else self._catalogue.good)
+
+    def _never(self) -> Callable[[], bool]:
+        """A submission is given up only when the service stays away long after the end."""
+        ended = time.monotonic() + 120
+        return lambda: self._stopping.is_set() and time.monotonic() > ended
+
+    def _open(self, mine: list[Submitted]) -> list[Submitted]:
+        return [submitted for submitted in mine if not submitted.finished and not self._look(submitted)]
+
+    def _look(self, submitted: Submitted) -> bool:
+        if submitted.job_id is None:
+            submitted.finished = True
+        else:
+            submitted.finished = self._client.status(submitted.job_id) in _ENDED
+        return submitted.finished
+
+
+def _key(dice: random.Random) -> str:
+    return str(uuid.UUID(int=dice.getrandbits(128), version=4))

@@ -1,0 +1,151 @@
+"""What must hold when everything has come to rest: each broken promise is a line of text."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import psutil
+from stack import eventually
+
+from chaos.catalogue import Catalogue
+from chaos.client import Client, Observed, Submitted, new_key
+from chaos.service import WORKERS, ChaosService
+from chaos.transitions import Transition
+
+_LEGAL = {(None, "pending"), ("pending", "running")} | {
+    ("running", after) for after in ("pending", "completed", "failed")
+}
+_COMPLETED_LINE = re.compile(r"Job completed\. job_id=(\S+) attempt=(\d+)")
+
+
+class Oracle:
+    def __init__(self, service: ChaosService) -> None:
+        self._service = service
+        self._client = Client(service.direct_url, Observed())
+
+    def broken(self, submitted: Iterable[Submitted]) -> list[str]:
+        """Every promise that was broken; the service must still be running."""
+        submitted = list(submitted)
+        self._service.await_ready()
+        return [
+            *(line for one in submitted for line in self._outcome(one)),
+            *self._once_for_each_key(submitted),
+            *self._transitions(),
+            *self._owners(),
+            *self._leases(),
+            *self._processes(),
+            *self._files(),
+            *self._objects(),
+        ]
+
+    def still_serves(self, catalogue: Catalogue) -> list[str]:
+        """Whether one more job runs as if nothing had happened."""
+        submitted = self._client.submit(catalogue.quick, new_key(), lambda: True)
+        if submitted.job_id is None:
+            return ["the service takes no job any more"]
+        ended = ("completed", "failed")
+        eventually(lambda: self._client.status(submitted.job_id) in ended, "one more job ends")
+        return list(self._outcome(submitted))
+
+    def _outcome(self, submitted: Submitted) -> Iterator[str]:
+        wanted, job_id = submitted.submission, submitted.job_id
+        name = f"{wanted.name} ({job_id or submitted.key})"
+        if job_id is None:
+            if submitted.code is None or submitted.code != wanted.refused:
+                yield f"{name}: refused with {submitted.code}, expected {wanted.refused or 'a job'}"
+            return
+        status = self._client.status(job_id)
+        if wanted.golden is not None:
+            if status != "completed":
+                yield f"{name}: LOST, it is {status} ({self._client.error(job_id)})"
+            elif self._client.results(job_id) != wanted.golden:
+                yield f"{name}: its results are not those of an undisturbed run"
+        elif wanted.fails is None:
+            yield f"{name}: accepted, expected {wanted.refused}"
+        elif status != "failed" or wanted.fails not in self._client.error(job_id):
+            yield f"{name}: {status} ({self._client.error(job_id)}), expected a failure with {wanted.fails!r}"
+
+    def _once_for_each_key(self, submitted: list[Submitted]) -> Iterator[str]:
+        rows = self._service.rows("SELECT idempotency_key, job_id FROM job")
+        by_key = {key: uuid.UUID(str(job_id)) for key, job_id in rows}
+        if len(by_key) != len(rows):
+            yield "an Idempotency-Key has two jobs"
+        for one in submitted:
+            if one.job_id is not None and by_key.get(one.key) != one.job_id:
+                yield f"{one.job_id}: its Idempotency-Key belongs to {by_key.get(one.key)}"
+
+    def _transitions(self) -> Iterator[str]:
+        jobs = {uuid.UUID(str(job_id)) for (job_id,) in self._service.rows("SELECT job_id FROM job")}
+        logged = self._service.log.by_job()
+        for job_id in jobs:
+            yield from (f"{job_id}: {line}" for line in faults_of(logged[job_id]))
+
+    def _owners(self) -> Iterator[str]:
+        """Only the attempt that owned the job at its end may report that it has completed it."""
+        last = {t.job_id: t.attempt for t in self._service.log.transitions() if t.after == "completed"}
+        reports = [
+            (uuid.UUID(job_id), int(attempt))
+            for name in WORKERS
+            for job_id, attempt in _COMPLETED_LINE.findall(self._service.keeper.log(name))
+        ]
+        for job_id, count in Counter(job_id for job_id, _ in reports).items():
+            if count > 1:
+                yield f"{job_id}: {count} attempts report that they completed it"
+        for job_id, attempt in reports:
+            if last.get(job_id) != attempt:
+                yield f"{job_id}: attempt {attempt} completed it, but attempt {last.get(job_id)} owned it"
+
+    def _leases(self) -> Iterator[str]:
+        ended = "status IN ('completed', 'failed') AND lease_until IS NULL"
+        for job_id, status in self._service.rows(f"SELECT job_id, status FROM job WHERE NOT ({ended})"):
+            yield f"{job_id}: still {status}"
+
+    def _processes(self) -> Iterator[str]:
+        """A warm child belongs to a worker process; there is one for each at most, and no orphan."""
+        workers = {process.pid for name in WORKERS if (process := self._service.worker_process(name))}
+        parents = []
+        for child in self._service.children():
+            with suppress(psutil.NoSuchProcess):
+                parents.append(child.ppid())
+        yield from (f"a child of process {parent}, which is no worker" for parent in set(parents) - workers)
+        yield from (
+            f"{count} children of process {pid}" for pid, count in Counter(parents).items() if count > 1
+        )
+
+    def _files(self) -> Iterator[str]:
+        work = self._service.data / "work"
+        workers = sum(1 for name in WORKERS if self._service.worker_process(name))
+        folders = list(work.glob("worker-*"))
+        if len(folders) > workers:
+            yield f"{len(folders)} work folders of {workers} workers"
+        for file in work.rglob("*"):
+            if file.is_file() and not file.name.startswith("."):
+                yield f"a temporary file is left: {file.relative_to(work)}"
+
+    def _objects(self) -> Iterator[str]:
+        """What kills have left is for the collector, which is told here that a moment is old enough."""
+        self._service.collect()
+        stored = {file for file in self._service.objects.rglob("*") if file.is_file()}
+        needed = {self._service.objects / key for (key,) in self._service.rows("SELECT input_key FROM job")}
+        yield from (f"an object that no job refers to: {file.name}" for file in stored - needed)
+        yield from (f"a job's video is gone: {file.name}" for file in needed - stored)
+
+
+def faults_of(transitions: list[Transition]) -> Iterator[str]:
+    """What is wrong with one job's way."""
+    before: str | None = None
+    attempt = 0
+    for transition in transitions:
+        if transition.before != before or (transition.before, transition.after) not in _LEGAL:
+            yield f"went from {transition.before} to {transition.after}, having been {before}"
+        attempt += transition.after == "running"
+        if transition.attempt != attempt:
+            yield f"attempt {transition.attempt} at its claim number {attempt}"
+        before = transition.after
+    ends = sum(transition.ends for transition in transitions)
+    if ends != 1:
+        yield f"{ends} terminal transitions"

@@ -1,0 +1,72 @@
+"""One run: start the service, let clients and faults loose, wait for rest, ask the oracle."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos import report
+from chaos.catalogue import Catalogue
+from chaos.crew import Crew
+from chaos.faults import FaultInjector
+from chaos.oracle import Oracle
+from chaos.schedule import PAUSE_SECONDS, plan
+from chaos.service import ChaosService
+from chaos.settings import QUICK
+
+#: How long after the last fault every job may take to end.
+_REST_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`broken` is empty when every promise was kept."""
+
+    broken: list[str]
+    report: list[str]
+    jobs: int
+    kills: int
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A short path, because unix sockets allow about a hundred characters; kept when something went wrong."""
+    folder = Path(tempfile.mkdtemp(prefix="vq-chaos-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_chaos(
+    folder: Path,
+    database: str,
+    seed: int,
+    seconds: float,
+    *,
+    pause: float = PAUSE_SECONDS,
+    settings: Mapping[str, str] = QUICK,
+    rest_seconds: float = _REST_SECONDS,
+) -> Outcome:
+    """Faults planned from the seed hit a service under load for so many seconds."""
+    with ChaosService(folder, database, settings) as service:
+        catalogue = Catalogue(folder, service.workplace.pipelines)
+        crew = Crew(service.url, catalogue, seed)
+        injector = FaultInjector(service)
+        crew.start()
+        try:
+            injector.run(plan(seed, seconds, database, pause))
+        finally:
+            injector.mend()
+            crew.stop()
+        crew.await_ended(rest_seconds)
+        oracle = Oracle(service)
+        broken = oracle.broken(crew.submitted) + oracle.still_serves(catalogue) + crew.observed.bugs
+        text = report.lines(service, crew.submitted, crew.observed, injector.damage, broken)
+    left = [f"process {process.pid} is left" for process in service.processes()]
+    left += [
+        f"{folder.name} is left in the work folder" for folder in (service.data / "work").glob("worker-*")
+    ]
+    return Outcome(broken + left, text, len(crew.submitted), len(injector.damage.kills))

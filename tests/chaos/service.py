@@ -1,0 +1,246 @@
+"""The whole service under the harness: web, two Dramatiq masters, Valkey, a database, proxies before each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+import requests
+import sqlalchemy as sa
+from stack import ROOT, environment, eventually, free_port, procfile
+from tcp_proxy import TcpProxy
+
+from chaos.keeper import Keeper
+from chaos.processes import first_below, is_child, running_from
+from chaos.servers import Postgres, Valkey
+from chaos.settings import ALWAYS, QUICK
+from chaos.transitions import TransitionLog
+from chaos.workplace import Workplace
+from videoqueue.jobs.retention import Retention
+from videoqueue.storage.filesystem import FolderStorage
+
+WORKERS = ("worker-1", "worker-2")
+QUEUE = "valkey"
+#: Seconds after which the harness calls a leftover old.
+_MOMENT = 0.001
+
+
+class ChaosService:
+    """Started by `with`; leaving it stops everything and raises when a process does not end in order.
+
+    `database` is "sqlite" or "postgres". Clients, and the service itself, go through the proxies `web`,
+    `queue` and `database` (None before SQLite); the harness looks into the database directly.
+    """
+
+    def __init__(self, folder: Path, database: str, settings: Mapping[str, str] = QUICK) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.objects = self.data / "objects"
+        self.orders = folder / "failpoints"
+        for made in (self.data, self.objects, self.orders):
+            made.mkdir()
+        self.workplace = Workplace(folder / "venv")
+        self.valkey = Valkey(folder / "valkey")
+        self.postgres = Postgres(folder / "postgres") if database == "postgres" else None
+        self._close = ExitStack()
+        self._port = free_port()
+        self.web = self._proxy(("127.0.0.1", self._port))
+        self.queue = self._proxy(("127.0.0.1", self.valkey.port))
+        self.database = self._proxy(self.postgres.socket) if self.postgres else None
+        self.environ = environment(ALWAYS | self._settings() | dict(settings))
+        self.engine = sa.create_engine(self._direct_url(), pool_pre_ping=True)
+        self.log = TransitionLog(self.engine)
+        self.keeper = Keeper(self._programs(), folder)
+
+    def _proxy(self, upstream: tuple[str, int] | Path) -> TcpProxy:
+        return self._close.enter_context(TcpProxy(upstream))
+
+    @property
+    def proxies(self) -> dict[str, TcpProxy]:
+        found = {"web": self.web, "queue": self.queue}
+        return found | ({"database": self.database} if self.database else {})
+
+    @property
+    def url(self) -> str:
+        """Where clients go: through the proxy."""
+        return f"http://127.0.0.1:{self.web.port}"
+
+    @property
+    def direct_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def _direct_url(self) -> str:
+        return self.postgres.uri if self.postgres else f"sqlite:///{self.data / 'videoqueue.db'}"
+
+    def _settings(self) -> dict[str, str]:
+        url = f"postgresql://postgres@127.0.0.1:{self.database.port}/postgres" if self.database else ""
+        return {
+            "PATH": f"{self.workplace.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PORT": str(self._port),
+            "VIDEOQUEUE_DATA_DIR": str(self.data),
+            "VIDEOQUEUE_STORAGE_URL": f"file://{self.objects}",
+            "DATABASE_URL": url,
+            "REDIS_URL": f"redis://127.0.0.1:{self.queue.port}/0",
+            "VIDEOQUEUE_PIPELINES_DIR": str(self.workplace.pipelines),
+            "VIDEOQUEUE_FAILPOINTS_DIR": str(self.orders),
+        }
+
+    def _programs(self) -> dict[str, tuple[str, Mapping[str, str]]]:
+        lines = procfile() | {QUEUE: self.valkey.command} | dict.fromkeys(WORKERS, procfile()["worker"])
+        return {name: (lines[name], self.environ) for name in (QUEUE, "web", *WORKERS)}
+
+    def __enter__(self) -> ChaosService:
+        try:
+            self.run(procfile()["release"])
+            self.log.install()
+            self.keeper.start()
+            self.await_ready()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with ExitStack() as close:
+            close.callback(self._close.close)
+            close.callback(self.valkey.close)
+            if self.postgres:
+                close.callback(self.postgres.stop)
+            close.callback(self.engine.dispose)
+            close.callback(self._end_leftovers)
+            self.keeper.stop()
+
+    def _end_leftovers(self) -> None:
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def run(self, command: str) -> str:
+        """A command line of the operator, with the service's settings; its output."""
+        done = subprocess.run(
+            ["bash", "-c", command], env=self.environ, cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def collect(self) -> None:
+        """Removes what killed uploads have left, as if it were old."""
+        retention = Retention(self.engine, FolderStorage(self.objects))
+        retention.remove_unfinished(_MOMENT)
+        for keys in retention.orphans(_MOMENT, batch=1000):
+            retention.remove_orphans(keys)
+
+    def await_ready(self) -> None:
+        """Until queue and web answer and each master's worker process listens."""
+        eventually(self.valkey.answers, "the queue answers")
+        eventually(self.answers, "web answers")
+        for name in WORKERS:
+            eventually(lambda name=name: self._is_ready(name), f"{name} is ready")
+
+    def _is_ready(self, name: str) -> bool:
+        alive = self.worker_process(name) is not None
+        return alive and "Worker ready." in self.keeper.log(name, since_start=True)
+
+    def kill_queue(self) -> None:
+        self.keeper.hold(QUEUE, signal.SIGKILL)
+
+    def start_queue(self) -> None:
+        self.keeper.unhold(QUEUE)
+        eventually(self.valkey.answers, "the queue answers")
+
+    def answers(self) -> bool:
+        try:
+            return requests.get(f"{self.direct_url}/healthz", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the service that runs."""
+        return running_from(self.workplace.folder)
+
+    def worker_process(self, name: str) -> psutil.Process | None:
+        """The process in which the master's worker threads run."""
+        return self._first_below(name, "dramatiq")
+
+    def web_process(self) -> psutil.Process | None:
+        return self._first_below("web", "gunicorn")
+
+    def _first_below(self, name: str, command: str) -> psutil.Process | None:
+        with suppress(psutil.NoSuchProcess):
+            return first_below(self.keeper.leader(name), command)
+        return None
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that read videos."""
+        return [process for process in self.processes() if is_child(process)]
+
+    def order(self, step: str, action: str) -> None:
+        """Has the next process that passes the step obey."""
+        part = self.folder / f"{step}.order"
+        part.write_text(action)
+        part.rename(self.orders / step)
+
+    def is_obeyed(self, step: str) -> bool:
+        return not (self.orders / step).exists()
+
+    def withdraw_orders(self) -> None:
+        for order in self.orders.iterdir():
+            order.unlink(missing_ok=True)
+
+    @contextmanager
+    def without(self, *names: str) -> Iterator[None]:
+        """The named programs are stopped, in an orderly way, for the block."""
+        for name in names:
+            self.keeper.hold(name)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.keeper.unhold(name)
+        for name in names:
+            eventually(lambda name=name: self._is_ready(name), f"{name} is ready")
+
+    @contextmanager
+    def without_queue(self) -> Iterator[None]:
+        """Valkey is dead for the block."""
+        self.kill_queue()
+        try:
+            yield
+        finally:
+            self.start_queue()
+
+    def rows(self, query: str, **values: Any) -> list[sa.Row[Any]]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.text(query), values))
+
+    def change(self, statement: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def is_writable(self) -> bool:
+        """Whether the database takes a write at once; SQLite has one lock for all."""
+        if self.postgres:
+            return True
+        with closing(sqlite3.connect(self.data / "videoqueue.db", timeout=0.3)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.rollback()
+        return True
+
+    def jobs_under_way(self) -> list[tuple[uuid.UUID, int]]:
+        """The running jobs, each with the process that claimed it."""
+        rows = self.rows("SELECT job_id, worker FROM job WHERE status = 'running'")
+        return [(uuid.UUID(str(job_id)), int(worker.rsplit(":", 1)[1])) for job_id, worker in rows]

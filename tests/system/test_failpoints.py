@@ -1,0 +1,232 @@
+"""At every named step a process is killed, frozen or made to fail; nothing is lost, nothing left over."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from chaos.catalogue import Catalogue, Submission
+from chaos.client import Client, Observed, Submitted, new_key
+from chaos.oracle import Oracle
+from chaos.run import short_folder
+from chaos.service import WORKERS, ChaosService
+from stack import eventually
+
+from videoqueue.failpoints import STEPS
+
+_DAYS_AGO = 40 * 86_400
+#: A process is frozen in the middle of a write about once in ten times.
+_TRIES = 8
+#: For what takes long and is the same on each.
+_ON_ONE_DATABASE = pytest.mark.parametrize("running", ["sqlite"], indirect=True)
+
+
+class Bench:
+    """A running service and what is needed to kill it at a step and look at it afterwards."""
+
+    def __init__(self, service: ChaosService) -> None:
+        self.service = service
+        self.catalogue = Catalogue(service.folder, service.workplace.pipelines)
+        self.observed = Observed()
+        self.client = Client(service.url, self.observed)
+        self.oracle = Oracle(service)
+
+    def submit(self, submission: Submission, key: str | None = None) -> Submitted:
+        deadline = time.monotonic() + 60
+        return self.client.submit(submission, key or new_key(), lambda: time.monotonic() > deadline)
+
+    def await_obeyed(self, *steps: str) -> None:
+        for step in steps:
+            eventually(lambda step=step: self.service.is_obeyed(step), f"{step} is passed")
+
+    def await_ended(self, submitted: Submitted) -> None:
+        assert submitted.job_id is not None
+        ended = ("completed", "failed")
+        eventually(lambda: self.client.status(submitted.job_id) in ended, f"{submitted.job_id} ends")
+
+    def assert_nothing_is_broken(self, *submitted: Submitted) -> None:
+        for one in submitted:
+            self.await_ended(one)
+        assert self.oracle.broken(submitted) == []
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def running(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    with short_folder() as folder, ChaosService(folder, request.param) as service:
+        yield Bench(service)
+
+
+@pytest.fixture
+def bench(running: Bench) -> Iterator[Bench]:
+    """Whatever a test has broken ends with it."""
+    yield running
+    running.service.withdraw_orders()
+    _wake(_frozen(running))
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith("purger.")])
+def test_a_process_killed_at_a_step_loses_nothing(bench: Bench, step: str) -> None:
+    video, key = _submission_for(bench, step), new_key()
+    if step == "web.duplicate_found":
+        bench.submit(video, key)
+    orders = [step, *_ORDERS_BEFORE.get(step, ())]
+    for order in orders:
+        bench.service.order(order, "kill")
+    submitted = bench.submit(video, key)
+    bench.await_obeyed(*orders)
+    bench.assert_nothing_is_broken(submitted)
+
+
+#: What else must die so that a process comes to the step at all.
+_ORDERS_BEFORE = {
+    "worker.released": ("child.first_frame_sent",),
+    "sweeper.before_expire": ("worker.claimed",),
+    "sweeper.expired": ("worker.claimed",),
+    "sweeper.announcement_taken": ("worker.claimed",),
+}
+
+
+def _submission_for(bench: Bench, step: str) -> Submission:
+    if step == "worker.failed":
+        return next(one for one in bench.catalogue.hostile if one.name == "refusing")
+    return bench.catalogue.quick
+
+
+@pytest.mark.parametrize("step", ["purger.row_deleted", "purger.object_deleted"])
+def test_a_purge_killed_at_a_step_leaves_nothing_of_the_job(bench: Bench, step: str) -> None:
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_ended(submitted)
+    bench.service.order(step, "kill")
+    bench.service.change("UPDATE job SET finished_at = finished_at - :age", age=_DAYS_AGO * 1_000_000)
+    bench.await_obeyed(step)
+    eventually(lambda: not bench.service.rows("SELECT job_id FROM job"), "every old job is gone")
+    assert bench.oracle.broken([]) == []
+    assert list(bench.service.objects.rglob("*.mp4")) == []
+
+
+def test_a_purge_killed_before_it_removes_an_orphan_does_so_later(bench: Bench) -> None:
+    orphan = bench.service.objects / "inputs" / f"{uuid.uuid4().hex}.mp4"
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"left by a kill")
+    bench.service.order("purger.orphan_found", "kill")
+    os.utime(orphan, (0, 0))
+    bench.await_obeyed("purger.orphan_found")
+    eventually(lambda: not orphan.exists(), "the orphan is gone")
+    assert bench.oracle.broken([]) == []
+
+
+@pytest.mark.parametrize("step", ["web.row_committed", "worker.claimed", "worker.downloaded"])
+def test_an_unexpected_error_at_a_step_loses_nothing(bench: Bench, step: str) -> None:
+    bench.service.order(step, "raise")
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_obeyed(step)
+    bench.assert_nothing_is_broken(submitted)
+
+
+@_ON_ONE_DATABASE
+def test_a_child_that_died_between_two_jobs_is_no_crash_of_the_second(bench: Bench) -> None:
+    """As when the kernel, short of memory, takes a child that waits: it is to be the first to go."""
+    jobs = [bench.submit(bench.catalogue.quick) for _ in WORKERS]
+    for one in jobs:
+        bench.await_ended(one)
+    for child in bench.service.children():
+        child.kill()
+    eventually(lambda: not bench.service.children(), "no child is left")
+    jobs.append(bench.submit(bench.catalogue.quick))
+    bench.assert_nothing_is_broken(*jobs)
+    way = bench.service.log.by_job()[jobs[-1].job_id]
+    assert [transition.after for transition in way] == ["pending", "running", "completed"]
+
+
+@_ON_ONE_DATABASE
+def test_a_child_that_freezes_is_ended_and_its_job_is_done(bench: Bench) -> None:
+    bench.service.order("child.first_frame_sent", "stop")
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_obeyed("child.first_frame_sent")
+    bench.assert_nothing_is_broken(submitted)
+
+
+@pytest.mark.parametrize(
+    "step", ["worker.claimed", "worker.downloaded", "worker.chunk_committed", "worker.before_complete"]
+)
+def test_a_worker_that_wakes_up_past_its_lease_changes_nothing(bench: Bench, step: str) -> None:
+    """Its successor is frozen in the middle of the same job, so that the row is there to be taken wrongly."""
+    submitted, first, both = _freeze_two(bench, step)
+    _wake(first)
+    # Its log tells when the first attempt is over; the lease of the second one ends meanwhile.
+    eventually(lambda: _end_of_first_attempt(bench, submitted) is not None, "the first attempt is over")
+    _wake(both)
+    bench.assert_nothing_is_broken(submitted)
+    assert _end_of_first_attempt(bench, submitted) == "lost to another worker"
+
+
+def _freeze_two(bench: Bench, step: str) -> tuple[Submitted, list[psutil.Process], list[psutil.Process]]:
+    """A job whose first worker froze at the step, and its second one later; they are the last two answers."""
+    for _ in range(_TRIES):
+        bench.service.order(step, "stop")
+        submitted = bench.submit(bench.catalogue.quick)
+        bench.await_obeyed(step)
+        first = eventually(lambda: _frozen(bench), "the first worker is frozen")
+        both = _freeze_second(bench) if bench.service.is_writable() else []
+        if both and bench.service.is_writable():
+            return submitted, first, both
+        # Another thread of theirs was writing to SQLite, which has one lock for all.
+        bench.service.withdraw_orders()
+        _wake(_frozen(bench))
+        bench.await_ended(submitted)
+    pytest.fail(f"in {_TRIES} tries a process was frozen while it wrote")
+
+
+def _freeze_second(bench: Bench) -> list[psutil.Process]:
+    bench.service.order("worker.downloaded", "stop")
+    bench.await_obeyed("worker.downloaded")
+    both: list[psutil.Process] = eventually(
+        lambda: len(found := _frozen(bench)) == 2 and found, "the second worker is frozen"
+    )
+    return both
+
+
+def _frozen(bench: Bench) -> list[psutil.Process]:
+    workers = filter(None, map(bench.service.worker_process, WORKERS))
+    return [worker for worker in workers if worker.status() == psutil.STATUS_STOPPED]
+
+
+def _wake(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        process.resume()
+
+
+def _end_of_first_attempt(bench: Bench, submitted: Submitted) -> str | None:
+    """How the log says that it ended."""
+    for name in WORKERS:
+        for line in bench.service.keeper.log(name).splitlines():
+            if f"job_id={submitted.job_id} attempt=1 seconds=" in line:
+                return line.split("Job ", 1)[1].split(".", 1)[0]
+    return None
+
+
+def test_jobs_are_taken_while_the_queue_is_down_and_run_when_it_is_back(bench: Bench) -> None:
+    with bench.service.without_queue():
+        began = time.monotonic()
+        submitted = [bench.submit(bench.catalogue.quick) for _ in range(3)]
+        # A web process that waited for the queue would wait for a minute or for ever.
+        assert time.monotonic() - began < 30
+        assert [one.tries for one in submitted] == [1, 1, 1]
+        assert {bench.client.status(one.job_id) for one in submitted} == {"pending"}
+    bench.assert_nothing_is_broken(*submitted)
+
+
+@_ON_ONE_DATABASE
+def test_a_worker_ends_in_time_though_the_queue_is_away(bench: Bench) -> None:
+    """Dramatiq would try for minutes to acknowledge the message of the job that it has done."""
+    submitted = bench.submit(bench.catalogue.good[2])
+    eventually(bench.service.jobs_under_way, "the job runs")
+    with bench.service.without_queue():
+        bench.await_ended(submitted)
+        with bench.service.without(*WORKERS):
+            pass  # each has ended by SIGTERM before the block begins
+    bench.assert_nothing_is_broken(submitted)
