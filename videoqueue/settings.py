@@ -172,7 +172,7 @@ class Settings:
         seconds,
         10.0,
         "seconds",
-        "How long more of either wait for their turn, before they are refused with `server_busy`.",
+        "How long more of either wait for their turn, before they are refused with `rate_limited`.",
     )
     max_pending_jobs: int = setting(
         "VIDEOQUEUE_MAX_PENDING_JOBS",

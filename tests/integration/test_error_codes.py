@@ -174,7 +174,7 @@ PROVOCATIONS: dict[str, tuple[str, Provocation]] = {
     ),
     "idempotency_key_reused": ("plain", used_key),
     "too_many_pending_jobs": ("tight", too_many),
-    "server_busy": ("tight", busy),
+    "rate_limited": ("tight", busy),
     "internal_error": ("plain", bug),
     "database_unavailable": ("plain", lost_table),
     "storage_unavailable": ("without_storage", lambda web, folder: post(web.url, video(folder))),
@@ -236,7 +236,9 @@ def test_the_provocation_is_answered_with_its_code(
     assert answer.headers["Cache-Control"] == "no-store"
     assert problem["instance"] == f"urn:videoqueue:request:{answer.headers['X-Request-Id']}"
     assert answer.headers["X-Request-Id"] in web.service.log("web") or problem["status"] < 500
-    assert ("Retry-After" in answer.headers) == (problem["status"] == 503 or code == "results_not_ready")
+    assert ("Retry-After" in answer.headers) == (
+        problem["status"] in (429, 503) or code == "results_not_ready"
+    )
     assert "Server" not in answer.headers
 
 

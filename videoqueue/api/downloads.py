@@ -55,7 +55,7 @@ class Results:
         `seconds` is what the database may take for each piece.
 
         Raises:
-            ApiError: `server_busy`.
+            ApiError: `rate_limited`.
         """
         # Response.make_conditional would first read the whole body to learn its length.
         if request.if_none_match.contains(self.etag):

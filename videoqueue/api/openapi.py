@@ -11,7 +11,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
 from videoqueue.api.operations import COMMON, HEADERS, OPERATIONS, RETRY_AFTER, Described, Operation
-from videoqueue.api.problems import PROBLEMS
+from videoqueue.api.problems import PROBLEMS, TRY_AGAIN
 from videoqueue.api.schemas import (
     Health,
     JobAccepted,
@@ -108,8 +108,8 @@ def _problems(operation: Operation) -> dict[str, Any]:
 
 def _problem(status: int, codes: list[str]) -> dict[str, Any]:
     headers = dict(COMMON)
-    if status == 503 or "results_not_ready" in codes:
-        headers["Retry-After"] = {**RETRY_AFTER, "required": status == 503}
+    if status in TRY_AGAIN or "results_not_ready" in codes:
+        headers["Retry-After"] = {**RETRY_AFTER, "required": status in TRY_AGAIN}
     if status == 405:
         headers["Allow"] = {"required": True, "schema": {"type": "string"}}
     schema = {

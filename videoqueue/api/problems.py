@@ -36,15 +36,16 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "upload_too_large": (413, "The video is too large"),
     "unsupported_media_type": (415, "Unsupported media type"),
     "idempotency_key_reused": (422, "Idempotency-Key used before"),
+    "rate_limited": (429, "Too many requests at once"),
     "internal_error": (500, "Internal error"),
     "too_many_pending_jobs": (503, "Too many jobs are waiting"),
-    "server_busy": (503, "The server is busy"),
     "database_unavailable": (503, "Database unavailable"),
     "storage_unavailable": (503, "Storage unavailable"),
     "storage_full": (507, "Storage full"),
 }
 
-#: Seconds after which a client may try again when something we depend on is away.
+#: Answers that ask for the same request again, later: `Retry-After` says when.
+TRY_AGAIN: Final = frozenset({429, 503})
 _RETRY_SECONDS = 5
 
 
@@ -71,7 +72,7 @@ def problem(code: str, detail: str, headers: dict[str, str] | None = None) -> Re
     response = Response(json.dumps(body) + "\n", status, mimetype="application/problem+json")
     response.headers.update(headers or {})
     response.headers["Cache-Control"] = "no-store"
-    if status == 503:
+    if status in TRY_AGAIN:
         response.headers["Retry-After"] = str(_RETRY_SECONDS)
     return response
 

@@ -26,10 +26,10 @@ class Slots:
         """Gives what gives it back; to call that more than once does no harm.
 
         Raises:
-            ApiError: `server_busy`, when none is free.
+            ApiError: `rate_limited`, when none is free.
         """
         if not self._free.acquire(blocking=False):
-            raise ApiError("server_busy", self._refusal)
+            raise ApiError("rate_limited", self._refusal)
         held = [self._free]
 
         def give_back() -> None:
