@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -101,15 +101,25 @@ schemathesis.openapi.media_type("video/mp4", st.just(_real_video()))
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 
-@schema.parametrize()
-@hypothesis_settings(
-    max_examples=25,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=list(HealthCheck),
-)
-def test_the_service_keeps_to_it(case: schemathesis.Case, web: Web) -> None:
-    web.clear()  # an Idempotency-Key that comes again is meant to be new
-    case.call_and_validate(base_url=web.url)
+def _keeps_to(path: str, method: str) -> Callable[..., None]:
+    @schema.include(path=path, method=method).parametrize()
+    @hypothesis_settings(
+        max_examples=25,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    def test(case: schemathesis.Case, web: Web) -> None:
+        web.clear()  # an Idempotency-Key that comes again is meant to be new
+        case.call_and_validate(base_url=web.url)
+
+    return test
+
+
+# One function for each: parametrized, all would have one name, and xdist tells tests apart by it.
+for _path, _methods in DOCUMENT["paths"].items():
+    for _method in _methods:
+        _name = "_".join(re.findall(r"[a-z_]+", _path))
+        globals()[f"test_the_service_keeps_to_{_method}_{_name}"] = _keeps_to(_path, _method.upper())
