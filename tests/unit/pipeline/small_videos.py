@@ -24,7 +24,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
     """Writes pictures (BGR) to an MP4 and returns its path.
 
     `times` are milliseconds, one for each picture; `matrix` is the track's display matrix; `options` go to
-    the muxer, for example movflags.
+    the muxer, for example movflags, and `encoding` to the encoder.
     """
 
     def make(
@@ -35,6 +35,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         times: Sequence[int] | None = None,
         matrix: Sequence[int] | None = None,
         options: Mapping[str, str] | None = None,
+        encoding: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Path:
         height, width = pictures[0].shape[:2]
@@ -42,6 +43,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
         with av.open(str(file), "w", format="mp4", options=dict(options or {})) as output:
             output.metadata.update(metadata or {})
             settings = {"crf": "10", "preset": "ultrafast"} if codec == "libx264" else {}
+            settings.update(encoding or {})
             stream = output.add_stream(
                 codec, rate=25, width=width, height=height, pix_fmt=pixels, options=settings
             )

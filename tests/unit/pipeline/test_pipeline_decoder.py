@@ -43,6 +43,32 @@ def test_every_frame_has_its_index_its_time_and_its_own_picture(make_video: Make
     assert [level for *_, level in frames] == pytest.approx([20 + 10 * n for n in range(12)], abs=3)
 
 
+KINDS = {
+    "hevc": ("libx265", "yuv420p", {"preset": "ultrafast", "crf": "10", "x265-params": "log-level=none"}),
+    "hevc, 10 bit": (
+        "libx265",
+        "yuv420p10le",
+        {"preset": "ultrafast", "crf": "10", "x265-params": "log-level=none"},
+    ),
+    "vp9": ("libvpx-vp9", "yuv420p", {"crf": "10", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
+    "av1": ("libsvtav1", "yuv420p", {"preset": "12", "crf": "10", "svtav1-params": "lp=1"}),
+    "av1, 10 bit": ("libsvtav1", "yuv420p10le", {"preset": "12", "crf": "10", "svtav1-params": "lp=1"}),
+    "h264, 10 bit": ("libx264", "yuv420p10le", {}),
+    "h264, interlaced": ("libx264", "yuv420p", {"x264-params": "interlaced=1:tff=1"}),
+    "h264, pictures out of order": ("libx264", "yuv420p", {"preset": "medium", "x264-params": "bframes=3"}),
+    "mpeg2, interlaced": ("mpeg2video", "yuv420p", {"flags": "+ilme+ildct", "q": "2", "b": "4M"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_video_gives_every_frame_once_in_order(make_video: MakeVideo, kind: str) -> None:
+    codec, pixels, encoding = KINDS[kind]
+    frames = read(make_video(steps(12, 128, 96), codec=codec, pixels=pixels, encoding=encoding))
+
+    assert [(index, time) for index, time, _ in frames] == [(n, round(n / 25, 6)) for n in range(12)]
+    assert [level for *_, level in frames] == pytest.approx([20 + 10 * n for n in range(12)], abs=4)
+
+
 def test_times_come_from_the_container_and_not_from_a_frame_rate(make_video: MakeVideo) -> None:
     file = make_video(steps(5), times=[0, 40, 500, 510, 1900])
 
