@@ -374,6 +374,11 @@ class Settings:
             "plugin_values": {name: value for name, value in values.items() if value},
         }
 
+    @property
+    def worker_silence_seconds(self) -> float:
+        """A worker that was not heard of for so long is taken for dead: it missed three sweeps."""
+        return 3 * self.sweep_seconds
+
     def require_durable(self) -> None:
         """Refuses settings under which an accepted job could be lost.
 

@@ -125,6 +125,18 @@ def test_a_pass_is_bounded(services: Services) -> None:
     assert [sweeper.sweep() for _ in range(4)] == [4, 4, 1, 0]
 
 
+def test_sweepers_that_see_the_same_gap_fill_it_once(services: Services) -> None:
+    names = ("host:1", "host:2", "host:3")
+    sweepers = [Sweeper(services.store, services.broker, services.settings, name) for name in names]
+    assert [sweeper.sweep() for sweeper in sweepers] == [0, 0, 0]
+    for _ in range(9):
+        new_job(services)
+    backdate(services, announce_after=1)
+    assert [sweeper.sweep() for sweeper in sweepers] == [3, 2, 2]
+    assert [sweeper.sweep() for sweeper in sweepers] == [1, 1, 0]
+    assert queued(services.broker) == 9
+
+
 JOBS = 10_000
 
 

@@ -28,9 +28,6 @@ blueprint = Blueprint("health", __name__)
 _KEY = "videoqueue.readiness"
 _NO_STORE = {"Cache-Control": "no-store"}
 
-#: A worker that missed so many sweeps is taken for dead.
-_MISSED_SWEEPS = 3
-
 T = TypeVar("T")
 
 
@@ -53,11 +50,10 @@ class Readiness:
         settings = services.settings
         self._seconds = settings.ready_seconds
         overview = Overview(services.store.engine)
-        alive_seconds = _MISSED_SWEEPS * settings.sweep_seconds
 
         def standing() -> Standing:
             wait_at_most(self._seconds)  # else a server that hangs would be waited for when it is long back
-            return overview.standing(alive_seconds)
+            return overview.standing(settings.worker_silence_seconds)
 
         self._database = Probe("readyz-database", standing)
         self._storage = Probe("readyz-storage", services.storage.check)

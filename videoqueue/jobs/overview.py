@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.jobs.database import microseconds, now, reading
-from videoqueue.jobs.models import CHUNK, HEARTBEAT, JOB, Status
+from videoqueue.jobs.database import now, reading
+from videoqueue.jobs.models import CHUNK, JOB, Status
+from videoqueue.jobs.upkeep import count_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,11 @@ class Overview:
         pending = sa.select(sa.func.count(), sa.func.min(JOB.c.created_at)).where(JOB.c.status == "pending")
         with reading(self._engine) as connection:
             time = now(connection)
-            alive = HEARTBEAT.c.seen_at >= time - microseconds(alive_seconds)
             count, oldest = connection.execute(pending).one()
             return Standing(
                 pending=count,
                 oldest_pending_seconds=None if oldest is None else max(0, time - oldest) / 1_000_000,
-                workers=connection.execute(sa.select(sa.func.count()).where(alive)).scalar_one(),
+                workers=count_workers(connection, time, alive_seconds),
             )
 
     def clock(self) -> int:

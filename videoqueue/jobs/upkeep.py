@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.jobs.database import microseconds, now, reading, writing
 from videoqueue.jobs.models import HEARTBEAT, JOB
@@ -58,6 +58,11 @@ class Upkeep:
             ready = (JOB.c.status == "pending") & (JOB.c.run_after <= now(connection))
             return connection.execute(sa.select(sa.func.count()).where(ready)).scalar_one()
 
+    def workers(self, alive_seconds: float) -> int:
+        """How many worker processes gave a sign of life within so many seconds."""
+        with reading(self._engine) as connection:
+            return count_workers(connection, now(connection), alive_seconds)
+
     def take_announcements(self, limit: int, jobs: list[uuid.UUID] | None = None) -> list[uuid.UUID]:
         """Pending jobs whose time to be announced has come, each for one caller only: it is moved on.
 
@@ -97,3 +102,8 @@ class Upkeep:
         """Removes the row of a worker that stops in an orderly way."""
         with writing(self._engine) as connection:
             connection.execute(sa.delete(HEARTBEAT).where(HEARTBEAT.c.worker == worker))
+
+
+def count_workers(connection: Connection, time: int, alive_seconds: float) -> int:
+    alive = HEARTBEAT.c.seen_at >= time - microseconds(alive_seconds)
+    return connection.execute(sa.select(sa.func.count()).where(alive)).scalar_one()

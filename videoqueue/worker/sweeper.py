@@ -76,7 +76,10 @@ class Sweeper:
         waiting = queued(self._broker)
         jobs = self._upkeep.take_announcements(len(taken_back), taken_back) if taken_back else []
         missing = self._upkeep.claimable() - waiting - len(jobs)
-        room = min(missing, self._settings.sweep_rows - len(jobs))
+        # Every live worker sees the same gap at about the same time: together they fill it once.
+        workers = self._upkeep.workers(self._settings.worker_silence_seconds)
+        share = -(-missing // max(1, workers))
+        room = min(share, self._settings.sweep_rows - len(jobs))
         if room > 0:
             jobs += self._upkeep.take_announcements(room)
         for job_id in jobs:
