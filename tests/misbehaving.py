@@ -1,4 +1,4 @@
-"""A plugin that measures, and has a tool for every way in which a plugin may go wrong, as a package."""
+"""A plugin, as a package, that measures, dawdles, and has a tool for every way in which one may go wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 TOOLS = (
     "measure",
+    "dawdle",
     "segfault",
     "hang",
     "eat_memory",
@@ -20,7 +21,7 @@ TOOLS = (
 )
 
 _MODULE = '''
-import ctypes, mmap, os, tempfile, threading
+import ctypes, mmap, os, tempfile, threading, time
 from videoqueue.pipeline.plugin import Manifest, Tool
 
 PIECE = 300 << 20
@@ -47,6 +48,9 @@ class Misbehaving:
 
     def measure(self):
         pass
+
+    def dawdle(self):
+        time.sleep(0.1)  # so that a video is not over before a test has looked at its child
 
     def segfault(self):
         ctypes.string_at(0)

@@ -23,8 +23,6 @@ from videoqueue.jobs.records import Limits, NewJob
 #: Status must stay quick; far above what it takes, so that only a queue in front of it counts.
 _STATUS_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
-#: When fewer jobs than this are left, messages for those just done may be more than they.
-_FEW = 50
 
 
 def drain_backlog(
@@ -87,7 +85,7 @@ class _Watch:
             "SELECT count(*) FROM job WHERE status NOT IN ('completed', 'failed')"
         )
         self._longest = max(self._longest, length)
-        if length > 2 * max(before, _FEW):
+        if length > 2 * before:
             self._overfull.append(f"{length} messages for {before} jobs that wait")
         self._client.status(self._job_ids[-1])
 

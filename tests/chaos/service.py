@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -56,7 +55,7 @@ class ChaosService:
         self.web = self._proxy(("127.0.0.1", self._port))
         self.queue = self._proxy(("127.0.0.1", self.valkey.port))
         self.database = self._proxy(self.postgres.socket) if self.postgres else None
-        self.environ = environment(ALWAYS | self._settings() | dict(settings))
+        self.environ = environment(ALWAYS | self.workplace.environ | self._settings() | dict(settings))
         self.engine = sa.create_engine(self._direct_url(), pool_pre_ping=True)
         self.log = TransitionLog(self.engine)
         self.keeper = Keeper(self._programs(), folder)
@@ -84,13 +83,11 @@ class ChaosService:
     def _settings(self) -> dict[str, str]:
         url = f"postgresql://postgres@127.0.0.1:{self.database.port}/postgres" if self.database else ""
         return {
-            "PATH": f"{self.workplace.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PORT": str(self._port),
             "VIDEOQUEUE_DATA_DIR": str(self.data),
             "VIDEOQUEUE_STORAGE_URL": f"file://{self.objects}",
             "DATABASE_URL": url,
             "REDIS_URL": f"redis://127.0.0.1:{self.queue.port}/0",
-            "VIDEOQUEUE_PIPELINES_DIR": str(self.workplace.pipelines),
             "VIDEOQUEUE_FAILPOINTS_DIR": str(self.orders),
         }
 

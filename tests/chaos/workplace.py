@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sysconfig
 import venv
@@ -38,6 +39,14 @@ class Workplace:
     @property
     def python(self) -> Path:
         return self.folder / "bin" / "python"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs to run from here."""
+        return {
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "VIDEOQUEUE_PIPELINES_DIR": str(self.pipelines),
+        }
 
     def _install_plugin(self, packages: Path) -> None:
         shutil.copy(Path(plugin.__file__), packages / "chaos_plugin.py")

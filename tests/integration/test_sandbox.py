@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import misbehaving
 import psutil
 import pytest
 from stack import eventually, wait_until_gone
@@ -20,9 +21,16 @@ from videoqueue.worker.protocol import Seen, Task
 from videoqueue.worker.sandbox import Sandbox, Stopped
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return misbehaving.install(tmp_path_factory.mktemp("misbehaving"))
+
+
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox({"inference_threads": 1, "max_pixels": 1920 * 1080})
+def sandbox(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    packages, pipelines = folders
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    sandbox = Sandbox({"inference_threads": 1, "max_pixels": 1920 * 1080, "pipelines_dir": str(pipelines)})
     yield sandbox
     sandbox.close()
 
@@ -73,7 +81,7 @@ def test_a_killed_child_is_a_crash_with_its_signal_and_the_next_task_gets_a_new_
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     video = make_video(tmp_path / "v.mp4", frames=50)
-    reports = sandbox.run(task(video), never)
+    reports = sandbox.run(task(video, pipeline_id="dawdle"), never)
     next(reports)
     (child,) = children()
     child.send_signal(signal.SIGSEGV)
@@ -85,7 +93,8 @@ def test_a_killed_child_is_a_crash_with_its_signal_and_the_next_task_gets_a_new_
 
 def test_stopping_ends_the_child_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
     seen: list[object] = []
-    reports = sandbox.run(task(make_video(tmp_path / "v.mp4", frames=50)), lambda: bool(seen))
+    video = make_video(tmp_path / "v.mp4", frames=50)
+    reports = sandbox.run(task(video, pipeline_id="dawdle"), lambda: bool(seen))
     seen.append(next(reports))
     below = children()
     with pytest.raises(Stopped):
@@ -94,7 +103,8 @@ def test_stopping_ends_the_child_at_once(sandbox: Sandbox, tmp_path: Path) -> No
 
 
 def test_term_does_not_end_a_child_by_itself(sandbox: Sandbox, tmp_path: Path) -> None:
-    reports = sandbox.run(task(make_video(tmp_path / "v.mp4", frames=4)), never)
+    video = make_video(tmp_path / "v.mp4", frames=4)
+    reports = sandbox.run(task(video, pipeline_id="dawdle"), never)
     next(reports)
     children()[0].terminate()
     assert len([report for report in reports if isinstance(report, Seen)]) >= 3
@@ -116,17 +126,20 @@ def test_a_child_sees_no_secrets() -> None:
     }
 
 
-def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_a_child_dies_with_the_process_that_started_it(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    packages, pipelines = folders
     video = make_video(tmp_path / "v.mp4", frames=500)
     code = (
         "from videoqueue.worker.protocol import Task\n"
         "from videoqueue.worker.sandbox import Sandbox\n"
-        f"task = Task(path={str(video)!r}, pipeline_id='ocr_only', frame_stride=1, "
+        f"task = Task(path={str(video)!r}, pipeline_id='dawdle', frame_stride=1, "
         "max_frames=None, start_after=None)\n"
-        "for report in Sandbox({'inference_threads': 1}).run(task, lambda: False): pass\n"
+        f"options = {{'inference_threads': 1, 'pipelines_dir': {str(pipelines)!r}}}\n"
+        "for report in Sandbox(options).run(task, lambda: False): pass\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), *sys.path])},
     )
     process = psutil.Process(parent.pid)
     eventually(lambda: process.children(recursive=True), "the child is started")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from chaos.workplace import Workplace
 from stack import (
     ROOT,
     environment,
@@ -28,18 +30,20 @@ from videos import make_video
 
 
 class Up:
-    """A running `videoqueue up`."""
+    """A running `videoqueue up`; from a workplace its jobs take a tenth of a second a frame."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, workplace: Workplace | None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = data.parent / "up.log"
-        command = [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(port), "--data-dir", str(data)]
+        python = workplace.python if workplace else sys.executable
+        settings = {"VIDEOQUEUE_DEFAULT_PIPELINE": "slow"} | workplace.environ if workplace else {}
+        command = [python, "-m", "videoqueue.cli", "up", "--port", str(port), "--data-dir", str(data)]
         with self.log.open("ab") as log:
             start = log.tell()
             self.process = subprocess.Popen(
                 command,
-                env=environment({"PYTHONPATH": str(ROOT)}),
+                env=environment({"PYTHONPATH": str(ROOT)} | settings),
                 cwd=data.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -65,8 +69,8 @@ class Up:
 
 
 @contextmanager
-def running(data: Path) -> Iterator[Up]:
-    up = Up(data)
+def running(data: Path, workplace: Workplace | None = None) -> Iterator[Up]:
+    up = Up(data, workplace)
     try:
         yield up
     finally:
@@ -145,11 +149,14 @@ def test_kill_9_of_up_leaves_no_process_and_loses_nothing(tmp_path: Path) -> Non
 
 
 def test_ctrl_c_during_a_job_leaves_no_process_and_the_job_goes_on_at_the_next_start(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as first:
-        job_id = submit(first.url, make_video(tmp_path / "long.mp4", frames=150))
+    workplace = Workplace(tmp_path / "venv")
+    with running(tmp_path / "data", workplace) as first:
+        job_id = submit(first.url, make_video(tmp_path / "long.mp4", frames=100))
         wait_for(first.url, job_id, "running")
         first.stop(signal.SIGINT)
     assert list((tmp_path / "data" / "work").glob("worker-*")) == []
-    with running(tmp_path / "data") as second:
+    with closing(sqlite3.connect(tmp_path / "data" / "videoqueue.db")) as connection:
+        assert connection.execute("SELECT status, failures FROM job").fetchall() == [("pending", 0)]
+    with running(tmp_path / "data", workplace) as second:
         assert wait_for(second.url, job_id, "completed", "failed")["status"] == "completed"
-        assert [item["frame_index"] for item in results(second.url, job_id)] == list(range(150))
+        assert [item["frame_index"] for item in results(second.url, job_id)] == list(range(100))

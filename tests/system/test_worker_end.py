@@ -8,13 +8,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+from chaos.workplace import Workplace
 from stack import Service, eventually, submit, wait_for, wait_until_gone
 from videos import make_video
 
 
 @pytest.fixture
 def service(tmp_path: Path, redis_url: str) -> Iterator[Service]:
-    service = Service(tmp_path / "service", {"REDIS_URL": redis_url, "VIDEOQUEUE_CHECKPOINT_SECONDS": "0.2"})
+    """Its jobs take a tenth of a second a frame, so that none is over before its worker is ended."""
+    settings = {
+        "REDIS_URL": redis_url,
+        "VIDEOQUEUE_CHECKPOINT_SECONDS": "0.2",
+        "VIDEOQUEUE_DEFAULT_PIPELINE": "slow",
+    }
+    service = Service(tmp_path / "service", settings | Workplace(tmp_path / "venv").environ)
     service.start()
     yield service
     service.stop()
