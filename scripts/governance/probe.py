@@ -103,7 +103,9 @@ def settings(root: Path) -> dict[str, dict[str, Any]]:
 
     from videoqueue.settings import Settings
 
-    return {entry.metadata["name"]: place(Settings, root) for entry in fields(Settings)}
+    return {
+        entry.metadata["name"]: place(table, root) for table in Settings.__bases__ for entry in fields(table)
+    }
 
 
 def steps() -> list[float]:

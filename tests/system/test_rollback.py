@@ -125,8 +125,8 @@ def test_every_file_of_the_tree_is_in_the_plan() -> None:
             "pyproject.toml has '\\n    \"Framework :: Flask\",' 0 times, not once",
         ),
         (
-            lambda tree: change(tree, "videoqueue/settings.py", "yolo_labels:", "labels:"),
-            "videoqueue/settings.py does not define Settings.yolo_labels",
+            lambda tree: change(tree, "videoqueue/settings/loading.py", "def shown(", "def displayed("),
+            "videoqueue/settings/loading.py does not define shown",
         ),
     ],
     ids=[

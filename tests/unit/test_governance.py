@@ -149,8 +149,8 @@ EDITS = [
     ("job-states", "videoqueue/jobs/models.py", "\"status IN ('pending', ", "'paused', "),
     (
         "gpu",
-        "videoqueue/settings.py",
-        "\nclass Settings:\n",
+        "videoqueue/settings/pipeline.py",
+        "\nclass PipelineSettings:\n",
         "    device: int = setting('VIDEOQUEUE_GPU_DEVICE', whole(0), 0, 'device', '')\n",
     ),
 ]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 Parser = Callable[[str], Any]
+
+
+def setting(name: str, parse: Parser, default: Any, unit: str, help: str) -> Any:
+    """A field of settings: its variable, how that is read, and what the documentation says of it."""
+    return field(default=default, metadata={"name": name, "parse": parse, "unit": unit, "help": help})
 
 
 def text(value: str) -> str:

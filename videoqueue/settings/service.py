@@ -1,0 +1,161 @@
+"""Settings of the service: where its parts are, and how the web process treats its clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from videoqueue.errors import SettingsError
+from videoqueue.settings.values import database_url, port, seconds, setting, text, url, whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    data_dir: str = setting(
+        "VIDEOQUEUE_DATA_DIR", text, "./var", "folder", "Where everything is kept that has no URL of its own."
+    )
+    database_url: str = setting(
+        "DATABASE_URL",
+        database_url,
+        "",
+        "URL",
+        "Jobs and results: postgresql://... or sqlite:///FILE. Default: a SQLite file in the data folder.",
+    )
+    redis_url: str = setting(
+        "REDIS_URL",
+        url("redis", "rediss", "unix"),
+        "",
+        "URL",
+        "The queue. Web and worker do not start without it; `videoqueue up` brings its own.",
+    )
+    storage_url: str = setting(
+        "VIDEOQUEUE_STORAGE_URL",
+        url("file", "s3"),
+        "",
+        "URL",
+        "Submitted videos: file:///FOLDER or s3://BUCKET/PREFIX. Default: a folder in the data folder.",
+    )
+    host: str = setting(
+        "VIDEOQUEUE_HOST",
+        text,
+        "",
+        "address",
+        "Where the web process listens. Default: 0.0.0.0 when PORT is set, else 127.0.0.1.",
+    )
+    port: int = setting("PORT", port, 0, "port", "The port the web process listens on. Default: 8000.")
+    web_threads: int = setting(
+        "VIDEOQUEUE_WEB_THREADS", whole(1), 16, "threads", "Requests served at once by one web process."
+    )
+    web_concurrency: int = setting("WEB_CONCURRENCY", whole(1), 1, "processes", "Web processes.")
+    url: str = setting(
+        "VIDEOQUEUE_URL",
+        url("http", "https"),
+        "http://127.0.0.1:8000",
+        "URL",
+        "The service that `videoqueue submit`, `status` and `results` talk to.",
+    )
+    max_upload_bytes: int = setting(
+        "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
+    )
+    upload_stall_seconds: float = setting(
+        "VIDEOQUEUE_UPLOAD_STALL_SECONDS",
+        seconds,
+        20.0,
+        "seconds",
+        "A client that sends nothing of its video, or takes nothing of its results, for so long is cut off.",
+    )
+    upload_min_bytes_per_second: int = setting(
+        "VIDEOQUEUE_UPLOAD_MIN_BYTES_PER_SECOND",
+        whole(1),
+        16384,
+        "bytes/second",
+        "A client slower than this, over the time above, is cut off too.",
+    )
+    header_seconds: float = setting(
+        "VIDEOQUEUE_HEADER_SECONDS",
+        seconds,
+        10.0,
+        "seconds",
+        "A client whose request head takes longer is cut off.",
+    )
+    max_concurrent_uploads: int = setting(
+        "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS",
+        whole(1),
+        0,
+        "requests",
+        "Videos received at once by one web process. Default: half of its threads.",
+    )
+    max_concurrent_downloads: int = setting(
+        "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS",
+        whole(1),
+        0,
+        "requests",
+        "Results sent at once by one web process. Default: a quarter of its threads.",
+    )
+    turn_seconds: float = setting(
+        "VIDEOQUEUE_TURN_SECONDS",
+        seconds,
+        10.0,
+        "seconds",
+        "How long more of either wait for their turn, before they are refused with `rate_limited`.",
+    )
+    max_pending_jobs: int = setting(
+        "VIDEOQUEUE_MAX_PENDING_JOBS",
+        whole(0),
+        10_000,
+        "jobs",
+        "While so many wait for a worker, no more are accepted; 0 for no limit.",
+    )
+    dependency_seconds: float = setting(
+        "VIDEOQUEUE_DEPENDENCY_SECONDS",
+        seconds,
+        2.0,
+        "seconds",
+        "How long a request waits for the database or the storage before it is answered with 503.",
+    )
+    ready_seconds: float = setting(
+        "VIDEOQUEUE_READY_SECONDS",
+        seconds,
+        2.0,
+        "seconds",
+        "How long `/readyz` waits for the database, the storage and the queue.",
+    )
+    trusted_proxies: int = setting(
+        "VIDEOQUEUE_TRUSTED_PROXIES",
+        whole(0),
+        0,
+        "proxies",
+        "Proxies in front whose X-Forwarded-For, -Proto and -Host are believed. Default: none.",
+    )
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).absolute()
+
+    @property
+    def bind(self) -> tuple[str, int]:
+        """Where the web process listens: to the world only when a platform says so by setting PORT."""
+        default = "0.0.0.0" if self.port else "127.0.0.1"  # noqa: S104
+        return self.host or default, self.port or 8000
+
+    def require_durable(self) -> None:
+        """Refuses settings under which an accepted job could be lost.
+
+        Raises:
+            SettingsError: no queue, or a shared database beside a folder that only one machine sees.
+        """
+        if not self.redis_url:
+            raise SettingsError(
+                "REDIS_URL is not set: web and worker need a queue. Set it to redis://HOST:PORT, "
+                "or run `videoqueue up`, which brings its own."
+            )
+        self.require_shared_storage()
+
+    def require_shared_storage(self) -> None:
+        """Raises SettingsError when the database is shared and the videos lie in a folder of one machine."""
+        if self.database_url.startswith("postgresql") and not self.storage_url:
+            raise SettingsError(
+                "VIDEOQUEUE_STORAGE_URL is not set, but DATABASE_URL is: submitted videos would stay in a "
+                "folder that other machines do not see. Set it to s3://BUCKET/PREFIX, or file:///FOLDER for "
+                "one machine."
+            )
