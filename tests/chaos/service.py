@@ -226,10 +226,10 @@ class ChaosService:
             connection.execute(sa.text(statement), values)
 
     def is_writable(self) -> bool:
-        """Whether the database takes a write at once; SQLite has one lock for all."""
+        """Whether the database takes a write soon; SQLite has one lock for all."""
         if self.postgres:
             return True
-        with closing(sqlite3.connect(self.data / "videoqueue.db", timeout=0.3)) as connection:
+        with closing(sqlite3.connect(self.data / "videoqueue.db", timeout=3)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:

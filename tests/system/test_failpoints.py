@@ -44,9 +44,11 @@ class Bench:
             eventually(lambda step=step: self.service.is_obeyed(step), f"{step} is passed")
 
     def await_ended(self, submitted: Submitted) -> None:
+        eventually(lambda: self.has_ended(submitted), f"{submitted.job_id} ends")
+
+    def has_ended(self, submitted: Submitted) -> bool:
         assert submitted.job_id is not None
-        ended = ("completed", "failed")
-        eventually(lambda: self.client.status(submitted.job_id) in ended, f"{submitted.job_id} ends")
+        return self.client.status(submitted.job_id) in ("completed", "failed")
 
     def assert_nothing_is_broken(self, *submitted: Submitted) -> None:
         for one in submitted:
@@ -170,24 +172,29 @@ def _freeze_two(bench: Bench, step: str) -> tuple[Submitted, list[psutil.Process
         bench.service.order(step, "stop")
         submitted = bench.submit(bench.catalogue.quick)
         bench.await_obeyed(step)
+        bench.service.order("worker.downloaded", "stop")
         first = eventually(lambda: _frozen(bench), "the first worker is frozen")
-        both = _freeze_second(bench) if bench.service.is_writable() else []
-        if both and bench.service.is_writable():
+        if both := _await_second(bench, submitted):
             return submitted, first, both
-        # Another thread of theirs was writing to SQLite, which has one lock for all.
         bench.service.withdraw_orders()
         _wake(_frozen(bench))
         bench.await_ended(submitted)
-    pytest.fail(f"in {_TRIES} tries a process was frozen while it wrote")
+    pytest.fail(f"in {_TRIES} tries a process was frozen while it wrote, or the job was over before")
 
 
-def _freeze_second(bench: Bench) -> list[psutil.Process]:
-    bench.service.order("worker.downloaded", "stop")
-    bench.await_obeyed("worker.downloaded")
-    both: list[psutil.Process] = eventually(
-        lambda: len(found := _frozen(bench)) == 2 and found, "the second worker is frozen"
-    )
-    return both
+def _await_second(bench: Bench, submitted: Submitted) -> list[psutil.Process]:
+    """The two frozen workers; none when the second was quicker than the order to freeze, or when another
+    thread of one of them was just writing to SQLite, which has one lock for all."""
+
+    def is_decided() -> bool:
+        obeyed = bench.service.is_obeyed("worker.downloaded")
+        return obeyed or bench.has_ended(submitted) or not bench.service.is_writable()
+
+    eventually(is_decided, "the second worker has the job")
+    if not bench.service.is_obeyed("worker.downloaded"):
+        return []
+    both = eventually(lambda: len(found := _frozen(bench)) == 2 and found, "the second worker is frozen")
+    return both if bench.service.is_writable() else []
 
 
 def _frozen(bench: Bench) -> list[psutil.Process]:
