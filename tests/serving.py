@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 import requests
 import sqlalchemy as sa
+from records import new_job
 from sqlalchemy.engine import Engine
 from stack import Service, eventually
 
@@ -20,7 +21,7 @@ from videoqueue.broker import QUEUE
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.models import Job
 from videoqueue.jobs.results import ResultReader
-from videoqueue.jobs.store import JobStore, Limits, NewJob
+from videoqueue.jobs.store import JobStore, Limits
 
 RAW = {"Content-Type": "video/mp4"}
 
@@ -60,10 +61,7 @@ class Web:
     def completed(self, *chunks: bytes) -> uuid.UUID:
         """A completed job with these payloads of one frame each."""
         store = JobStore(self.engine, Limits(lease_seconds=600))
-        new = NewJob(
-            pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-        )
-        claim = store.claim(store.create(new)[0], "test")
+        claim = store.claim(store.create(new_job())[0], "test")
         assert claim is not None
         for seq, chunk in enumerate(chunks):
             store.checkpoint(claim, seq, chunk, [seq], 0.5)

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from records import new_job
 from videos import make_video
 
 from videoqueue.broker import queued
+from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.models import Job
 from videoqueue.services import Services
 
@@ -96,14 +98,8 @@ def test_a_full_database_accepts_no_job_and_says_so(
 
 
 def test_a_chunk_that_does_not_fit_leaves_the_job_as_it_was(full_database: Services) -> None:
-    from videoqueue.errors import DatabaseUnavailableError
-    from videoqueue.jobs.store import NewJob
-
     store = full_database.store
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    job_id, _ = store.create(new)
+    job_id, _ = store.create(new_job())
     claim = store.claim(job_id, "worker")
     assert claim is not None
     before = store.get(job_id)

@@ -19,12 +19,12 @@ import misbehaving
 import psutil
 import pytest
 from hostile_files import Hostile, encode, hostile_files
+from records import new_job
 from videos import make_video
 
 from videoqueue.app import create_app
 from videoqueue.errors import InvalidVideoError
 from videoqueue.jobs.models import Base
-from videoqueue.jobs.store import NewJob
 from videoqueue.mp4 import Mp4Check
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
@@ -86,15 +86,9 @@ class Worker:
         with self.services.storage.open_writer(key) as writer:
             writer.write(content)
             writer.commit()
-        new = NewJob(
-            pipeline_id=pipeline_id,
-            frame_stride=1,
-            max_frames=None,
-            input_key=key,
-            input_bytes=len(content),
-            input_sha256="0" * 64,
-        )
-        return self.services.store.create(new)[0]
+        return self.services.store.create(
+            new_job(pipeline_id=pipeline_id, input_key=key, input_bytes=len(content))
+        )[0]
 
 
 @pytest.fixture

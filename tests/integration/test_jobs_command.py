@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
+from records import new_job
 
 from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.jobs.models import Base, Job
-from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services
 
 Run = Callable[..., Result]
@@ -40,15 +40,7 @@ def submitted(services: Services) -> tuple[uuid.UUID, str]:
     with services.storage.open_writer(key) as writer:
         writer.write(b"a video")
         writer.commit()
-    new = NewJob(
-        pipeline_id="ocr_only",
-        frame_stride=3,
-        max_frames=9,
-        input_key=key,
-        input_bytes=7,
-        input_sha256="0" * 64,
-    )
-    return services.store.create(new)[0], key
+    return services.store.create(new_job(frame_stride=3, max_frames=9, input_key=key, input_bytes=7))[0], key
 
 
 def failed(services: Services, why: str = "It ends early.") -> uuid.UUID:

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from records import new_job
 
 from videoqueue.app import create_app
 from videoqueue.errors import StorageFullError
 from videoqueue.jobs.models import Base, Job, WorkerHeartbeat
-from videoqueue.jobs.store import NewJob
 from videoqueue.jobs.upkeep import Upkeep
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
 
-NEW = NewJob(pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0")
+NEW = new_job()
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from records import new_job
 from sqlalchemy.engine import Engine
 
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.models import Job, ResultChunk
 from videoqueue.jobs.retention import Retention
-from videoqueue.jobs.store import JobStore, NewJob
+from videoqueue.jobs.store import JobStore
 from videoqueue.settings import load_settings
 from videoqueue.storage import ObjectStorage, open_storage
 from videoqueue.worker.purger import Purger
@@ -49,10 +50,7 @@ def stored(storage: ObjectStorage) -> str:
 
 def submitted(store: JobStore, storage: ObjectStorage) -> tuple[uuid.UUID, str]:
     key = stored(storage)
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key=key, input_bytes=7, input_sha256="0"
-    )
-    return store.create(new)[0], key
+    return store.create(new_job(input_key=key, input_bytes=7))[0], key
 
 
 def ended(store: JobStore, storage: ObjectStorage, end: str, days: float) -> tuple[uuid.UUID, str]:

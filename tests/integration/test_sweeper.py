@@ -8,6 +8,7 @@ import uuid
 import pytest
 import redis
 import sqlalchemy as sa
+from records import new_job
 
 from videoqueue.broker import QUEUE, announce, queued
 from videoqueue.errors import QueueUnavailableError
@@ -15,7 +16,6 @@ from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now
 from videoqueue.jobs.models import Job
 from videoqueue.jobs.overview import Overview
-from videoqueue.jobs.store import NewJob
 from videoqueue.jobs.upkeep import Upkeep
 from videoqueue.services import Services
 from videoqueue.worker.sweeper import Sweeper
@@ -26,11 +26,8 @@ def sweeper(services: Services) -> Sweeper:
     return Sweeper(services.store, services.broker, services.settings, "test:1")
 
 
-def new_job(services: Services) -> uuid.UUID:
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    return services.store.create(new)[0]
+def submitted(services: Services) -> uuid.UUID:
+    return services.store.create(new_job())[0]
 
 
 def backdate(services: Services, **columns: object) -> None:
@@ -39,7 +36,7 @@ def backdate(services: Services, **columns: object) -> None:
 
 
 def test_a_job_whose_message_was_lost_is_announced_again(services: Services, sweeper: Sweeper) -> None:
-    new_job(services)
+    submitted(services)
     assert sweeper.sweep() == 0
     backdate(services, announce_after=1)
     assert sweeper.sweep() == 1
@@ -48,7 +45,7 @@ def test_a_job_whose_message_was_lost_is_announced_again(services: Services, swe
 
 
 def test_a_job_whose_worker_is_gone_is_taken_back_and_announced(services: Services, sweeper: Sweeper) -> None:
-    job_id = new_job(services)
+    job_id = submitted(services)
     services.store.claim(job_id, "dead worker")
     assert sweeper.sweep() == 0
     backdate(services, lease_until=1)
@@ -59,7 +56,7 @@ def test_a_job_whose_worker_is_gone_is_taken_back_and_announced(services: Servic
 
 
 def test_finished_jobs_are_left_alone(services: Services, sweeper: Sweeper) -> None:
-    job_id = new_job(services)
+    job_id = submitted(services)
     services.store.fail(services.store.claim(job_id, "worker"), "why")
     backdate(services, announce_after=1)
     before = services.store.get(job_id)
@@ -70,7 +67,7 @@ def test_finished_jobs_are_left_alone(services: Services, sweeper: Sweeper) -> N
 def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> None:
     from videoqueue.broker import build_broker
 
-    new_job(services)
+    submitted(services)
     backdate(services, announce_after=1)
     away = build_broker("redis://127.0.0.1:1")
     with pytest.raises(QueueUnavailableError):
@@ -81,7 +78,7 @@ def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> N
 
 
 def test_the_thread_sweeps_by_itself_and_says_goodbye(services: Services, redis_url: str) -> None:
-    new_job(services)
+    submitted(services)
     backdate(services, announce_after=1)
     sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
     overview = Overview(services.store.engine)
@@ -97,7 +94,7 @@ def test_the_thread_sweeps_by_itself_and_says_goodbye(services: Services, redis_
 def test_an_expired_job_is_announced_at_once_however_full_the_queue(
     services: Services, sweeper: Sweeper
 ) -> None:
-    job_id = new_job(services)
+    job_id = submitted(services)
     services.store.claim(job_id, "dead worker")
     backdate(services, lease_until=1)
     for _ in range(5):
@@ -108,7 +105,7 @@ def test_an_expired_job_is_announced_at_once_however_full_the_queue(
 
 def test_what_waits_in_the_queue_is_not_announced_again(services: Services, sweeper: Sweeper) -> None:
     for _ in range(3):
-        announce(services.broker, new_job(services))
+        announce(services.broker, submitted(services))
     backdate(services, announce_after=1)
     assert sweeper.sweep() == 0
     services.broker.flush_all()
@@ -120,7 +117,7 @@ def test_a_pass_is_bounded(services: Services) -> None:
     object.__setattr__(services.settings, "sweep_rows", 4)
     sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
     for _ in range(9):
-        new_job(services)
+        submitted(services)
     backdate(services, announce_after=1)
     assert [sweeper.sweep() for _ in range(4)] == [4, 4, 1, 0]
 
@@ -130,7 +127,7 @@ def test_sweepers_that_see_the_same_gap_fill_it_once(services: Services) -> None
     sweepers = [Sweeper(services.store, services.broker, services.settings, name) for name in names]
     assert [sweeper.sweep() for sweeper in sweepers] == [0, 0, 0]
     for _ in range(9):
-        new_job(services)
+        submitted(services)
     backdate(services, announce_after=1)
     assert [sweeper.sweep() for sweeper in sweepers] == [3, 2, 2]
     assert [sweeper.sweep() for sweeper in sweepers] == [1, 1, 0]
@@ -148,9 +145,7 @@ def test_ten_thousand_pending_jobs_and_two_sweepers_do_not_flood_the_queue(
         Sweeper(services.store, services.broker, services.settings, name) for name in ("host:1", "host:2")
     ]
     jobs = [uuid.uuid4() for _ in range(JOBS)]
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
+    new = new_job()
     with services.store.engine.begin() as connection:
         time = now(connection)
         rows = [new_row(job_id, new, time, services.store.limits) for job_id in jobs]

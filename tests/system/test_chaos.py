@@ -8,10 +8,15 @@ import threading
 import pytest
 import sqlalchemy as sa
 from chaos.backlog import drain_backlog
+from chaos.oracle import faults_of
 from chaos.run import run_chaos, short_folder
 from chaos.schedule import WEIGHTS, plan
 from chaos.settings import QUICK
+from chaos.transitions import TransitionLog
+from records import new_job
 from tcp_proxy import TcpProxy
+
+from videoqueue.jobs.store import JobStore
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
@@ -119,18 +124,18 @@ def test_the_proxy_eats_replies_for_a_while(proxy: TcpProxy) -> None:
         assert _ask(idle, b"three") == b"three"
 
 
-@pytest.mark.parametrize("change", ["UPDATE transition SET attempt = 7", "DELETE FROM transition"])
-def test_the_transition_log_cannot_be_changed(engine: sa.Engine, store, change: str) -> None:
-    from chaos.transitions import TransitionLog
-
-    from videoqueue.jobs.store import NewJob
-
+@pytest.fixture
+def log(engine: sa.Engine) -> TransitionLog:
     log = TransitionLog(engine)
     log.install()
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    job_id, _ = store.create(new)
+    return log
+
+
+@pytest.mark.parametrize("change", ["UPDATE transition SET attempt = 7", "DELETE FROM transition"])
+def test_the_transition_log_cannot_be_changed(
+    engine: sa.Engine, log: TransitionLog, store: JobStore, change: str
+) -> None:
+    job_id, _ = store.create(new_job())
     store.fail(store.claim(job_id, "worker"), "why")
     before = log.transitions()
     assert [(t.job_id, t.before, t.after, t.attempt) for t in before] == [
@@ -143,18 +148,10 @@ def test_the_transition_log_cannot_be_changed(engine: sa.Engine, store, change: 
     assert log.transitions() == before
 
 
-def test_a_later_write_to_an_ended_job_is_in_the_log(engine: sa.Engine, store) -> None:
-    from chaos.oracle import faults_of
-    from chaos.transitions import TransitionLog
-
-    from videoqueue.jobs.store import NewJob
-
-    log = TransitionLog(engine)
-    log.install()
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    job_id, _ = store.create(new)
+def test_a_later_write_to_an_ended_job_is_in_the_log(
+    engine: sa.Engine, log: TransitionLog, store: JobStore
+) -> None:
+    job_id, _ = store.create(new_job())
     store.fail(store.claim(job_id, "worker"), "why")
     assert list(faults_of(log.transitions())) == []
     with engine.begin() as connection:

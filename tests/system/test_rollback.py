@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 import requests
+from records import new_job
 from stack import ROOT, Service, environment, submit
 from videos import make_video, spoil_samples
 
-from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -296,14 +296,7 @@ def test_draining_waits_for_jobs_that_have_not_ended(
     services: Services, tmp_path: Path, status: str, waits: bool
 ) -> None:
     store = services.store
-    new = NewJob(
-        pipeline_id="ocr_only",
-        frame_stride=1,
-        max_frames=None,
-        input_key="inputs/a.mp4",
-        input_bytes=1,
-        input_sha256="0" * 64,
-    )
+    new = new_job()
     claim = None if status == "pending" else store.claim(store.create(new)[0], "host:1")
     if claim is None:
         store.create(new)

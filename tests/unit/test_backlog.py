@@ -3,22 +3,14 @@
 import uuid
 
 import pytest
+from records import new_job
 
 from videoqueue.jobs.backlog import Backlog
-from videoqueue.jobs.store import JobStore, NewJob
+from videoqueue.jobs.store import JobStore
 
 
 def submit(store: JobStore, key: str | None = None) -> uuid.UUID:
-    new = NewJob(
-        pipeline_id="p",
-        frame_stride=1,
-        max_frames=None,
-        input_key=uuid.uuid4().hex,
-        input_bytes=1,
-        input_sha256="0",
-        idempotency_key=key,
-    )
-    return store.create(new)[0]
+    return store.create(new_job(input_key=uuid.uuid4().hex, idempotency_key=key))[0]
 
 
 @pytest.mark.parametrize(("waiting", "full"), [(0, False), (1, False), (2, True), (3, True)])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from records import new_job
 from sqlalchemy.engine import Engine
 
 from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
@@ -16,14 +17,7 @@ from videoqueue.jobs.models import Job, ResultChunk
 from videoqueue.jobs.store import Claim, JobStore, Limits, NewJob
 from videoqueue.jobs.upkeep import Upkeep
 
-NEW = NewJob(
-    pipeline_id="ocr_only",
-    frame_stride=2,
-    max_frames=None,
-    input_key="inputs/x.mp4",
-    input_bytes=10,
-    input_sha256="0" * 64,
-)
+NEW = new_job(frame_stride=2)
 
 
 def age(store: JobStore, job_id: uuid.UUID, **columns: int) -> None:

@@ -5,11 +5,12 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from records import new_job
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.models import ResultChunk
 from videoqueue.jobs.results import Position, ResultReader, encode
-from videoqueue.jobs.store import JobStore, NewJob
+from videoqueue.jobs.store import JobStore
 
 ITEMS = [
     {"frame_index": index, "result": {"text": f"número {index}", "timestamp": index / 10}}
@@ -19,10 +20,7 @@ ITEMS = [
 
 @pytest.fixture
 def finished(store: JobStore) -> uuid.UUID:
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    job_id, _ = store.create(new)
+    job_id, _ = store.create(new_job())
     claim = store.claim(job_id, "worker")
     assert claim is not None
     store.checkpoint(claim, 0, encode(ITEMS[:2]), [0, 1], 0.4)

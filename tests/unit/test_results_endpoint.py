@@ -6,11 +6,12 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from records import new_job
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.models import ResultChunk
 from videoqueue.jobs.results import encode
-from videoqueue.jobs.store import Claim, NewJob
+from videoqueue.jobs.store import Claim
 from videoqueue.services import Services
 
 ITEMS = [{"frame_index": index, "result": {"text": "Grüße", "timestamp": index / 10}} for index in range(3)]
@@ -18,10 +19,7 @@ ITEMS = [{"frame_index": index, "result": {"text": "Grüße", "timestamp": index
 
 @pytest.fixture
 def claim(services: Services) -> Claim:
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    claim = services.store.claim(services.store.create(new)[0], "worker")
+    claim = services.store.claim(services.store.create(new_job())[0], "worker")
     assert claim is not None
     return claim
 

@@ -4,9 +4,9 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from records import new_job
 
 from videoqueue.jobs.models import Job
-from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -14,10 +14,7 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 @pytest.fixture
 def job_id(services: Services) -> uuid.UUID:
-    new = NewJob(
-        pipeline_id="p", frame_stride=1, max_frames=None, input_key="k", input_bytes=1, input_sha256="0"
-    )
-    return services.store.create(new)[0]
+    return services.store.create(new_job())[0]
 
 
 def test_a_pending_job(client: FlaskClient, job_id: uuid.UUID) -> None:

@@ -5,21 +5,15 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from records import new_job
 
 from videoqueue.jobs.models import Job, WorkerHeartbeat
 from videoqueue.jobs.overview import Overview
 from videoqueue.jobs.retention import Retention
-from videoqueue.jobs.store import JobStore, NewJob
+from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.upkeep import Upkeep
 
-NEW = NewJob(
-    pipeline_id="ocr_only",
-    frame_stride=1,
-    max_frames=None,
-    input_key="inputs/x.mp4",
-    input_bytes=10,
-    input_sha256="0" * 64,
-)
+NEW = new_job()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from records import new_job
 
 from videoqueue.errors import (
     DatabaseUnavailableError,
@@ -16,7 +17,6 @@ from videoqueue.errors import (
     StorageUnavailableError,
 )
 from videoqueue.jobs.models import Job
-from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services
 from videoqueue.worker.protocol import Alive, Seen, Task
 from videoqueue.worker.run_job import JobRunner
@@ -60,15 +60,7 @@ def job_id(services: Services) -> uuid.UUID:
     with services.storage.open_writer("inputs/" + "a" * 32 + ".mp4") as writer:
         writer.write(VIDEO)
         writer.commit()
-    new = NewJob(
-        pipeline_id="ocr_only",
-        frame_stride=1,
-        max_frames=None,
-        input_key="inputs/" + "a" * 32 + ".mp4",
-        input_bytes=len(VIDEO),
-        input_sha256="0" * 64,
-    )
-    return services.store.create(new)[0]
+    return services.store.create(new_job(input_key="inputs/" + "a" * 32 + ".mp4", input_bytes=len(VIDEO)))[0]
 
 
 @pytest.fixture
