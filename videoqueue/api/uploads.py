@@ -18,6 +18,8 @@ from videoqueue.mp4 import Mp4Check
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, ObjectWriter
 
+#: RFC 2046 allows 70 characters, but common clients make a few more.
+_MAX_BOUNDARY: Final = 200
 _RAW_TYPES: Final = ("", "application/octet-stream", "application/mp4")
 
 
@@ -46,7 +48,7 @@ class Upload:
         if request.mimetype == "multipart/form-data":
             self._boundary = request.mimetype_params.get("boundary", "")
             overhead = MAX_OVERHEAD
-            if not 1 <= len(self._boundary) <= 70:
+            if not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
                 raise ApiError("invalid_parameter", f"The Content-Type names no usable boundary. {HOW}")
         elif request.mimetype not in _RAW_TYPES and not request.mimetype.startswith("video/"):
             raise ApiError("unsupported_media_type", f"Cannot take a body of type {request.mimetype}. {HOW}")
