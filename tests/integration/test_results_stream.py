@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 
 import psutil
 import pytest
 import requests
 import sqlalchemy as sa
-from serving import Web, serving
+from serving import Web
 
 from videoqueue.jobs.models import ResultChunk
 from videoqueue.jobs.results import encode
 
 FRAMES = 100_000
 A_CHUNK = 1000
-
-
-@pytest.fixture(scope="module")
-def shared_web(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Iterator[Web]:
-    with serving(tmp_path_factory.mktemp("web"), REDIS_URL=f"{valkey_server[:-1]}8") as web:
-        yield web
-
-
-@pytest.fixture
-def web(shared_web: Web) -> Web:
-    shared_web.clear()
-    return shared_web
 
 
 def items(first: int, count: int) -> bytes:

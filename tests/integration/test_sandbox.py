@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import misbehaving
 import psutil
 import pytest
 from stack import eventually, wait_until_gone
@@ -19,11 +18,6 @@ from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedE
 from videoqueue.worker.child_process import child_environment
 from videoqueue.worker.protocol import Seen, Task
 from videoqueue.worker.sandbox import Sandbox, Stopped
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return misbehaving.install(tmp_path_factory.mktemp("misbehaving"))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import misbehaving
 import psutil
 import pytest
 from videos import make_video, spoil_samples
@@ -26,11 +25,6 @@ from videoqueue.worker.sandbox import Sandbox
 
 MEMORY = 512 * 1024**2
 MakeSandbox = Callable[..., Sandbox]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return misbehaving.install(tmp_path_factory.mktemp("misbehaving"))
 
 
 @pytest.fixture

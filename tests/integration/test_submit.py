@@ -7,7 +7,6 @@ import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,18 +15,6 @@ import requests
 from serving import Client, Web, post, post_raw, serving
 from stack import free_port
 from videos import make_video
-
-
-@pytest.fixture(scope="module")
-def shared_web(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Iterator[Web]:
-    with serving(tmp_path_factory.mktemp("web"), REDIS_URL=f"{valkey_server[:-1]}3") as web:
-        yield web
-
-
-@pytest.fixture
-def web(shared_web: Web) -> Web:
-    shared_web.clear()
-    return shared_web
 
 
 @pytest.fixture
