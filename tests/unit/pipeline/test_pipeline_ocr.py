@@ -119,7 +119,7 @@ def test_only_so_many_lines_are_remembered(ocr: OcrPlugin, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("width", "filled"), [(1, 96), (96, 96), (97, 128), (640, 640), (641, 768), (3200, 3200)]
+    ("width", "filled"), [(1, 96), (96, 96), (97, 192), (672, 672), (673, 768), (3200, 3264)]
 )
 def test_lines_are_filled_up_to_few_widths(width: int, filled: int) -> None:
     assert line_reader._filled(width) == filled
