@@ -1,5 +1,6 @@
 import base64
 import gzip
+import itertools
 import json
 import uuid
 
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from records import new_job
 
+from videoqueue.api import downloads
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.models import ResultChunk
 from videoqueue.jobs.results import encode
@@ -45,6 +47,20 @@ def test_results_do_not_change_and_need_not_be_sent_twice(client: FlaskClient, c
     again = client.get(f"/video/results/{completed}", headers={"If-None-Match": first.headers["ETag"]})
     assert not first.headers["ETag"].startswith("W/")
     assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize("read", [1, None], ids=["broken off", "whole"])
+def test_a_thread_that_has_sent_results_waits_again_as_long_as_it_takes(
+    client: FlaskClient, completed: uuid.UUID, monkeypatch: pytest.MonkeyPatch, read: int | None
+) -> None:
+    patience: list[float | None] = []
+    monkeypatch.setattr(downloads, "wait_at_most", patience.append)
+    answer = client.get(f"/video/results/{completed}", buffered=False)
+    pieces = list(itertools.islice(answer.response, read))
+    answer.close()
+    assert pieces
+    assert patience[0] is not None
+    assert patience[-1] is None
 
 
 def test_a_job_that_is_not_finished_is_404(client: FlaskClient, claim: Claim) -> None:

@@ -138,4 +138,5 @@ def _patiently(pieces: Iterator[bytes], seconds: float, at_end: Callable[[], Non
                 return
             yield piece
     finally:
+        wait_at_most(None)  # the thread goes on to other work
         at_end()
