@@ -49,7 +49,10 @@ class Upload:
             self._boundary = request.mimetype_params.get("boundary", "")
             overhead = MAX_OVERHEAD
             if not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
-                raise ApiError("invalid_parameter", f"The Content-Type names no usable boundary. {HOW}")
+                raise ApiError(
+                    "invalid_parameter",
+                    f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters. {HOW}",
+                )
         elif request.mimetype not in _RAW_TYPES and not request.mimetype.startswith("video/"):
             raise ApiError("unsupported_media_type", f"Cannot take a body of type {request.mimetype}. {HOW}")
         self._body = RequestBody(request, settings, settings.max_upload_bytes + overhead)
