@@ -28,12 +28,16 @@ from videoqueue.pipeline.truncation import check_whole, cut_off, mentions_encryp
 from videoqueue.pipeline.upright import upright
 
 CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "h263")
+#: FFmpeg's decoders of these codecs; AV1 has two.
+DECODERS = (*CODECS, "libdav1d")
+# FFmpeg decodes first frames of every track, sound and attached pictures included, when it opens a file.
+_ONLY_THESE_DECODERS = {"codec_whitelist": ",".join(DECODERS)}
 _DEMUXER_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2",
     "protocol_whitelist": "file",
     "enable_drefs": "0",
     "use_absolute_path": "0",
-}
+} | _ONLY_THESE_DECODERS
 _STILL_PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 # The same pixels on every processor; the default takes shortcuts that depend on its instruction set.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -220,7 +224,7 @@ def _prepare_decoder(stream: av.video.stream.VideoStream, bounds: Bounds, thread
     bounds.check_size("The video", context.width, context.height)
     context.thread_count = threads
     context.thread_type = "AUTO" if threads > 1 else "NONE"
-    context.options = bounds.decoder_options()
+    context.options = _ONLY_THESE_DECODERS | bounds.decoder_options()
 
 
 def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
