@@ -27,7 +27,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-VideoFault = Literal["file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video"]
+VideoFault = Literal[
+    "file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video", "video_damaged"
+]
 
 
 class VideoqueueError(Exception):

@@ -43,7 +43,12 @@ ENDPOINTS = {
 }
 ITEM_KEYS = {"frame_index", "result"}
 #: Frames are counted where a client chooses them and where results are stored, nowhere else.
-FRAME_COLUMNS = {"job": {"frame_stride", "max_frames"}, "result_chunk": {"first_frame", "frame_count"}}
+FRAME_COLUMNS = {
+    "job": {"frame_stride", "max_frames", "damaged_frames"},
+    "result_chunk": {"first_frame", "frame_count"},
+}
+#: Counted while a job runs, told when it has ended.
+TOLD_AT_THE_END = {"damaged_frames"}
 FRAME_FIELDS = {"frame_stride", "max_frames", "frame_index"}
 
 # Some of these also run on a CPU, but what their packages install by default is made for CUDA.
@@ -177,9 +182,8 @@ def _frame_progress(tree: Tree) -> Iterator[tuple[str, int, str]]:
     if not values <= TENTHS:
         between = _listed(values - TENTHS)
         yield *_place(tree.served["schemas"]["JobStatus"]), f"progress becomes {between:.40}. {remedy}"
-    for name, table in tree.served["tables"].items():
-        for column in sorted(_named("frame", table["columns"]) - FRAME_COLUMNS.get(name, set())):
-            yield *_place(table), f"table {name} has the column {column!r}. {remedy}"
+    for table, text in _frame_columns(tree):
+        yield *_place(table), f"{text}. {remedy}"
     for name, schema in tree.served["schemas"].items():
         if name != "JobStatus":
             for field in sorted(_named("frame", schema["fields"]) - FRAME_FIELDS):
@@ -188,6 +192,15 @@ def _frame_progress(tree: Tree) -> Iterator[tuple[str, int, str]]:
         for value in _values(module, "progress"):
             if not _is_tenths(value):
                 yield module.file, value.lineno, f"progress is stored as it comes; use tenths(). {remedy}"
+
+
+def _frame_columns(tree: Tree) -> Iterator[tuple[dict[str, Any], str]]:
+    """Tables that count frames elsewhere than allowed, or while the job still runs."""
+    for name, table in tree.served["tables"].items():
+        for column in sorted(_named("frame", table["columns"]) - FRAME_COLUMNS.get(name, set())):
+            yield table, f"table {name} has the column {column!r}"
+    for column in sorted(TOLD_AT_THE_END & set(tree.served["job"]["written_while_running"])):
+        yield tree.served["tables"]["job"], f"{column} can be written before the job has ended"
 
 
 @rule("queue-payload", "a message on the queue is {job_id} and nothing else")

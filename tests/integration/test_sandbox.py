@@ -16,7 +16,7 @@ from videos import make_video, spoil_samples
 
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
 from videoqueue.worker.child_process import child_environment
-from videoqueue.worker.protocol import Seen, Task
+from videoqueue.worker.protocol import Ended, Seen, Task
 from videoqueue.worker.sandbox import Sandbox, Stopped
 
 
@@ -56,6 +56,29 @@ def test_a_task_reports_its_frames_and_the_child_serves_the_next(sandbox: Sandbo
     (child,) = children()
     assert frames(sandbox, task(video, start_after=2)) == [3, 4]
     assert children() == [child]
+
+
+@pytest.mark.parametrize("is_intact", [True, False], ids=["intact", "damaged"])
+def test_a_task_ends_with_what_is_known_of_the_video(
+    sandbox: Sandbox, tmp_path: Path, is_intact: bool
+) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=5)
+    if not is_intact:
+        spoil_samples(video)
+    reports: list[object] = []
+
+    def take_all() -> None:
+        for report in sandbox.run(task(video), never):
+            reports.append(report)
+
+    if is_intact:
+        take_all()
+    else:
+        with pytest.raises(InvalidVideoError):
+            take_all()
+    ended = reports[-1]
+    assert isinstance(ended, Ended)
+    assert (ended.video.codec, ended.video.fps, ended.video.duration) == ("h264", 10, 0.5)
 
 
 def test_a_bad_video_is_told_and_does_not_cost_the_child(sandbox: Sandbox, tmp_path: Path) -> None:

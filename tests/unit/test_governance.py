@@ -148,6 +148,12 @@ EDITS = [
     ("worker-channel", "pyproject.toml", "\ndependencies = [", '"dask[distributed]>=2026",'),
     ("job-states", "videoqueue/jobs/models.py", "\"status IN ('pending', ", "'paused', "),
     (
+        "frame-progress",
+        "videoqueue/jobs/models.py",
+        '"finished_at IS NOT NULL OR (',
+        "damaged_frames >= 0 OR ",
+    ),
+    (
         "gpu",
         "videoqueue/settings/pipeline.py",
         "\nclass PipelineSettings:\n",

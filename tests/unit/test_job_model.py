@@ -61,6 +61,10 @@ def test_a_row_of_each_status_is_accepted(engine: Engine, changes: dict[str, obj
         ("frame_stride_range", {"frame_stride": 0}),
         ("max_frames_range", {"max_frames": 0}),
         ("counters_range", {"crashes": -1}),
+        ("video_known_when_terminal", {"damaged_frames": 0}),
+        ("video_known_when_terminal", {"status": "running", "lease_until": 5, "damaged_frames": 3}),
+        ("video_known_when_terminal", {"codec": "h264"}),
+        ("video_known_when_terminal", {"width": 640}),
     ],
 )
 def test_a_row_outside_the_state_machine_is_refused(

@@ -16,8 +16,12 @@ from videoqueue.jobs.database import engine_options, prepare, writing
 from videoqueue.jobs.models import Job, ResultChunk
 from videoqueue.jobs.store import Claim, JobStore, Limits, NewJob
 from videoqueue.jobs.upkeep import Upkeep
+from videoqueue.pipeline.video_info import VideoInfo
 
 NEW = new_job(frame_stride=2)
+
+
+VIDEO = VideoInfo(damaged_frames=3, width=640, height=360, fps=29.97, duration=4.5, codec="hevc")
 
 
 def age(store: JobStore, job_id: uuid.UUID, **columns: int) -> None:
@@ -101,6 +105,26 @@ def test_a_later_attempt_resumes_behind_the_last_chunk(store: JobStore) -> None:
     again = store.claim(claim.job_id, "other")
     assert again is not None
     assert (again.attempt, again.start_after, again.next_seq) == (2, 8, 2)
+
+
+def test_frames_that_could_not_be_decoded_do_not_move_the_place_to_resume_at(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a,b,c", [0, 4, 10], 0.5)
+    store.release(claim, "interruption", None)
+    again = store.claim(claim.job_id, "other")
+    assert again is not None
+    assert again.start_after == 10
+
+
+@pytest.mark.parametrize(("end", "said"), [("complete", "etag"), ("fail", "why")])
+def test_what_is_known_of_the_video_is_stored_when_the_job_ends(store: JobStore, end: str, said: str) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a", [0], 0.5)
+    running = row(store, claim)
+    getattr(store, end)(claim, said, VIDEO)
+    ended = row(store, claim)
+    assert {name: getattr(running, name) for name in vars(VIDEO)} == dict.fromkeys(vars(VIDEO))
+    assert {name: getattr(ended, name) for name in vars(VIDEO)} == vars(VIDEO)
 
 
 @pytest.mark.parametrize("write", ["renew", "checkpoint", "complete", "fail", "release"])

@@ -1,6 +1,8 @@
 """How `run_job` decides, with the pipeline's child process played by a script; store and storage are real."""
 
 import json
+import logging
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,8 +19,9 @@ from videoqueue.errors import (
     StorageUnavailableError,
 )
 from videoqueue.jobs.models import Job
+from videoqueue.pipeline.video_info import VideoInfo
 from videoqueue.services import Services
-from videoqueue.worker.protocol import Alive, Seen, Task
+from videoqueue.worker.protocol import Alive, Ended, Seen, Task
 from videoqueue.worker.run_job import JobRunner
 from videoqueue.worker.sandbox import Stopped
 
@@ -140,6 +143,25 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(services, folder, jo
         connection.execute(sa.update(Job).values(run_after=0))
     assert run(Script(*map(Seen, ITEMS)))(job_id) is None
     assert (row(services, job_id).status, results(services, job_id)) == ("completed", ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ([], "Job completed. job_id={} attempt=1 seconds=[0-9.]+ damaged_frames=2"),
+        (
+            [InvalidVideoError("video_damaged", "Too few.")],
+            r"Job failed. job_id={} attempt=1 seconds=[0-9.]+ damaged_frames=2 reason=Too few\.",
+        ),
+    ],
+    ids=["completed", "failed"],
+)
+def test_damaged_frames_are_in_the_row_and_in_the_log(services, job_id, run, caplog, error, line) -> None:
+    caplog.set_level(logging.INFO)
+    run(Script(Seen(ITEMS[0]), Ended(VideoInfo(damaged_frames=2, codec="h264")), *error))(job_id)
+    job = row(services, job_id)
+    assert (job.damaged_frames, job.codec, job.width) == (2, "h264", None)
+    assert re.fullmatch(line.format(job_id), caplog.messages[-1])
 
 
 @pytest.mark.parametrize(("worked", "status"), [(0.0, "completed"), (100.0, "failed")])

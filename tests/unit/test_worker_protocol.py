@@ -15,7 +15,18 @@ from videoqueue.errors import (
     SandboxCrashedError,
     TransientError,
 )
-from videoqueue.worker.protocol import LENGTH, OUTCOMES, Alive, Seen, error_of, pack, report_of, unpack
+from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.worker.protocol import (
+    LENGTH,
+    OUTCOMES,
+    Alive,
+    Seen,
+    error_of,
+    pack,
+    report_of,
+    unpack,
+    video_of,
+)
 
 ITEM = {"frame_index": 4, "result": {"text": "ä"}}
 
@@ -86,3 +97,18 @@ def test_done_is_no_error_and_an_outcome_without_words_is_a_crash() -> None:
     assert error_of({"type": "done"}) is None
     for kind in OUTCOMES - {"done"}:
         assert isinstance(error_of({"type": kind}), SandboxCrashedError)
+
+
+def test_an_outcome_says_what_is_known_of_the_video() -> None:
+    video = VideoInfo(damaged_frames=2, width=640, height=360, fps=25, duration=4.5, codec="mpeg2video")
+    for kind in OUTCOMES:
+        assert video_of({"type": kind, **vars(video)}) == video
+    assert video_of({"type": "done"}) == VideoInfo()
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 10**30, True, "1 ", [], float("inf"), float("nan"), "h264\n", "x" * 33]
+)
+def test_what_makes_no_sense_about_the_video_is_unknown(value: object) -> None:
+    outcome = {"type": "done", **dict.fromkeys(vars(VideoInfo()), value)}
+    assert video_of(outcome) == VideoInfo()

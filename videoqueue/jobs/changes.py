@@ -79,7 +79,7 @@ def end_of_attempt(until: int | sa.ColumnElement[int]) -> Changes:
 def claim_of(connection: Connection, job_id: uuid.UUID) -> Claim:
     row = connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one()
     last = connection.execute(
-        sa.select(CHUNK.c.seq, CHUNK.c.first_frame, CHUNK.c.frame_count)
+        sa.select(CHUNK.c.seq, CHUNK.c.first_frame, CHUNK.c.frame_count, CHUNK.c.last_index)
         .where(CHUNK.c.job_id == job_id)
         .order_by(CHUNK.c.seq.desc())
         .limit(1)
@@ -92,10 +92,17 @@ def claim_of(connection: Connection, job_id: uuid.UUID) -> Claim:
         max_frames=row.max_frames,
         input_key=row.input_key,
         failures=row.failures,
-        start_after=last and last.first_frame + (last.frame_count - 1) * row.frame_stride,
+        start_after=None if last is None else _last_index(last, row.frame_stride),
         next_seq=last.seq + 1 if last else 0,
         worked_seconds=row.worked / 1_000_000,
     )
+
+
+def _last_index(chunk: Any, stride: int) -> int:
+    """The index of the chunk's last frame; older releases did not store it, and knew no missing frames."""
+    if chunk.last_index is not None:
+        return int(chunk.last_index)
+    return int(chunk.first_frame + (chunk.frame_count - 1) * stride)
 
 
 def tenths(progress: float) -> float:

@@ -74,6 +74,13 @@ class Job(Base):
     started_at: Mapped[int | None] = mapped_column(sa.BigInteger)
     #: Set exactly in terminal states.
     finished_at: Mapped[int | None] = mapped_column(sa.BigInteger)
+    #: What was found out about the video, written in the transaction that ends the job; see `VideoInfo`.
+    damaged_frames: Mapped[int | None] = mapped_column(sa.BigInteger)
+    width: Mapped[int | None] = mapped_column(sa.Integer)
+    height: Mapped[int | None] = mapped_column(sa.Integer)
+    fps: Mapped[float | None] = mapped_column(sa.Float)
+    duration: Mapped[float | None] = mapped_column(sa.Float)
+    codec: Mapped[str | None] = mapped_column(sa.String(32))
 
     __table_args__ = (
         sa.CheckConstraint("status IN ('pending', 'running', 'completed', 'failed')", name="status_known"),
@@ -89,6 +96,11 @@ class Job(Base):
         sa.CheckConstraint("frame_stride >= 1", name="frame_stride_range"),
         sa.CheckConstraint("max_frames IS NULL OR max_frames >= 1", name="max_frames_range"),
         sa.CheckConstraint("attempt >= 0 AND failures >= 0 AND crashes >= 0", name="counters_range"),
+        sa.CheckConstraint(
+            "finished_at IS NOT NULL OR (damaged_frames IS NULL AND width IS NULL AND height IS NULL "
+            "AND fps IS NULL AND duration IS NULL AND codec IS NULL)",
+            name="video_known_when_terminal",
+        ),
         sa.UniqueConstraint("owner", "idempotency_key"),
         sa.Index(None, "status", "announce_after"),
         sa.Index(None, "status", "lease_until"),
@@ -106,8 +118,11 @@ class ResultChunk(Base):
     job_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Job.job_id, ondelete="CASCADE"), primary_key=True)
     #: 0, 1, 2 ... without gaps.
     seq: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
-    #: Frame index of the first item; the others follow in steps of the job's frame_stride.
+    #: Frame index of the first item.
     first_frame: Mapped[int] = mapped_column(sa.BigInteger)
+    #: Frame index of the last item; null in rows of older releases. A frame that could not be decoded has no
+    #: item, so this does not follow from the count.
+    last_index: Mapped[int | None] = mapped_column(sa.BigInteger)
     frame_count: Mapped[int] = mapped_column(sa.Integer)
     payload: Mapped[bytes] = mapped_column(sa.LargeBinary)
 

@@ -24,6 +24,7 @@ from videoqueue.jobs.changes import Changes, claim_of, end_of_attempt, fenced, n
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
 from videoqueue.jobs.models import CHUNK, JOB
 from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
+from videoqueue.pipeline.video_info import VideoInfo
 
 __all__ = ["Claim", "JobStore", "Limits", "NewJob", "Setback"]
 
@@ -157,6 +158,7 @@ class JobStore:
                         job_id=claim.job_id,
                         seq=seq,
                         first_frame=frames[0],
+                        last_index=frames[-1],
                         frame_count=len(frames),
                         payload=payload,
                     )
@@ -176,28 +178,31 @@ class JobStore:
         with reading(self.engine) as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def complete(self, claim: Claim, etag: str) -> None:
-        """Ends the job with the results committed so far; again does no harm. Raises LeaseLostError."""
+    def complete(self, claim: Claim, etag: str, video: VideoInfo | None = None) -> None:
+        """Ends the job with the results committed so far; again does no harm. Raises LeaseLostError.
+
+        `video` is what was found out about the video; it is stored now, and never before the end.
+        """
         changes = {"status": "completed", "progress": 1.0, "results_etag": etag, "error_message": None}
         try:
-            self._finish(claim, changes)
+            self._finish(claim, changes, video)
         except (DatabaseUnavailableError, LeaseLostError):
             if self._status_of_attempt(claim) != "completed":
                 raise
 
-    def fail(self, claim: Claim, reason: str) -> None:
-        """Ends the job for good; `reason` is for the user. Raises LeaseLostError."""
+    def fail(self, claim: Claim, reason: str, video: VideoInfo | None = None) -> None:
+        """Ends the job for good. `reason` is for the user, `video` as above. Raises LeaseLostError."""
         try:
-            self._finish(claim, {"status": "failed", "error_message": reason})
+            self._finish(claim, {"status": "failed", "error_message": reason}, video)
         except DatabaseUnavailableError:
             if self._status_of_attempt(claim) != "failed":
                 raise
 
-    def _finish(self, claim: Claim, changes: Changes) -> None:
+    def _finish(self, claim: Claim, changes: Changes, video: VideoInfo | None) -> None:
         with writing(self.engine) as connection:
             time = now(connection)
             ended = {"lease_until": None, "finished_at": time, "updated_at": time} | end_of_attempt(time)
-            fenced(connection, claim, changes | ended)
+            fenced(connection, claim, changes | ended | vars(video or VideoInfo()))
 
     def _status_of_attempt(self, claim: Claim) -> str | None:
         """The job's status as this attempt left it; None when a later attempt has the job, or nobody."""

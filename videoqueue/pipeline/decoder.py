@@ -26,6 +26,7 @@ from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.same_picture import same_picture
 from videoqueue.pipeline.truncation import check_whole, cut_off, mentions_encryption
 from videoqueue.pipeline.upright import upright
+from videoqueue.pipeline.video_info import VideoInfo
 
 CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "h263")
 #: FFmpeg's decoders of these codecs; AV1 has two.
@@ -99,6 +100,16 @@ class Video:
         self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
         self.duration = _duration(container, stream)
         self._check_samples()
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known of the video so far."""
+        rate = self._stream.average_rate
+        return VideoInfo(
+            fps=float(rate) if rate else None,
+            duration=self.duration,
+            codec=self._stream.codec_context.codec.canonical_name,
+        )
 
     def frames(self) -> Iterator[Frame]:
         """Decodes the whole video, once.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
-from videoqueue.pipeline.decoder import Frame, open_video
+from videoqueue.pipeline.decoder import Frame, Video, open_video
 from videoqueue.pipeline.definition import PipelineDefinition, find, load_definitions
 from videoqueue.pipeline.frame_pool import FramePool, Turn
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.video_info import VideoInfo
 
 Item = dict[str, Any]
 
@@ -66,6 +68,7 @@ class VideoFilePipelineService:
         start_after: int | None = None,
         on_progress: Callable[[float], None] | None = None,
         on_load: Callable[[], None] | None = None,
+        on_video: Callable[[VideoInfo], None] | None = None,
     ) -> Iterator[Item]:
         """Yields an item for every `frame_stride`-th frame, the first included, at most `max_frames` of them.
 
@@ -77,6 +80,7 @@ class VideoFilePipelineService:
                 with a fraction from 0 to 1 that never goes down; while the next frame is awaited, with the
                 same fraction again whenever a later one was decoded or processed.
             on_load: called when the video is open, and each time a plugin is loaded.
+            on_video: called when an open video is done with, also after an error, with what is known of it.
 
         Raises:
             PermanentError: at once for a bad argument, later for a bad video or a failing plugin; the text
@@ -91,32 +95,39 @@ class VideoFilePipelineService:
         last_index = None if max_frames is None else (max_frames - 1) * frame_stride
         resume_at = 0 if start_after is None else start_after + 1
         wanted = _Selection(frame_stride, resume_at, last_index)
-        return self._items(Path(mp4_path), definition, wanted, on_progress or _ignore, on_load or _nothing)
+        tell = _Callbacks(on_progress or _ignore, on_load or _nothing, on_video or _ignore)
+        return self._items(Path(mp4_path), definition, wanted, tell)
 
     def _items(
         self,
         mp4_path: Path,
         definition: PipelineDefinition,
         wanted: _Selection,
-        report: Callable[[float], None],
-        on_load: Callable[[], None],
+        tell: _Callbacks,
     ) -> Iterator[Item]:
         with open_video(mp4_path, self._bounds, self._decoder_threads) as video:
-            on_load()
-            pipeline = self._pipeline(definition, on_load)
-            progress = Progress(video.declared_frames, video.duration, wanted.last_index)
-            pool = FramePool(
-                video.frames(),
-                wanted.includes,
-                wanted.last_index,
-                lambda frame: _process(pipeline, frame),
-                self._inference_threads + _PREPARING,
-            )
-            with pool:
-                for turn in pool.turns(lambda: report(progress.fraction)):
-                    if turn.wanted:
-                        yield _item(turn)
-                    report(progress.after(turn.index, turn.timestamp))
+            tell.loaded()
+            try:
+                yield from self._items_of(video, self._pipeline(definition, tell.loaded), wanted, tell)
+            finally:
+                tell.video(video.info)
+
+    def _items_of(
+        self, video: Video, pipeline: DagPipelineService, wanted: _Selection, tell: _Callbacks
+    ) -> Iterator[Item]:
+        progress = Progress(video.declared_frames, video.duration, wanted.last_index)
+        pool = FramePool(
+            video.frames(),
+            wanted.includes,
+            wanted.last_index,
+            lambda frame: _process(pipeline, frame),
+            self._inference_threads + _PREPARING,
+        )
+        with pool:
+            for turn in pool.turns(lambda: tell.progressed(progress.fraction)):
+                if turn.wanted:
+                    yield _item(turn)
+                tell.progressed(progress.after(turn.index, turn.timestamp))
 
     def _pipeline(self, definition: PipelineDefinition, on_load: Callable[[], None]) -> DagPipelineService:
         if definition.id not in self._pipelines:
@@ -125,6 +136,13 @@ class VideoFilePipelineService:
                 on_load()
             self._pipelines[definition.id] = DagPipelineService(definition, self._registry)
         return self._pipelines[definition.id]
+
+
+@dataclass(frozen=True)
+class _Callbacks:
+    progressed: Callable[[float], None]
+    loaded: Callable[[], None]
+    video: Callable[[VideoInfo], None]
 
 
 class _Selection:
@@ -182,7 +200,7 @@ def _check_count(name: str, value: object) -> None:
         raise PermanentError(f"{name} is {value!r}: it takes a whole number of at least 1.")
 
 
-def _ignore(fraction: float) -> None:
+def _ignore(told: object) -> None:
     pass
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from videoqueue import failpoints
@@ -24,6 +25,7 @@ from videoqueue.errors import (
 )
 from videoqueue.failpoints import failpoint
 from videoqueue.orphans import die_with_parent
+from videoqueue.pipeline.video_info import VideoInfo
 from videoqueue.worker.limits import SandboxLimits, begin_job, confine
 from videoqueue.worker.protocol import LENGTH, pack
 
@@ -56,7 +58,14 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
     try:
         # Starting Python and loading what the pipeline is made of was the first thing to take long.
         reply.alive(0.0)
-        items = iter_file(path, pipeline_id, on_load=reply.loaded, on_progress=reply.progressed, **task)
+        items = iter_file(
+            path,
+            pipeline_id,
+            on_load=reply.loaded,
+            on_progress=reply.progressed,
+            on_video=reply.video_read,
+            **task,
+        )
         for item in items:
             reply.send({"type": "item", "item": item})
             failpoint("child.first_frame_sent")
@@ -64,10 +73,10 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
         outcome = _outcome(error)
         if outcome is None:
             raise
-        reply.send(outcome)
+        reply.end(outcome)
     else:
         failpoint("child.last_frame_sent")
-        reply.send({"type": "done"})
+        reply.end({"type": "done"})
         failpoint("child.done_sent")
 
 
@@ -77,6 +86,7 @@ class _Reporter:
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies
         self._last = 0.0
+        self._video = VideoInfo()
 
     def send(self, message: dict[str, Any]) -> None:
         self._replies.write(pack(message))
@@ -85,6 +95,13 @@ class _Reporter:
     def alive(self, fraction: float) -> None:
         self._last = time.monotonic()
         self.send({"type": "alive", "progress": fraction})
+
+    def end(self, outcome: dict[str, Any]) -> None:
+        """Sends the outcome, with what is known of the video."""
+        self.send(outcome | asdict(self._video))
+
+    def video_read(self, video: VideoInfo) -> None:
+        self._video = video
 
     def loaded(self) -> None:
         self.alive(0.0)

@@ -6,11 +6,9 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from videoqueue.errors import (
     DatabaseUnavailableError,
@@ -22,18 +20,14 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim, Setback
 from videoqueue.services import Services
+from videoqueue.worker.collector import Collector
 from videoqueue.worker.lease import Lease
-from videoqueue.worker.protocol import Alive, Seen, Task
+from videoqueue.worker.protocol import Task
 from videoqueue.worker.sandbox import Sandbox, Stopped
 
 logger = logging.getLogger(__name__)
-
-#: A chunk is committed early when it holds so many frames or bytes, to bound memory and row size.
-_CHUNK_FRAMES = 1000
-_CHUNK_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,13 @@ class _Ended:
     how: str
     try_again_after: float | None = None
     reason: str = ""
+    damaged_frames: int | None = None
+
+    @property
+    def fields(self) -> str:
+        """What else the line in the log says."""
+        damaged = "" if self.damaged_frames is None else f" damaged_frames={self.damaged_frames}"
+        return damaged + (f" reason={self.reason}" if self.reason else "")
 
 
 class JobRunner:
@@ -85,21 +86,25 @@ class JobRunner:
         except DatabaseUnavailableError:
             ended = self._give_back(claim)
         seconds = time.monotonic() - started
-        words = f" reason={ended.reason}" if ended.reason else ""
         logger.info(
-            f"{ended.how} job_id=%s attempt=%d seconds=%.2f%s", claim.job_id, claim.attempt, seconds, words
+            f"{ended.how} job_id=%s attempt=%d seconds=%.2f%s",
+            claim.job_id,
+            claim.attempt,
+            seconds,
+            ended.fields,
         )
         return ended.try_again_after
 
     def _outcome(self, claim: Claim) -> _Ended:
         store, settings = self._services.store, self._services.settings
         backoff = settings.retry_seconds * 2 ** min(claim.failures, 10)
+        collector = Collector(store, claim, settings.checkpoint_seconds)
         try:
-            self._process(claim)
+            self._process(claim, collector)
         except PermanentError as error:
-            store.fail(claim, str(error))
+            store.fail(claim, str(error), collector.video)
             failpoint("worker.failed")
-            return _Ended("Job failed.", reason=str(error))
+            return _Ended("Job failed.", None, str(error), collector.video.damaged_frames)
         except Stopped:
             store.release(claim, "interruption", None)
             return _Ended("Job interrupted.", 0.0)
@@ -113,7 +118,7 @@ class JobRunner:
             logger.exception("A job met a bug. job_id=%s attempt=%d", claim.job_id, claim.attempt)
             reason = "Something went wrong on our side; it has been logged."
             return self._set_back(claim, "failures", reason, backoff)
-        return _Ended("Job completed.")
+        return _Ended("Job completed.", damaged_frames=collector.video.damaged_frames)
 
     def _set_back(self, claim: Claim, setback: Setback, reason: str, delay: float) -> _Ended:
         waits = self._services.store.release(claim, setback, reason, delay)
@@ -136,7 +141,7 @@ class JobRunner:
             else:
                 return _Ended("Job interrupted.", 0.0)
 
-    def _process(self, claim: Claim) -> None:
+    def _process(self, claim: Claim, collector: Collector) -> None:
         path = self._folder / f"{claim.job_id}.mp4"
         task = Task(
             path=str(path),
@@ -157,12 +162,12 @@ class JobRunner:
             try:
                 self._download(claim, path)
                 failpoint("worker.downloaded")
-                self._collect(claim, self._sandbox.run(task, should_stop))
+                collector.collect(self._sandbox.run(task, should_stop))
             finally:
                 path.unlink(missing_ok=True)
             etag = services.results.etag(claim.job_id)
             failpoint("worker.before_complete")
-            services.store.complete(claim, etag)
+            services.store.complete(claim, etag, collector.video)
             failpoint("worker.completed")
 
     def _time_limit(self, claim: Claim) -> Callable[[], None]:
@@ -188,39 +193,3 @@ class JobRunner:
                 "There is no room to work on the video: the disk of the worker is full. "
                 "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
             ) from error
-
-    def _collect(self, claim: Claim, reports: Generator[Seen | Alive]) -> None:
-        """Commits what the sandbox reports, a chunk every few seconds of work."""
-        seq = claim.next_seq
-        items: list[dict[str, Any]] = []
-        size = 0
-        progress = 0.0
-        committed = time.monotonic()
-
-        def commit() -> None:
-            nonlocal seq, size, committed
-            if items:
-                frames = [item["frame_index"] for item in items]
-                self._services.store.checkpoint(claim, seq, encode(items), frames, progress)
-                failpoint("worker.chunk_committed")
-                seq += 1
-                items.clear()
-                size = 0
-            committed = time.monotonic()
-
-        try:
-            with closing(reports):
-                for report in reports:
-                    match report:
-                        case Seen(item):
-                            items.append(item)
-                            size += report.size
-                        case Alive(fraction):
-                            progress = max(progress, fraction)
-                    overdue = time.monotonic() - committed >= self._services.settings.checkpoint_seconds
-                    if overdue or len(items) >= _CHUNK_FRAMES or size >= _CHUNK_BYTES:
-                        commit()
-        except Stopped:
-            commit()
-            raise
-        commit()

@@ -16,7 +16,17 @@ from videoqueue.errors import NoFrameError, OutOfMemoryError
 from videoqueue.failpoints import failpoint
 from videoqueue.worker.child_process import ChildProcess, Stopped
 from videoqueue.worker.limits import SandboxLimits
-from videoqueue.worker.protocol import OUTCOMES, Alive, Seen, Task, error_of, report_of, unpack
+from videoqueue.worker.protocol import (
+    OUTCOMES,
+    Ended,
+    Report,
+    Seen,
+    Task,
+    error_of,
+    report_of,
+    unpack,
+    video_of,
+)
 
 __all__ = ["Sandbox", "Stopped"]
 
@@ -35,8 +45,10 @@ class Sandbox:
         self._child: ChildProcess | None = None
         self._reached: int | None = None
 
-    def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Seen | Alive]:
+    def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
         """Has a child run the task and yields what it reports, in order.
+
+        A child that ends the task, well or with an error, reports `Ended` last.
 
         No frame at all, or a failed allocation, proves nothing in a child that was used before, because the
         demuxer hides its own failed allocations: the rest is tried once more in a fresh one.
@@ -63,7 +75,7 @@ class Sandbox:
         if child is not None:
             child.kill()
 
-    def _attempt(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Seen | Alive]:
+    def _attempt(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
         if self._child is not None and not self._child.is_alive:
             self.close()  # it died between two tasks, which is not the next one's fault
         child = self._child = self._child or ChildProcess(self._options, self._limits)
@@ -87,6 +99,7 @@ class Sandbox:
             # Whatever else ends the loop leaves a child of unknown state, also when the caller stops reading.
             if not kept:
                 self.close()
+        yield Ended(video_of(message))
         if (error := error_of(message)) is not None:
             raise error
 

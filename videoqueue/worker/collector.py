@@ -1,0 +1,73 @@
+"""Commits what the sandbox reports of one attempt: a chunk every few seconds of work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from videoqueue.failpoints import failpoint
+from videoqueue.jobs.results import encode
+from videoqueue.jobs.store import Claim, JobStore
+from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.worker.protocol import Alive, Ended, Report, Seen
+from videoqueue.worker.sandbox import Stopped
+
+#: A chunk is committed early when it holds so many frames or bytes, to bound memory and row size.
+_CHUNK_FRAMES = 1000
+_CHUNK_BYTES = 4 * 1024 * 1024
+
+
+class Collector:
+    """The results of one attempt on their way into the database; `video` is set once the child has ended."""
+
+    def __init__(self, store: JobStore, claim: Claim, checkpoint_seconds: float) -> None:
+        self.video = VideoInfo()
+        self._store = store
+        self._claim = claim
+        self._checkpoint_seconds = checkpoint_seconds
+        self._seq = claim.next_seq
+        self._items: list[dict[str, Any]] = []
+        self._size = 0
+        self._progress = 0.0
+        self._committed = time.monotonic()
+
+    def collect(self, reports: Generator[Report]) -> None:
+        """Takes all reports. What was finished before a shutdown is committed too.
+
+        Raises:
+            Stopped, PermanentError, TransientError: as the sandbox does.
+            LeaseLostError, DatabaseUnavailableError: a chunk could not be committed.
+        """
+        try:
+            with closing(reports):
+                for report in reports:
+                    self._take(report)
+        except Stopped:
+            self._commit()
+            raise
+        self._commit()
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Seen(item):
+                self._items.append(item)
+                self._size += report.size
+            case Alive(fraction):
+                self._progress = max(self._progress, fraction)
+            case Ended(video):
+                self.video = video
+        overdue = time.monotonic() - self._committed >= self._checkpoint_seconds
+        if overdue or len(self._items) >= _CHUNK_FRAMES or self._size >= _CHUNK_BYTES:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._items:
+            frames = [item["frame_index"] for item in self._items]
+            self._store.checkpoint(self._claim, self._seq, encode(self._items), frames, self._progress)
+            failpoint("worker.chunk_committed")
+            self._seq += 1
+            self._items.clear()
+            self._size = 0
+        self._committed = time.monotonic()
