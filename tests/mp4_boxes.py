@@ -124,9 +124,14 @@ def movie(*traks: bytes, data: int = 100) -> bytes:
 GOOD = trak(stsd(entry()) + tables())
 
 
-def fragment(flags: int, count: int, rest: bytes = b"", size: int = 1) -> bytes:
+def tfhd(size: int = 1, track_id: int = 1) -> bytes:
+    """Samples of so many bytes, which lie at the beginning of the file."""
+    return box(b"tfhd", struct.pack(">IIQI", 0x11, track_id, 0, size))
+
+
+def fragment(flags: int, count: int, rest: bytes = b"", size: int = 1, track_id: int = 1) -> bytes:
     run = box(b"trun", struct.pack(">II", flags, count), rest)
-    return box(b"moof", box(b"traf", box(b"tfhd", struct.pack(">III", 0x10, 1, size)), run))
+    return box(b"moof", box(b"traf", tfhd(size, track_id), run))
 
 
 def stream(*fragments: bytes) -> bytes:

@@ -92,7 +92,7 @@ class _Video:
     def __init__(self, writer: ObjectWriter, settings: Settings) -> None:
         self._writer = writer
         self._settings = settings
-        self._check = Mp4Check(settings.max_pixels)
+        self._check = Mp4Check(settings.max_pixels, settings.max_streams, settings.accept_truncated)
         self._digest = hashlib.sha256()
         self.size = 0
 

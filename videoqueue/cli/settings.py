@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import click
 
@@ -19,8 +20,8 @@ def settings(markdown: bool) -> None:
     values = load_settings()
     width = max(len(entry.metadata["name"]) for entry in fields(Settings))
     for entry in fields(Settings):
-        value = getattr(values, entry.name)
-        click.echo(f"{entry.metadata['name']:{width}}  {shown(str(value)) if value else '-'}")
+        value = _text(getattr(values, entry.name))
+        click.echo(f"{entry.metadata['name']:{width}}  {shown(value) or '-'}")
         click.echo(f"{'':{width}}  {entry.metadata['help']}\n")
 
 
@@ -28,7 +29,14 @@ def table() -> str:
     """The settings as a Markdown table."""
     lines = ["| setting | default | unit | what it does |", "|---|---|---|---|"]
     for entry in fields(Settings):
-        default = f"`{entry.default}`" if entry.default not in ("", 0) else ""
+        default = f"`{_text(entry.default)}`" if _text(entry.default) else ""
         about = entry.metadata
         lines.append(f"| `{about['name']}` | {default} | {about['unit']} | {about['help']} |")
     return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """The value as it is set; empty for one that is derived when the service starts."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) if value else ""

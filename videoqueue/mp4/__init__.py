@@ -11,6 +11,10 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     info = check.finish()
 
     check.py      the boxes of a file in their order, and the verdict on the whole
+    beginning.py  what a file begins with
+    from_file.py  the check of a file on disk
+    choice.py     which track is the video
+    square.py     how large a picture is in square pixels
     tracks.py     the boxes of a track: its codec, picture size and tables of samples
     fragments.py  the same accounting for fragments
     stencils.py   fragments that look like an earlier one, which are most of them
@@ -23,7 +27,10 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
 from __future__ import annotations
 
 from videoqueue.mp4.check import Mp4Check, Mp4Info
+from videoqueue.mp4.choice import VideoTrack
+from videoqueue.mp4.from_file import video_track
 from videoqueue.mp4.refusals import MAX_EDITS, MAX_PCM_SAMPLES, MAX_SAMPLES, MAX_STEPS, MAX_TRACKS
+from videoqueue.mp4.square import square_size
 
 __all__ = [
     "MAX_EDITS",
@@ -33,4 +40,7 @@ __all__ = [
     "MAX_TRACKS",
     "Mp4Check",
     "Mp4Info",
+    "VideoTrack",
+    "square_size",
+    "video_track",
 ]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4.beginning import Beginning
+from videoqueue.mp4.choice import Choice, VideoTrack
 from videoqueue.mp4.fragments import FRAGMENT_BOXES, Fragments
 from videoqueue.mp4.refusals import (
     MAX_PCM_SAMPLES,
     MAX_SAMPLES,
     MAX_TRACKS,
     refuse,
+    refuse_as_cut_stream,
     refuse_as_damaged,
-    refuse_as_foreign,
     refuse_as_mixed,
     refuse_samples,
 )
@@ -21,28 +23,15 @@ from videoqueue.mp4.walk import OPEN, OPENING, Steps, Walk
 
 _MAX_DEPTH = 10  # FFmpeg's own limit; real files need 6
 
-_FIRST = frozenset({b"ftyp", b"wide", b"mdat", b"moov", b"free", b"skip", b"pnot"})
-_SEGMENT = frozenset({b"styp", b"moof", b"sidx"})
-_TOP = _FIRST | _SEGMENT | {b"ssix", b"mfra", b"uuid", b"meta", b"emsg", b"prft", b"pdin", b"udta"}
 _OPENED = frozenset({b"moov", b"moof", b"meta"})
 _OPENED_IN_HEADER = CONTAINERS | TRACK_BOXES.keys() | FRAGMENT_BOXES | {b"trex", b"cmov"}
-_OTHER_FORMATS = {
-    b"RIFF": "an AVI",
-    b"\x1aE\xdf\xa3": "a WebM or Matroska",
-    b"OggS": "an Ogg",
-    b"FLV\x01": "an FLV",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mp4Info:
     """What the file says about itself; nothing of it has been decoded."""
 
-    codec: str  # one of h264, hevc, av1, vp9, mpeg4, mpeg2video, h263
-    fourcc: str  # sample entry of the first video track with such a codec
-    width: int  # pixels as declared; 0 when the sample entry leaves it to the stream
-    height: int
-    samples: int  # declared frames of that track, fragments included
+    video: VideoTrack
     tracks: int
     fragmented: bool
     size: int  # bytes fed
@@ -51,21 +40,37 @@ class Mp4Info:
 class Mp4Check:
     """Checks one file; the answer does not depend on how the bytes are cut into pieces.
 
-    `max_pixels` is the largest width x height any video track may declare. `feed` and `finish` raise
-    InvalidVideoError as soon as the fault is certain, and again when called once more.
+    `max_pixels` is the largest width x height any video track may declare, in square pixels; None means no
+    limit. `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are taken.
+    `feed` and `finish` raise InvalidVideoError as soon as the fault is certain, and again when called once
+    more.
     """
 
-    def __init__(self, max_pixels: int) -> None:
+    def __init__(
+        self, max_pixels: int | None, max_tracks: int = MAX_TRACKS, accept_truncated: bool = False
+    ) -> None:
         self._max_pixels = max_pixels
-        self._size = 0  # bytes fed
+        self._max_tracks = max_tracks
+        self._accept_truncated = accept_truncated
+        self._size = 0  # bytes fed, or left out
         self._fault: InvalidVideoError | None = None
         self._tracks: list[Track] = []
         self._track = Track()
-        self._chosen: Track | None = None
-        self._started = self._has_header = self._has_meta = False
+        self._has_header = self._has_meta = False
+        self._beginning = Beginning()
         self._walk = Walk()
         self._fragments = Fragments(self._walk)
         self._walk.start(self._file())
+
+    @property
+    def unread(self) -> int:
+        """Bytes that follow those that were fed and that the check only counts: see `leave_out`."""
+        return self._walk.unread
+
+    def leave_out(self, count: int) -> None:
+        """Takes at most `unread` bytes as fed."""
+        self._size += count
+        self._walk.leave_out(count)
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Takes the next bytes of the file, any number of them."""
@@ -86,9 +91,8 @@ class Mp4Check:
         try:
             if not self._size:
                 refuse("file_empty", "The file is empty.")
-            if not self._started:
-                refuse_as_foreign()
             if not self._walk.end():
+                self._beginning.end()
                 refuse("truncated_mp4", "The file is cut off in the middle. Upload the whole file.")
             return self._verdict()
         except InvalidVideoError as fault:
@@ -99,27 +103,32 @@ class Mp4Check:
 
     def _file(self) -> Steps[None]:
         walk = self._walk
-        head = yield from walk.take(8)
-        self._started = True
-        _check_first(head)
         while True:
-            found = None if head else walk.find(OPEN, _OPENED, self._fragments.recognise)
+            known = self._beginning.is_known
+            found = walk.find(OPEN, _OPENED, self._fragments.recognise) if known else None
             try:
-                kind, end = found or (yield from walk.header(OPEN, head))
+                kind, end = found or (yield from self._next_box())
             except EOFError:
                 return
-            except InvalidVideoError as fault:
-                if not self._has_header or fault.code != "not_mp4":  # too many boxes stay too many
-                    raise
-                kind, end = b"", OPEN  # something else was appended: a ZIP, zeros, a signature
-            head = b""
             try:
                 yield from self._top_box(kind, end)
                 yield from walk.skip_to(end)
             except EOFError:
-                if self._has_header and kind not in _TOP:
-                    return
+                if self._has_header:
+                    return  # what counts is whether all samples are there
                 raise
+
+    def _next_box(self) -> Steps[tuple[bytes, int]]:
+        head = yield from self._walk.take(8)
+        if not self._beginning.is_known:
+            self._walk.charge(OPENING)
+            self._beginning.look(head)
+        try:
+            return (yield from self._walk.header(OPEN, head))
+        except InvalidVideoError as fault:
+            if not self._has_header or fault.code != "not_mp4":  # too many boxes stay too many
+                raise
+            return b"", OPEN  # something else was appended: a ZIP, zeros, a signature
 
     def _top_box(self, kind: bytes, end: int) -> Steps[None]:
         if kind in (b"meta", b"moov"):
@@ -158,9 +167,11 @@ class Mp4Check:
             refuse("unsupported_video", "The file's header is compressed (cmov). Write it anew as MP4.")
 
     def _open_track(self) -> None:
-        if len(self._tracks) == MAX_TRACKS:
+        if len(self._tracks) == self._max_tracks:
             refuse(
-                "unsupported_video", f"The file has more than {MAX_TRACKS} tracks. Export the video alone."
+                "unsupported_video",
+                f"The file has more than {self._max_tracks} tracks, the most that are accepted "
+                "(VIDEOQUEUE_MAX_STREAMS). Export the video alone.",
             )
         self._track = Track()
         self._tracks.append(self._track)
@@ -177,37 +188,35 @@ class Mp4Check:
                     "unsupported_video", "The file declares more audio than can be read. Remove the audio."
                 )
         videos = [track for track in self._tracks if track.is_video]
-        if not videos:
-            refuse("no_video_track", "The file has no video track. Upload a video with a picture.")
-        if (pixels := max(track.pixels for track in videos)) > self._max_pixels:
+        pixels = max((track.pixels for track in videos), default=0)
+        if self._max_pixels is not None and pixels > self._max_pixels:
             refuse(
                 "unsupported_video",
-                f"The picture has {pixels:,} pixels; at most {self._max_pixels:,} are read. Make it smaller.",
+                f"The picture has {pixels:,} pixels; at most {self._max_pixels:,} are accepted "
+                "(VIDEOQUEUE_MAX_PIXELS). Make it smaller.",
             )
-        readable = (track for track in videos if track.codec.readable)
-        self._chosen = next(readable, None) or videos[0].codec.refuse()
-        self._fragments.chosen = self._chosen
+        if not (choice := Choice(self._tracks, {})).candidates:
+            choice.refuse()
+        self._fragments.count_for(track.id for track in videos)
 
     def _verdict(self) -> Mp4Info:
-        track = self._chosen
-        if track is None:
+        if not self._has_header:
+            self._beginning.end()
             if self._has_meta:
                 refuse("no_video_track", "The file holds no video, perhaps a still image.")
             refuse(
                 "truncated_mp4", "The file's header (moov) is missing: the recording or upload was cut off."
             )
-        samples = track.samples + self._fragments.chosen_samples
-        if samples == 0 and self._fragments.announced:
-            refuse("truncated_mp4", "The file is only the beginning of a stream. Upload the whole video.")
-        if samples == 0:
-            refuse("no_video_track", "The file's video track holds no frames.")
+        cut_at = self._fragments.cut_at(self._size)
         self._judge_extent()
+        choice = Choice(self._tracks, self._fragments.by_track)
+        video = choice.chosen(self._size if cut_at is None else cut_at)
+        if video is None and self._fragments.announced and not any(self._fragments.by_track.values()):
+            refuse("truncated_mp4", "The file is only the beginning of a stream. Upload the whole video.")
+        if video and cut_at is not None and not self._accept_truncated:
+            refuse_as_cut_stream()
         return Mp4Info(
-            codec=track.codec.name or "",
-            fourcc=track.codec.shown_fourcc(),
-            width=track.width,
-            height=track.height,
-            samples=samples,
+            video=video or choice.refuse(),
             tracks=len(self._tracks),
             fragmented=self._fragments.seen,
             size=self._size,
@@ -219,21 +228,10 @@ class Mp4Check:
         for track in self._tracks:
             if not track.is_pcm:
                 declared.append(max(track.samples, track.sample_bytes))
-            if track.is_video and track.samples:
-                declared.append(track.last_offset + 1)
+            if track.samples:
+                declared.append(track.data_end)
         if (needed := max(declared)) > self._size:
             refuse(
                 "truncated_mp4",
                 f"The file declares {needed:,} bytes of video but has {self._size:,}. Upload the whole file.",
             )
-
-
-def _check_first(head: bytes) -> None:
-    kind = head[4:]
-    for magic, name in _OTHER_FORMATS.items():
-        if head.startswith(magic):
-            refuse("not_mp4", f"This is {name} file, not an MP4. Convert it to MP4 and upload that.")
-    if kind in _SEGMENT:
-        refuse("not_mp4", "This is one segment of a stream without its beginning. Upload the whole video.")
-    if kind not in _FIRST:
-        refuse_as_foreign()

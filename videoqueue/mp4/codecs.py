@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-from videoqueue.mp4.refusals import refuse
-
 _FOURCCS = {
     "h264": "AVC1 AVC2 AVC3 AVC4 DVA1 DVAV AIVX AVIN AVLG XALG RV64 AI12 AI13 AI15 AI16 AI1P AI1Q AI52 AI53"
     " AI55 AI56 AI5P AI5Q H264 X264 DAVC GAVC INMC Q264 SMV2 TSHD UMSV V264 VSSH",
@@ -21,6 +17,8 @@ _FOURCCS = {
     " VCR2",
     "h263": "H263 S263 L263 M263 T263 U263 X263 LSVM VSM4 VX1K ZYGO",
 }
+#: Names of the codecs that are read.
+CODECS = tuple(_FOURCCS)
 _CODECS = {name.ljust(4).encode(): codec for codec, names in _FOURCCS.items() for name in names.split()}
 _OBJECT_TYPES = {0x20: "mpeg4", 0x21: "h264", 0x23: "hevc", 0xB1: "vp9"}
 _OBJECT_TYPES |= dict.fromkeys(range(0x60, 0x66), "mpeg2video")
@@ -56,23 +54,15 @@ class Codec:
         if self.fourcc == b"dvh1":
             self.name = "hevc"  # Dolby Vision; without this box FFmpeg takes it for DV
 
-    def shown_fourcc(self) -> str:
-        text = self.fourcc.decode("ascii", "replace")
-        return text.strip() if text.isascii() and text.isprintable() else "0x" + self.fourcc.hex()
+    def shown(self) -> str:
+        """The codec's name, or the fourcc of one that has no name here."""
+        return self.name or self.other_name or printable(self.fourcc)
 
-    def refuse(self) -> NoReturn:
-        if self.encrypted:
-            refuse("unsupported_video", "The video is encrypted (DRM). Upload it without encryption.")
-        if not self.fourcc:
-            refuse(
-                "unsupported_video", "The video track does not name its codec. Write the file anew as MP4."
-            )
-        name = self.other_name or self.shown_fourcc()
-        known = ", ".join(_FOURCCS)
-        refuse(
-            "unsupported_video",
-            f"The video codec {name} is not read, only {known}. Convert the video to H.264.",
-        )
+
+def printable(fourcc: bytes) -> str:
+    """The four characters, or their hexadecimal digits when they cannot be printed."""
+    text = fourcc.decode("ascii", "replace")
+    return text.strip() if text.isascii() and text.isprintable() and text.strip() else "0x" + fourcc.hex()
 
 
 def _object_type(esds: bytes) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from operator import mul
 from struct import Struct, unpack
 from typing import Final, TypeAlias
@@ -17,7 +18,7 @@ from videoqueue.mp4.refusals import (
 )
 from videoqueue.mp4.stencils import Outline, Stencils
 from videoqueue.mp4.tables import SUM_COST, column_sum, long_column_sum
-from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES, Track
+from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES
 from videoqueue.mp4.walk import HEADER, OPENING, Steps, Walk
 
 FRAGMENT_BOXES: Final = frozenset({b"moof", b"traf", b"tfhd", b"trun"})
@@ -33,19 +34,34 @@ _WORDS: Final = Struct(">II").unpack_from
 _Reader: TypeAlias = Callable[[memoryview, int, int, Outline | None], None]
 
 
+@dataclass(slots=True)
+class Last:
+    """The fragment that was met last, which may be cut off."""
+
+    start: int = 0  # of its box in the file
+    is_read: bool = True
+    samples: int = 0
+    data: int = 0  # bytes of samples
+    by_track: dict[int, int] = field(default_factory=dict)
+    data_end: int = 0  # position in the file behind its samples
+    body: bytes = b""  # of one that was recognised: nobody asked yet where its samples lie
+
+
 class Fragments:
     """The sum over all fragments of a file."""
 
     def __init__(self, walk: Walk) -> None:
         self.seen = False
-        self.chosen: Track | None = None  # the video track whose samples are counted apart
-        self.chosen_samples = 0
         self.samples = self.bytes = 0
+        self.by_track: dict[int, int] = {}  # samples by track_id, of the tracks in the header
+        self.last = Last()
+        self._counting = False
         self._walk = walk
         self._stencils = Stencils()
         self._default_sizes: dict[int, int] = {}  # `trex`: bytes of a sample by track
         # `tfhd`: the track of the next runs, bytes of a sample, and where in the fragment those are said
         self._track = self._sample_size = self._size_at = 0
+        self._base = self._next = 0  # where in the file offsets of runs count from, and the next run begins
         self._in_moof: dict[bytes, _Reader] = {b"traf": self._traf}
         self._in_traf: dict[bytes, _Reader] = {b"tfhd": self._tfhd, b"trun": self._trun}
 
@@ -53,6 +69,34 @@ class Fragments:
     def announced(self) -> bool:
         """Whether the file is made for fragments, even if none has followed."""
         return bool(self._default_sizes) or self.seen
+
+    def count_for(self, track_ids: Iterable[int]) -> None:
+        """From now on the samples of these tracks are counted; those of fragments before cannot be read."""
+        self.by_track = dict.fromkeys(track_ids, 0)
+        self._counting = True
+
+    def cut_at(self, size: int) -> int | None:
+        """Returns where the last fragment begins if it, or a sample of it, is not in a file of this size.
+
+        It is then no longer part of the sums.
+        """
+        last = self.last
+        if last.is_read and self._last_data_end() <= size:
+            return None
+        self.samples -= last.samples
+        self.bytes -= last.data
+        for track, samples in last.by_track.items():
+            self.by_track[track] -= samples
+        return last.start
+
+    def _last_data_end(self) -> int:
+        if not self.last.body:
+            return self.last.data_end
+        again = Fragments(Walk())
+        again._default_sizes = self._default_sizes
+        again.last = Last(self.last.start)
+        again._boxes(memoryview(self.last.body), 0, len(self.last.body), again._in_moof, None)
+        return again.last.data_end
 
     def read_trex(self, end: int) -> Steps[None]:
         _, track_id, _, _, size, _ = unpack(">6I", (yield from self._walk.read(end, 24)))
@@ -62,31 +106,42 @@ class Fragments:
     def read_moof(self, end: int) -> Steps[None]:
         self.seen = True
         walk = self._walk
+        self.last = Last(walk.position - 8, is_read=False)
         if end - walk.position > _HELD:
             walk.spend(OPENING)
             yield from self._long_moof(end)
+            self.last.is_read = True
             return
         body = memoryview((yield from walk.take(end - walk.position)))
-        if steps := self.recognise(body, 0, len(body)):
+        if steps := self.recognise(body, 0, len(body), self.last.start):
             walk.charge(steps)
             return
         walk.spend(OPENING)
-        # Before the header nothing says which track is the chosen one.
-        outline = self._stencils.outline(len(body)) if self.chosen else None
+        # In front of the header nothing says which tracks there are.
+        outline = self._stencils.outline(len(body)) if self._counting else None
+        self.last.is_read = True
         self._boxes(body, 0, len(body), self._in_moof, outline)
         if outline:
+            outline.by_track = self.last.by_track
             self._stencils.add(body, outline)
 
-    def recognise(self, data: memoryview, start: int, end: int) -> int:
-        """Accounts for a fragment if it looks like an earlier one: steps that took, 0 if it does not."""
-        stencil = self._stencils.match(data, start, end)
+    def recognise(self, data: memoryview, start: int, end: int, position: int) -> int:
+        """Accounts for a fragment if it looks like an earlier one: steps that took, 0 if it does not.
+
+        `start` and `end` enclose its content in `data`; `position` is where its box begins in the file.
+        """
+        body = bytes(data[start:end]) if self._stencils.may_match(end - start) else b""
+        stencil = self._stencils.match(body)
         if stencil is None:
             return 0
         self.samples += stencil.samples
         if self.samples > MAX_SAMPLES:
             refuse_samples(self.samples)
-        self.chosen_samples += stencil.chosen_samples
-        self.bytes += stencil.bytes + sum(map(mul, stencil.sizes(data, start), stencil.weights))
+        for track, samples in stencil.by_track.items():
+            self.by_track[track] += samples
+        size = stencil.bytes + sum(map(mul, stencil.sizes(body), stencil.weights))
+        self.bytes += size
+        self.last = Last(position, True, stencil.samples, size, stencil.by_track, 0, body)
         return _RECOGNISING
 
     # A fragment that is held as a whole
@@ -116,6 +171,7 @@ class Fragments:
 
     def _traf(self, data: memoryview, at: int, end: int, outline: Outline | None) -> None:
         self._track = self._sample_size = self._size_at = 0
+        self._base = self._next = self.last.start
         self._boxes(data, at, end, self._in_traf, outline)
 
     def _tfhd(self, data: memoryview, at: int, end: int, outline: Outline | None) -> None:
@@ -128,6 +184,11 @@ class Fragments:
             if end - self._size_at < 4:
                 refuse_as_too_short()
             (self._sample_size,) = _WORD(data, self._size_at)
+        self._base = self._next = self.last.start
+        if flags & 0x1:
+            if end - at < 16:
+                refuse_as_too_short()
+            self._base = self._next = int.from_bytes(data[at + 8 : at + 16], "big")
         if outline:
             outline.fixed.append((at, at + 8))
 
@@ -144,10 +205,11 @@ class Fragments:
         size = count * fields * 4
         if size > end - start:
             refuse_as_damaged("a table is longer than its box")
+        self._begin_run(flags, data[at + 8 : start])
         if size_column is None:
-            self.bytes += count * self._sample_size
+            self._add_data(count * self._sample_size)
         else:
-            self.bytes += long_column_sum(data[start : start + size], fields, size_column)
+            self._add_data(long_column_sum(data[start : start + size], fields, size_column))
         if outline:
             outline.fixed.append((at, at + 8))
             if size_column is not None:
@@ -158,7 +220,6 @@ class Fragments:
             else:
                 outline.bytes += count * self._sample_size
             outline.samples += count
-            outline.chosen_samples += count * self._is_chosen
 
     # A fragment that is too long for that
 
@@ -168,6 +229,7 @@ class Fragments:
             if kind == b"traf":
                 self._walk.spend(OPENING)
                 self._track = self._sample_size = 0
+                self._base = self._next = self.last.start
                 yield from self._long_traf(child_end)
             elif kind in _STRUCTURE:
                 refuse_as_mixed()
@@ -188,35 +250,48 @@ class Fragments:
         (flags,) = _WORD(head)
         if flags & 0x10:
             head += yield from self._walk.read(end, _bytes_before_size(flags) + 4)
+        elif flags & 0x1:
+            head += yield from self._walk.read(end, 8)
         self._tfhd(memoryview(head), 0, len(head), None)
 
     def _long_trun(self, end: int) -> Steps[None]:
         flags, count = unpack(">II", (yield from self._walk.read(end, 8)))
         self._count_run(count)
-        yield from self._walk.read(end, _bytes_before_table(flags))
+        self._begin_run(flags, (yield from self._walk.read(end, _bytes_before_table(flags))))
         fields, size_column = _columns(flags)
         if size_column is None:
-            self.bytes += count * self._sample_size
+            self._add_data(count * self._sample_size)
             self._walk.check_table(end, count, fields * 4)
             return
         column = size_column
 
         def use(block: bytes) -> None:
-            self.bytes += column_sum(block, fields, column)
+            self._add_data(column_sum(block, fields, column))
 
         yield from self._walk.table(end, count, fields * 4, SUM_COST, use)
 
     # Sums
 
-    @property
-    def _is_chosen(self) -> bool:
-        return self.chosen is not None and self._track == self.chosen.id
-
     def _count_run(self, count: int) -> None:
         self.samples += count
+        self.last.samples += count
         if self.samples > MAX_SAMPLES:
             refuse_samples(self.samples)
-        self.chosen_samples += count * self._is_chosen
+        if self._track in self.by_track:
+            self.by_track[self._track] += count
+            self.last.by_track[self._track] = self.last.by_track.get(self._track, 0) + count
+
+    def _begin_run(self, flags: int, head: bytes | memoryview) -> None:
+        """`head`: what stands between the number of samples and the table."""
+        if flags & 0x1:
+            self._next = self._base + int.from_bytes(head[:4], "big", signed=True)
+
+    def _add_data(self, size: int) -> None:
+        self.bytes += size
+        self.last.data += size
+        self._next += size
+        if size:
+            self.last.data_end = max(self.last.data_end, self._next)
 
 
 def _bytes_before_size(flags: int) -> int:

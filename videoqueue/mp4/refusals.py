@@ -36,6 +36,14 @@ def refuse_as_foreign() -> NoReturn:
     refuse("not_mp4", "This is not an MP4 or QuickTime file. Convert the video to MP4 and upload that.")
 
 
+def refuse_as_cut_stream() -> NoReturn:
+    refuse(
+        "truncated_mp4",
+        "The file is cut off in its last fragment. Upload the whole file. The fragments before the last one "
+        "are read only where VIDEOQUEUE_ACCEPT_TRUNCATED is on.",
+    )
+
+
 def refuse_samples(count: int) -> NoReturn:
     refuse(
         "unsupported_video",

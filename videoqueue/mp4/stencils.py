@@ -24,7 +24,7 @@ class Outline:
     fixed: list[tuple[int, int]] = field(default_factory=list)  # first byte and end of what must be the same
     weights: dict[int, int] = field(default_factory=dict)  # where a sample size lies: samples that have it
     samples: int = 0
-    chosen_samples: int = 0
+    by_track: dict[int, int] = field(default_factory=dict)  # samples of the tracks that are counted apart
     bytes: int = 0  # of samples whose size is not in the fragment
 
     def add_sizes(self, places: Iterable[int]) -> None:
@@ -41,7 +41,7 @@ class Stencil:
         self.mask = int.from_bytes(mask, "big")
         self.pattern = int.from_bytes(body, "big") & self.mask
         self.samples, self.bytes = outline.samples, outline.bytes
-        self.chosen_samples = outline.chosen_samples
+        self.by_track = outline.by_track
         places = sorted(outline.weights)
         gaps = [at - before for before, at in zip([0, *(at + 4 for at in places)], places, strict=False)]
         self.sizes = Struct(">" + "".join(f"{gap}xI" for gap in gaps)).unpack_from
@@ -55,12 +55,17 @@ class Stencils:
         self._by_size: dict[int, list[Stencil]] = {}
         self._count = 0
 
-    def match(self, data: memoryview, start: int, end: int) -> Stencil | None:
-        stencils = self._by_size.get(end - start)
+    def may_match(self, size: int) -> bool:
+        """Whether any fragment of this size was seen."""
+        return size in self._by_size
+
+    def match(self, body: bytes) -> Stencil | None:
+        """Returns the shape of a fragment, given its content; None when it has no known one."""
+        stencils = self._by_size.get(len(body))
         if stencils:
-            body = int.from_bytes(data[start:end], "big")
+            number = int.from_bytes(body, "big")
             for stencil in stencils:
-                if body & stencil.mask == stencil.pattern:
+                if number & stencil.mask == stencil.pattern:
                     return stencil
         return None
 

@@ -12,6 +12,7 @@ BLOCK: Final = 4096  # bytes of a table that are summed at a time
 SUM_COST: Final = 60
 RUNS_COST: Final = 400
 OFFSETS_COST: Final = 240
+EDITS_COST: Final = 400
 
 _WORD: Final = 0xFFFF_FFFF
 # One word in every so many: what is left of a block, read as one long number, when a column is cut out of it.
@@ -75,6 +76,10 @@ class Runs:
         chunks = map(sub, firsts[1:], firsts)
         self._counted += sum(map(mul, map(abs, chunks), per_chunk))  # chunks out of order do not cancel out
         self._first, self._per_chunk = firsts[-1], per_chunk[-1]
+
+    def last_samples(self, chunks: int) -> int:
+        """Samples of the last chunk; 0 when the table does not say."""
+        return self._per_chunk if self._first <= chunks else 0
 
     def samples(self, chunks: int) -> int:
         return self._counted + max(0, chunks + 1 - self._first) * self._per_chunk

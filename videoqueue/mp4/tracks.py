@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import unpack
+from operator import mul
+from struct import Struct, unpack
 
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4.codecs import Codec
-from videoqueue.mp4.refusals import MAX_EDITS, refuse, refuse_as_damaged
-from videoqueue.mp4.tables import OFFSETS_COST, RUNS_COST, SUM_COST, Runs, column_sum, numbers
+from videoqueue.mp4.refusals import MAX_EDITS, MAX_TRACKS, refuse, refuse_as_damaged
+from videoqueue.mp4.square import square_size
+from videoqueue.mp4.tables import (
+    BLOCK,
+    EDITS_COST,
+    OFFSETS_COST,
+    RUNS_COST,
+    SUM_COST,
+    Runs,
+    column_sum,
+    numbers,
+)
 from videoqueue.mp4.walk import OPENING, Steps, Walk
+
+# References of a track that only goes with another one: ISO/IEC 14496-12, 8.3.3, and 23008-12, 7.
+_AUXILIARY = frozenset({b"thmb", b"auxl", b"vdep", b"vplx"})
 
 
 class Track:
     def __init__(self) -> None:
         self.id = 0
-        self.handler = b""  # vide, soun, or empty for any other kind
+        self.enabled = False
+        self.matrix: tuple[int, ...] = ()
+        self.handler = b""
+        self.chapters: set[int] = set()  # tracks with titles or pictures for this one's chapters
+        self.is_auxiliary = False  # thumbnails, transparency or depth for another track
+        self.open_edit: int | None = None  # media time of the first edit with duration 0
+        self.pixel_aspect: tuple[int, int] | None = None
         self.codec = Codec()
         self.width = self.height = 0
         self.pixels = 0  # the largest that any header of the track declares
         self.samples = self.sample_bytes = 0
-        self.last_offset = -1
+        self.last_offset = -1  # of the chunk that lies last in the file
+        self.last_is_last = False  # whether that is the last chunk of the table too
+        self.last_sizes = b""  # 32 bits each, of the last samples of the table
+        self.same_size = 0  # bytes of every sample; 0 when they differ
         self.chunks = 0
         self.runs = Runs()
         self.timed = 0  # samples that stts gives a duration
@@ -30,6 +53,21 @@ class Track:
     @property
     def is_video(self) -> bool:
         return self.handler == b"vide"
+
+    @property
+    def data_end(self) -> int:
+        """Position in the file behind the last sample, or less when the tables are in an unusual order."""
+        if self.last_offset < 0:
+            return 0
+        if not self.last_is_last:
+            return self.last_offset + 1
+        samples = min(self.runs.last_samples(self.chunks), self.samples)
+        if self.same_size:
+            return self.last_offset + samples * self.same_size
+        if samples == self.samples:
+            return self.last_offset + self.sample_bytes
+        sizes = numbers(self.last_sizes)
+        return self.last_offset + max(1, sum(sizes[max(0, len(sizes) - samples) :]))
 
     @property
     def is_pcm(self) -> bool:
@@ -48,13 +86,28 @@ def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
         head += yield from walk.read(end, 12)
         at = 20
     (track.id,) = unpack(">I", head[at : at + 4])
-    width, height = unpack(">II", head[-8:])  # 16.16 fixed point
+    track.enabled = bool(head[3] & 1)
+    *track_matrix, width, height = unpack(">9i2I", head[-44:])  # sizes are 16.16 fixed point
+    track.matrix = tuple(track_matrix)
     track.pixels = max(track.pixels, (width >> 16) * (height >> 16))
 
 
+def _tref(walk: Walk, track: Track, end: int) -> Steps[None]:
+    while end - walk.position >= 8:
+        kind, child_end = yield from walk.header(end)
+        walk.spend(OPENING)
+        if kind in _AUXILIARY:
+            track.is_auxiliary = True
+        elif kind == b"chap":
+            count = min(MAX_TRACKS, (child_end - walk.position) // 4)
+            track.chapters.update(numbers((yield from walk.take(4 * count))))
+        yield from walk.skip_to(child_end)
+
+
 def _hdlr(walk: Walk, track: Track, end: int) -> Steps[None]:
-    (handler,) = unpack(">8x4s", (yield from walk.read(end, 12)))
-    if handler in (b"vide", b"soun"):  # QuickTime has a second one, which says where the data lies
+    component, handler = unpack(">4x4s4s", (yield from walk.read(end, 12)))
+    # QuickTime has a second one, which says where the data lies.
+    if handler in (b"vide", b"soun") or not (track.handler or component == b"dhlr"):
         track.handler = handler
 
 
@@ -62,7 +115,14 @@ def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
     version, count = unpack(">B3xI", (yield from walk.read(end, 8)))
     if count > MAX_EDITS:
         refuse("unsupported_video", f"The file has {count:,} edits; at most {MAX_EDITS:,} are read.")
-    walk.check_table(end, count, 20 if version == 1 else 12)
+    entry = Struct(">Qq4x" if version == 1 else ">Ii4x")
+
+    def use(block: bytes) -> None:
+        for duration, time in entry.iter_unpack(block):
+            if duration == 0 and time >= 0 and track.open_edit is None:
+                track.open_edit = time
+
+    yield from walk.table(end, count, entry.size, EDITS_COST, use)
 
 
 # Sample entries
@@ -88,24 +148,34 @@ def _sample_entry(walk: Walk, track: Track, kind: bytes, end: int) -> Steps[None
     if end - walk.position < 78:
         return
     width, height = unpack(">HH", (yield from walk.take(78))[24:28])
-    track.pixels = max(track.pixels, width * height)
     if first:
         track.width, track.height = width, height
+    pixel_aspect = None
     while end - walk.position >= 8:
         try:
             kind, child_end = yield from walk.header(end)
         except InvalidVideoError as fault:
             if fault.code != "not_mp4":  # too much effort stays too much
                 raise
-            return  # a colour table or padding, which QuickTime may put here
+            break  # a colour table or padding, which QuickTime may put here
         walk.spend(OPENING)
-        if kind == b"sinf":
-            codec.encrypted = True
-        elif kind == b"hvcC":
-            codec.take_hevc_configuration()
-        elif kind == b"esds" and first:
-            codec.take_esds((yield from walk.read(child_end, min(64, child_end - walk.position))))
+        if kind == b"pasp" and child_end - walk.position >= 8:
+            pixel_aspect = unpack(">II", (yield from walk.take(8)))
+        else:
+            yield from _codec_box(walk, track, kind, child_end, first)
         yield from walk.skip_to(child_end)
+    if first:
+        track.pixel_aspect = pixel_aspect
+    track.pixels = max(track.pixels, mul(*square_size(width, height, pixel_aspect)))
+
+
+def _codec_box(walk: Walk, track: Track, kind: bytes, end: int, first: bool) -> Steps[None]:
+    if kind == b"sinf":
+        track.codec.encrypted = True
+    elif kind == b"hvcC":
+        track.codec.take_hevc_configuration()
+    elif kind == b"esds" and first:
+        track.codec.take_esds((yield from walk.read(end, min(64, end - walk.position))))
 
 
 # Tables of samples
@@ -149,8 +219,10 @@ def _co64(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 def _offsets(walk: Walk, track: Track, end: int, width: int) -> Steps[None]:
     def use(block: bytes) -> None:
-        track.chunks += len(block) // width
-        track.last_offset = max(track.last_offset, *numbers(block, width))
+        offsets = numbers(block, width)
+        track.chunks += len(offsets)
+        track.last_offset = max(track.last_offset, *offsets)
+        track.last_is_last = offsets[-1] == track.last_offset
 
     yield from _counted_table(walk, end, width, OFFSETS_COST, use)
 
@@ -159,9 +231,11 @@ def _stsz(walk: Walk, track: Track, end: int) -> Steps[None]:
     _, size, count = unpack(">III", (yield from walk.read(end, 12)))
     track.samples += count
     track.sample_bytes += size * count
+    track.same_size = size
 
     def use(block: bytes) -> None:
         track.sample_bytes += column_sum(block, 1, 0)
+        track.last_sizes = (track.last_sizes + block)[-BLOCK:]
 
     if size == 0:
         yield from walk.table(end, count, 4, SUM_COST, use)
@@ -187,6 +261,7 @@ def _counted_table(
 CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex"})
 TRACK_BOXES: dict[bytes, Callable[[Walk, Track, int], Steps[None]]] = {
     b"tkhd": _tkhd,
+    b"tref": _tref,
     b"hdlr": _hdlr,
     b"elst": _elst,
     b"stsd": _stsd,

@@ -23,7 +23,7 @@ _NOTHING = memoryview(b"")
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
-Shortcut: TypeAlias = Callable[[memoryview, int, int], int]
+Shortcut: TypeAlias = Callable[[memoryview, int, int, int], int]
 
 
 class Walk:
@@ -34,6 +34,7 @@ class Walk:
         self._piece = _NOTHING
         self._at = 0  # bytes of the piece that are used up: all of them whenever the generator yields
         self._before = 0  # bytes of the file in front of the piece
+        self.unread = 0  # bytes behind the piece that nobody will look at
 
     @property
     def position(self) -> int:
@@ -47,12 +48,17 @@ class Walk:
     def feed(self, view: memoryview) -> None:
         if not view:
             return
-        self._piece = view
+        self._piece, self.unread = view, 0
         try:
             self._generator.send(None)
         finally:
             self._before += self._at
             self._piece, self._at = _NOTHING, 0
+
+    def leave_out(self, count: int) -> None:
+        """Says that so many of the unread bytes will not be fed."""
+        self._before += count
+        self.unread -= count
 
     def end(self) -> bool:
         """Says that the file ends here; whether it may."""
@@ -85,8 +91,9 @@ class Walk:
         """Steps over the boxes at hand that nobody opens: type and end of the first one that is opened.
 
         None when there is none, or when a box is out of the ordinary, which is left to `header`. The shortcut
-        may deal with a `moof` that is whole: it is given the piece and where the content begins and ends,
-        and answers how many steps that took, 0 if the box is to be opened.
+        may deal with a `moof` that is whole: it is given the piece, where in it the content begins and ends,
+        and where in the file the box begins; it returns how many steps that took, 0 if the box is to be
+        opened.
         """
         piece, at, steps, before = self._piece, self._at, self._steps, self._before
         stop = min(len(piece), end - before)
@@ -99,7 +106,7 @@ class Walk:
             cost = 1
             if kind in opened:
                 if shortcut and kind == b"moof" and size >= 8 and after <= stop:
-                    cost += shortcut(piece, at + 8, after)
+                    cost += shortcut(piece, at + 8, after, before + at)
                 if cost == 1:
                     if 8 <= size <= end - before - at:
                         at, steps, found = at + 8, steps + 1, (kind, before + after)
@@ -169,6 +176,7 @@ class Walk:
     def skip_to(self, end: int) -> Steps[None]:
         try:
             while (left := end - self.position) > len(self._piece) - self._at:
+                self.unread = left - (len(self._piece) - self._at)
                 self._at = len(self._piece)
                 yield
             self._at += max(0, left)

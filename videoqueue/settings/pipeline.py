@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from videoqueue.settings.values import existing_file, existing_folder, setting, text, whole
+from videoqueue.settings.values import existing_file, existing_folder, setting, switch, text, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,14 @@ class PipelineSettings:
         whole(1),
         64,
         "tracks",
-        "Tracks of any kind that a video may have; more than 64 are refused at submission anyway.",
+        "Tracks of any kind that a video may have.",
+    )
+    accept_truncated: bool = setting(
+        "VIDEOQUEUE_ACCEPT_TRUNCATED",
+        switch,
+        False,
+        "on or off",
+        "Whether a fragmented video that is cut off is read up to its last whole fragment.",
     )
 
     @property

@@ -30,6 +30,12 @@ def whole(minimum: int) -> Parser:
     return parse
 
 
+def switch(value: str) -> bool:
+    if value.lower() not in ("on", "off"):
+        raise ValueError("takes on or off")
+    return value.lower() == "on"
+
+
 def seconds(value: str) -> float:
     try:
         number = float(value)

@@ -1,0 +1,138 @@
+"""Which track of a file is its video: the one rule, for the check at submission and for the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NoReturn
+
+from videoqueue.errors import VideoFault
+from videoqueue.mp4.codecs import CODECS, printable
+from videoqueue.mp4.refusals import refuse
+from videoqueue.mp4.tracks import Track
+
+_MOST_SHOWN: Final = 8  # tracks that a refusal lists
+_KINDS: Final = {b"soun": "audio", b"pict": "still pictures", b"text": "text", b"": "unknown"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoTrack:
+    """The chosen track as its boxes describe it; nothing of it has been decoded."""
+
+    track_id: int  # of `tkhd`; FFmpeg's `stream.id`
+    index: int  # of the track among all tracks of the file, from 0
+    same_id: int  # tracks in front of it that have the same track_id; 0 in a proper file
+    enabled: bool
+    codec: str  # one of CODECS
+    fourcc: str  # of the first sample entry
+    width: int  # stored pixels as declared; 0 when the sample entry leaves it to the stream
+    height: int
+    pixel_aspect: tuple[int, int] | None  # `pasp` of the first sample entry: width, height
+    matrix: tuple[int, ...]  # the nine numbers of `tkhd`; empty when there is none
+    open_edit: int | None  # media time, in ticks of the track, of the first edit whose duration is 0
+    samples: int  # declared frames, fragments included
+    usable_size: int  # bytes of the file in front of the first fragment that is cut off; else all of them
+
+
+class Choice:
+    """Chooses among the tracks of a file, or says why none can be chosen.
+
+    `in_fragments`: samples in fragments by track_id. They belong to the first track that has the id.
+    """
+
+    def __init__(self, tracks: Sequence[Track], in_fragments: Mapping[int, int]) -> None:
+        self._tracks = tracks
+        self._in_fragments = in_fragments
+
+    @cached_property
+    def _moving(self) -> list[int]:
+        """Video tracks that are more than pictures for another track."""
+        chapters = {chapter for track in self._tracks for chapter in track.chapters}
+        return [
+            index
+            for index, track in enumerate(self._tracks)
+            if track.is_video and not track.is_auxiliary and track.id not in chapters
+        ]
+
+    @cached_property
+    def candidates(self) -> list[int]:
+        """Tracks that may be the video if they have samples."""
+        return [index for index in self._moving if self._tracks[index].codec.readable]
+
+    def chosen(self, usable_size: int) -> VideoTrack | None:
+        """Returns the first enabled candidate that has samples, or else the first that has; None without."""
+        qualified = [index for index in self.candidates if self._samples(index)]
+        if not qualified:
+            return None
+        index = next((index for index in qualified if self._tracks[index].enabled), qualified[0])
+        track = self._tracks[index]
+        return VideoTrack(
+            track_id=track.id,
+            index=index,
+            same_id=self._same_id(index),
+            enabled=track.enabled,
+            codec=track.codec.name or "",
+            fourcc=printable(track.codec.fourcc),
+            width=track.width,
+            height=track.height,
+            pixel_aspect=track.pixel_aspect,
+            matrix=track.matrix,
+            open_edit=track.open_edit,
+            samples=self._samples(index),
+            usable_size=usable_size,
+        )
+
+    def refuse(self) -> NoReturn:
+        """Refuses a file none of whose tracks can be chosen: says what was found in each."""
+        filled = [index for index in self._moving if self._samples(index)] or self._moving
+        codecs = [self._tracks[index].codec for index in filled if index not in self.candidates]
+        if any(codec.encrypted for codec in codecs):
+            self._refuse("unsupported_video", "The video is encrypted (DRM). Upload it without encryption.")
+        if codecs and not codecs[0].fourcc:
+            self._refuse(
+                "unsupported_video", "The video track does not name its codec. Write the file anew as MP4."
+            )
+        if codecs:
+            self._refuse(
+                "unsupported_video",
+                f"The video codec {codecs[0].shown()} is not read, only {', '.join(CODECS)}. "
+                "Convert the video to H.264.",
+            )
+        if self._moving:
+            self._refuse("no_video_track", "The file's video track holds no frames. Check that it plays.")
+        self._refuse("no_video_track", "The file has no video track. Upload a video with a picture.")
+
+    def _refuse(self, code: VideoFault, message: str) -> NoReturn:
+        refuse(code, f"{message} Found: {self._found()}.")
+
+    def _same_id(self, index: int) -> int:
+        return sum(track.id == self._tracks[index].id for track in self._tracks[:index])
+
+    def _samples(self, index: int) -> int:
+        track = self._tracks[index]
+        return track.samples + (0 if self._same_id(index) else self._in_fragments.get(track.id, 0))
+
+    def _found(self) -> str:
+        shown = [
+            f"track {index + 1}: {', '.join(self._described(index))}"
+            for index in range(min(len(self._tracks), _MOST_SHOWN))
+        ]
+        if len(self._tracks) > _MOST_SHOWN:
+            shown.append(f"{len(self._tracks) - _MOST_SHOWN} more")
+        return "; ".join(shown) or "no track"
+
+    def _described(self, index: int) -> list[str]:
+        track = self._tracks[index]
+        if not track.is_video:
+            return [_KINDS.get(track.handler) or printable(track.handler)]
+        words = [track.codec.shown() if track.codec.fourcc else "no codec"]
+        if track.codec.encrypted:
+            words.append("encrypted")
+        elif not track.codec.readable:
+            words.append("not read")
+        if index not in self._moving:
+            words.append("pictures for another track")
+        if not self._samples(index):
+            words.append("no samples")
+        return words
