@@ -87,7 +87,13 @@ class TransientError(VideoqueueError):
 
 
 class DatabaseUnavailableError(TransientError):
+    """`may_have_committed`: the connection was lost at COMMIT, so the changes may be there."""
+
     code = "database_unavailable"
+
+    def __init__(self, message: str, *, may_have_committed: bool = False) -> None:
+        super().__init__(message)
+        self.may_have_committed = may_have_committed
 
 
 class StorageUnavailableError(TransientError):

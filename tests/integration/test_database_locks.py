@@ -1,17 +1,62 @@
-"""A process that froze in the middle of a transaction does not keep the others waiting for ever."""
+"""A process that froze in the middle of a transaction does not keep the others waiting for ever.
+
+Nothing that bounds it outlives the transaction: behind a pooler the session goes on to other clients.
+"""
 
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from videoqueue.jobs.database import engine_options, now, prepare, reading, writing
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-@pytest.mark.parametrize("setting", ["lock_timeout", "idle_in_transaction_session_timeout"])
-def test_postgres_bounds_how_long_a_lock_is_held_and_waited_for(engine: Engine, setting: str) -> None:
-    engine.dispose()  # the next connection is a new one
+pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+SETTINGS = ["lock_timeout", "idle_in_transaction_session_timeout"]
+
+
+@pytest.mark.parametrize("transaction", [reading, writing])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_postgres_bounds_how_long_a_lock_is_held_and_waited_for(
+    engine: Engine, transaction, setting: str
+) -> None:
+    for _ in range(2):
+        with transaction(engine) as connection:
+            assert connection.exec_driver_sql(f"SHOW {setting}").scalar_one() == "10s"
+
+
+def test_a_session_is_left_as_it_was(engine: Engine) -> None:
+    ours = "SELECT name, setting FROM pg_settings WHERE source = 'session' ORDER BY name"
     with engine.connect() as connection:
-        first = connection.exec_driver_sql(f"SHOW {setting}").scalar_one()
-        connection.rollback()
-        # It must outlive the transaction in which it was set.
-        assert (first, connection.exec_driver_sql(f"SHOW {setting}").scalar_one()) == ("10s", "10s")
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        before = _alone(driver, ours)
+        with writing(engine) as other:
+            now(other)
+        for _ in range(10):  # psycopg prepares what it has sent five times
+            connection.execute(sa.text("SELECT :x + 1"), {"x": 1})
+            connection.commit()
+        assert _alone(driver, ours) == before
+        assert _alone(driver, "SELECT name FROM pg_prepared_statements") == []
+        assert _alone(driver, "SELECT objid FROM pg_locks WHERE locktype = 'advisory'") == []
+        for setting in SETTINGS:
+            assert _alone(driver, f"SHOW {setting}") == [("0",)]
+
+
+def test_a_url_that_asks_for_prepared_statements_gets_none(database_url: str) -> None:
+    url = f"{database_url}&prepare_threshold=0"
+    engine = sa.create_engine(url, **engine_options(url, 1))
+    prepare(engine)
+    with reading(engine) as connection:
+        assert connection.connection.driver_connection.prepare_threshold is None
+    engine.dispose()
+
+
+def _alone(driver, statement: str) -> list[tuple[str, ...]]:
+    """What the next client of the same session sees."""
+    driver.autocommit = True
+    try:
+        return driver.execute(statement).fetchall()
+    finally:
+        driver.autocommit = False

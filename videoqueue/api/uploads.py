@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from videoqueue.api.form import HOW, MAX_OVERHEAD, Field, read_form
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError, too_large
 from videoqueue.api.request_body import RequestBody
+from videoqueue.errors import TransientError
 from videoqueue.mp4 import Mp4Check
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, ObjectWriter
+
+logger = logging.getLogger(__name__)
 
 #: RFC 2046 allows 70 characters, but common clients make a few more.
 _MAX_BOUNDARY: Final = 200
@@ -84,6 +88,14 @@ class Upload:
     def _parts(self) -> Iterator[Field | bytes]:
         pieces = self._body.pieces()
         return pieces if self._boundary is None else read_form(pieces, self._boundary)
+
+
+def discard(storage: ObjectStorage, received: Received) -> None:
+    """Removes a stored video that no job needs; what cannot be removed now is left to the workers' purge."""
+    try:
+        storage.delete(received.key)
+    except TransientError as error:
+        logger.warning("A video without a job was not removed; a worker does so later. reason=%s", error)
 
 
 class _Video:

@@ -14,9 +14,9 @@ from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import JobAccepted, JobStatus
 from videoqueue.api.slots import transfers_of
-from videoqueue.api.uploads import Received, Upload
+from videoqueue.api.uploads import Received, Upload, discard
 from videoqueue.broker import announce
-from videoqueue.errors import IdempotencyKeyReusedError, QueueUnavailableError
+from videoqueue.errors import DatabaseUnavailableError, QueueUnavailableError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.patience import wait_at_most
 from videoqueue.jobs.progress import JobProgress, read_progress
@@ -60,15 +60,16 @@ def _create(services: Services, received: Received, parameters: dict[str, Any], 
         input_sha256=received.sha256,
         idempotency_key=key,
     )
-    # A database error leaves the object: whether the commit counted is unknown, and a job needs its video.
     try:
         job_id, is_new = services.store.create(new)
-    except IdempotencyKeyReusedError:
-        services.storage.delete(received.key)
+    except Exception as error:
+        # A job whose commit may have counted needs its video; else a worker removes it later.
+        if not (isinstance(error, DatabaseUnavailableError) and error.may_have_committed):
+            discard(services.storage, received)
         raise
     if not is_new:
         failpoint("web.duplicate_found")
-        services.storage.delete(received.key)
+        discard(services.storage, received)
         return job_id
     failpoint("web.row_committed")
     logger.info("Job accepted. job_id=%s bytes=%d pipeline_id=%s", job_id, new.input_bytes, new.pipeline_id)

@@ -14,26 +14,44 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs.refusals import lacks_space, was_rolled_back, words_for
 
 _READ_ONLY = "videoqueue_read_only"
 
 #: How long a request waits for a connection, and a write for another process' write; seconds.
 _CONNECT_SECONDS = 2
-_LOCK_SECONDS = 10
+LOCK_SECONDS = 10
 
-#: When the last call of this process failed, by the monotonic clock.
+#: Both for one transaction: behind a pooler such as PgBouncer the session belongs to other clients too.
+_BOUNDS = "; ".join(
+    f"SET LOCAL {name} = '{LOCK_SECONDS}s'"
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+)
+
+#: When the last call of this process failed, and when a write found no room, by the monotonic clock.
 _last_failure: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
+_last_full: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 
-def engine_options(url: str, pool_size: int) -> dict[str, Any]:
-    """Options for `create_engine`: bounded waits, and no connection handed out that is dead."""
-    options: dict[str, Any] = {"pool_size": pool_size, "pool_timeout": _CONNECT_SECONDS}
+def engine_options(url: str, connections: int) -> dict[str, Any]:
+    """Options for `create_engine`: at most so many connections, bounded waits, and none handed out dead."""
+    options: dict[str, Any] = {
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": _CONNECT_SECONDS,
+    }
     if url.startswith("sqlite"):
-        return options | {"connect_args": {"timeout": _LOCK_SECONDS}}
+        return options | {"connect_args": {"timeout": LOCK_SECONDS}}
     keepalive = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     return options | {
         "pool_pre_ping": True,
-        "connect_args": {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 10_000, **keepalive},
+        "connect_args": {
+            # Behind PgBouncer the next transaction may run in a session without our prepared statements.
+            "prepare_threshold": None,
+            "connect_timeout": _CONNECT_SECONDS,
+            "tcp_user_timeout": 10_000,
+            **keepalive,
+        },
     }
 
 
@@ -44,7 +62,12 @@ def prepare(engine: Engine) -> None:
     writes must begin IMMEDIATE.
     """
     if engine.dialect.name != "sqlite":
-        event.listen(engine, "connect", _bound_locks)
+
+        @event.listens_for(engine, "begin")
+        def _bound_locks(connection: Connection) -> None:
+            # A process that froze in the middle of a transaction must not keep the others waiting.
+            connection.exec_driver_sql(_BOUNDS)
+
         return
 
     @event.listens_for(engine, "connect")
@@ -59,25 +82,53 @@ def prepare(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _bound_locks(connection: Any, _record: Any) -> None:
-    """A process that froze in the middle of a transaction must not keep the others waiting for its rows."""
-    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
-        connection.execute(f"SET {name} = '{_LOCK_SECONDS}s'")
-    connection.commit()
-
-
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A short read transaction. Raises DatabaseUnavailableError when the database does not answer."""
-    with _translated(engine), engine.connect() as connection:
-        yield connection.execution_options(**{_READ_ONLY: True})
+    """A short read transaction.
+
+    Raises:
+        DatabaseUnavailableError: the database does not answer, or refuses.
+    """
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(**{_READ_ONLY: True})
+    except sa.exc.SQLAlchemyError as error:
+        _raise_unavailable(engine, error)
+        raise
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A write transaction, committed at the end of the block. Raises DatabaseUnavailableError."""
-    with _translated(engine), engine.begin() as connection:
-        yield connection
+    """A write transaction, committed at the end of the block.
+
+    Raises:
+        DatabaseUnavailableError: the database does not answer, or refuses; `may_have_committed` says whether
+            the changes may be there all the same.
+    """
+    committing = False
+    try:
+        with engine.connect() as connection:
+            yield connection
+            committing = True
+            connection.commit()
+    except sa.exc.SQLAlchemyError as error:
+        _raise_unavailable(engine, error, may_have_committed=committing and not was_rolled_back(error))
+        raise
+    _last_full.pop(engine, None)
+
+
+def _raise_unavailable(
+    engine: Engine, error: sa.exc.SQLAlchemyError, *, may_have_committed: bool = False
+) -> None:
+    """Raises DatabaseUnavailableError, caused by the driver's own error, unless that is a bug of ours."""
+    words = words_for(error)
+    if words is None:
+        return
+    _last_failure[engine] = time.monotonic()
+    if lacks_space(error):
+        _last_full[engine] = time.monotonic()
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else None
+    raise DatabaseUnavailableError(words, may_have_committed=may_have_committed) from cause or error
 
 
 def now(connection: Connection) -> int:
@@ -97,15 +148,6 @@ def seconds_since_failure(engine: Engine) -> float:
     return time.monotonic() - _last_failure.get(engine, -math.inf)
 
 
-@contextmanager
-def _translated(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        _last_failure[engine] = time.monotonic()
-        raise DatabaseUnavailableError("The database does not answer. Try again in a moment.") from error
-    except sa.exc.DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        _last_failure[engine] = time.monotonic()
-        raise DatabaseUnavailableError("The connection to the database was lost. Try again.") from error
+def seconds_since_full(engine: Engine) -> float:
+    """How long ago a write found no room; infinity when none did, or one has succeeded since."""
+    return time.monotonic() - _last_full.get(engine, -math.inf)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 
 from videoqueue.jobs.database import now, reading
 from videoqueue.jobs.models import CHUNK, JOB, Status
+from videoqueue.jobs.readiness import require_usable
 from videoqueue.jobs.upkeep import count_workers
 
 
@@ -43,7 +44,12 @@ class Overview:
             return int(connection.execute(query.where(CHUNK.c.job_id == job_id)).scalar_one())
 
     def standing(self, alive_seconds: float) -> Standing:
-        """The backlog, and the workers that gave a sign of life within `alive_seconds`."""
+        """The backlog, and the workers that gave a sign of life within `alive_seconds`.
+
+        Raises:
+            DatabaseUnavailableError: the database does not answer, or would refuse a job.
+        """
+        require_usable(self._engine)
         pending = sa.select(sa.func.count(), sa.func.min(JOB.c.created_at)).where(JOB.c.status == "pending")
         with reading(self._engine) as connection:
             time = now(connection)

@@ -48,8 +48,9 @@ class JobStore:
         try:
             with writing(self.engine) as connection:
                 connection.execute(sa.insert(JOB).values(new_row(job_id, new, now(connection), self.limits)))
-        except DatabaseUnavailableError:
-            if self.get(job_id) is None:
+        except DatabaseUnavailableError as error:
+            # Only a COMMIT leaves open whether the job is there.
+            if not error.may_have_committed or not self._is_there(job_id):
                 raise
         except sa.exc.IntegrityError:
             if new.idempotency_key is None:
@@ -93,6 +94,12 @@ class JobStore:
         """The job's row, or None."""
         with reading(self.engine) as connection:
             return connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one_or_none()
+
+    def _is_there(self, job_id: uuid.UUID) -> bool:
+        try:
+            return self.get(job_id) is not None
+        except DatabaseUnavailableError:
+            return False
 
     def claim(self, job_id: uuid.UUID, worker: str) -> Claim | None:
         """Takes a pending job whose time has come, for one lease. None when it is not to be had."""
