@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ class TcpProxy:
     """Forwards a port of 127.0.0.1 to a port or a unix socket, from a thread of its own.
 
     A connection whose bytes were eaten is out of step with its server, and is cut when the eating ends.
+    With `tls` its clients have to speak TLS; the server behind it does not.
     """
 
-    def __init__(self, upstream: tuple[str, int] | Path) -> None:
+    def __init__(self, upstream: tuple[str, int] | Path, tls: ssl.SSLContext | None = None) -> None:
         self._upstream = upstream
+        self._tls = tls
         self._pairs: set[_Pair] = set()
         self._open = threading.Event()
         self._open.set()
@@ -117,7 +120,9 @@ class TcpProxy:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._accept, sock=self._listener))
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._accept, sock=self._listener, ssl=self._tls)
+        )
         self._loop.run_forever()
         server.close()
         for task in asyncio.all_tasks(self._loop):

@@ -63,7 +63,7 @@ def _build(settings: Settings) -> Flask:
         store=JobStore(engine, limits),
         results=ResultReader(engine),
         storage=open_storage(settings.storage_url, settings.data_path / "objects"),
-        broker=build_broker(settings.redis_url),
+        broker=build_broker(settings.redis_url, verify_tls=settings.redis_tls == "verify"),
         pipelines=pipelines,
     )
     services.install(app)

@@ -7,16 +7,20 @@ harm, so the broker gives up quickly instead of waiting, and the sweeper announc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
-from videoqueue.errors import QueueUnavailableError
+from videoqueue.errors import QueueUnavailableError, SettingsError
+from videoqueue.queue_faults import FAULTS, explain
 
 QUEUE = "video"
 ACTOR = "process_video"
@@ -29,48 +33,109 @@ _REPLY_SECONDS = 2
 #: thousand, leaves them lying for a quarter of an hour.
 _ALWAYS = 1_000_000
 
+#: The write commands of an announcement, on a queue that nobody reads. ZADD comes first: a script that has
+#: written something is not refused for want of memory any more. With XX and an unknown member it changes
+#: nothing.
+_WRITE_CHECK: Final = """
+redis.call("ZADD", KEYS[2], "XX", "0", "check")
+redis.call("DEL", KEYS[3], KEYS[4])
+redis.call("HSET", KEYS[4], "check", "")
+redis.call("RPUSH", KEYS[3], "check")
+redis.call("DEL", KEYS[3], KEYS[4])
+"""
 
-def build_broker(redis_url: str, middleware: Sequence[Middleware] = ()) -> RedisBroker:
-    """A broker with exactly the middleware given; nothing connects before the first message.
+
+class _Broker(RedisBroker):
+    def _dispatch(self, command: str) -> Callable[..., Any]:
+        dispatch: Callable[..., Any] = super()._dispatch(command)  # type: ignore[no-untyped-call]
+
+        def fetch(*arguments: Any) -> Any:
+            # Dramatiq logs a ConnectionError in one line and every other error with its traceback, both
+            # once a second for as long as the error lasts.
+            try:
+                return dispatch(*arguments)
+            except FAULTS as error:
+                raise redis.ConnectionError(explain(error)) from error
+
+        return fetch if command == "fetch" else dispatch
+
+
+def build_broker(
+    redis_url: str, middleware: Sequence[Middleware] = (), *, verify_tls: bool = True
+) -> RedisBroker:
+    """Builds a broker with exactly the middleware given. Nothing connects before the first message.
 
     Dramatiq's defaults include a ten-minute TimeLimit that can end a worker thread for good: none is taken.
+
+    Args:
+        verify_tls: False accepts any certificate of a rediss:// server, whatever the URL says.
+
+    Raises:
+        SettingsError: the URL has an option that does not exist or a value that cannot be used.
     """
-    client = redis.Redis.from_url(
-        redis_url,
-        retry=Retry(NoBackoff(), 0),
-        socket_connect_timeout=_CONNECT_SECONDS,
-        socket_timeout=_REPLY_SECONDS,
-        health_check_interval=30,
-    )
-    broker = RedisBroker(  # type: ignore[no-untyped-call]
-        client=client, middleware=list(middleware), maintenance_chance=_ALWAYS
+    broker = _Broker(  # type: ignore[no-untyped-call]
+        client=_client(redis_url, verify_tls), middleware=list(middleware), maintenance_chance=_ALWAYS
     )
     broker.declare_queue(QUEUE)
     return broker
+
+
+def _client(redis_url: str, verify_tls: bool) -> redis.Redis:
+    options: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": _CONNECT_SECONDS,
+        "socket_timeout": _REPLY_SECONDS,
+        "health_check_interval": 30,
+    }
+    try:
+        options |= parse_url(redis_url)  # type: ignore[no-untyped-call]
+        if not verify_tls and redis_url.startswith("rediss:"):
+            options["ssl_cert_reqs"] = "none"
+        pool = redis.ConnectionPool(**options)
+        # Options are looked at when a connection is made, which would be in the middle of a request.
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError):
+        # The errors repeat parts of the URL, which has a password.
+        raise SettingsError(
+            "REDIS_URL cannot be used: it takes redis://, rediss:// or unix:// with a host, a port from 1 to "
+            "65535, and only options that redis-py knows, such as ssl_ca_certs=FILE or "
+            "ssl_cert_reqs=none|required."
+        ) from None
+    return redis.Redis.from_pool(pool)
 
 
 def announce(broker: RedisBroker, job_id: uuid.UUID) -> None:
     """Puts the job id, and nothing else, on the queue.
 
     Raises:
-        QueueUnavailableError: the queue does not answer; a sweeper will announce the job later.
+        QueueUnavailableError: the queue cannot take it; a sweeper will announce the job later.
     """
     message: Message[None] = Message(
         queue_name=QUEUE, actor_name=ACTOR, args=(), kwargs={"job_id": str(job_id)}, options={}
     )
-    try:
+    with _asking():
         broker.enqueue(message)
-    except redis.RedisError as error:
-        raise QueueUnavailableError("The queue does not answer.") from error
 
 
 def queued(broker: RedisBroker) -> int:
-    """Messages that wait to be fetched; neither delayed ones nor those a worker has taken.
+    """Counts the messages that wait to be fetched, once it is known that the queue takes more.
+
+    Returns:
+        The number of messages, without delayed ones and those that a worker has taken.
 
     Raises:
-        QueueUnavailableError: the queue does not answer.
+        QueueUnavailableError: the queue does not answer, or refuses writes.
     """
+    name = f"{broker.namespace}:{QUEUE}"
+    keys = [broker.namespace, f"{broker.namespace}:__heartbeats__", f"{name}.check", f"{name}.check.msgs"]
+    with _asking():
+        broker.client.register_script(_WRITE_CHECK)(keys=keys)
+        return int(broker.client.llen(name))
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
     try:
-        return int(broker.client.llen(f"{broker.namespace}:{QUEUE}"))
-    except redis.RedisError as error:
-        raise QueueUnavailableError("The queue does not answer.") from error
+        yield
+    except FAULTS as error:
+        raise QueueUnavailableError(explain(error)) from error

@@ -119,8 +119,9 @@ IN_APPLICATION: list[Plant] = [
     (
         "one-queue",
         "videoqueue/broker.py",
-        "_one = build_broker\ndef build_broker(redis_url, middleware=()):\n"
-        "    broker = _one(redis_url, middleware)\n    broker.declare_queue('urgent')\n    return broker",
+        "_one = build_broker\ndef build_broker(redis_url, middleware=(), **options):\n"
+        "    broker = _one(redis_url, middleware, **options)\n"
+        "    broker.declare_queue('urgent')\n    return broker",
     ),
     (
         "one-queue",

@@ -76,8 +76,8 @@ def _create(services: Services, received: Received, parameters: dict[str, Any], 
     try:
         announce(services.broker, job_id)
         failpoint("web.announced")
-    except QueueUnavailableError:
-        logger.warning("Job not announced, the queue is down; a worker will find it. job_id=%s", job_id)
+    except QueueUnavailableError as error:
+        logger.warning("Job not announced; a worker will find it. job_id=%s reason=%s", job_id, error)
     return job_id
 
 

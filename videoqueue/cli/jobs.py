@@ -199,7 +199,7 @@ def _announce(settings: Settings, job_id: uuid.UUID) -> None:
     try:
         if not settings.redis_url:
             raise QueueUnavailableError("REDIS_URL is not set.")
-        announce(build_broker(settings.redis_url), job_id)
+        announce(build_broker(settings.redis_url, verify_tls=settings.redis_tls == "verify"), job_id)
     except QueueUnavailableError as error:
         seconds = settings.announce_seconds + settings.sweep_seconds
         click.echo(f"{error} A worker finds the job within {seconds:g} seconds.", err=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoqueue.errors import SettingsError
-from videoqueue.settings.values import database_url, port, seconds, setting, text, url, whole
+from videoqueue.settings.values import choice, database_url, port, seconds, setting, text, url, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,13 @@ class ServiceSettings:
         "",
         "URL",
         "The queue. Web and worker do not start without it; `videoqueue up` brings its own.",
+    )
+    redis_tls: str = setting(
+        "VIDEOQUEUE_REDIS_TLS",
+        choice("verify", "no-verify"),
+        "verify",
+        "verify or no-verify",
+        "Whether the certificate of a rediss:// server is checked. no-verify accepts a self-signed one.",
     )
     storage_url: str = setting(
         "VIDEOQUEUE_STORAGE_URL",

@@ -20,6 +20,15 @@ def text(value: str) -> str:
     return value
 
 
+def choice(*words: str) -> Parser:
+    def parse(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"takes {' or '.join(words)}")
+        return value
+
+    return parse
+
+
 def whole(minimum: int) -> Parser:
     def parse(value: str) -> int:
         number = int(value) if value.strip().lstrip("-").isdigit() else None

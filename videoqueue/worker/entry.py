@@ -41,7 +41,11 @@ class WorkerProcess:
         lifecycle = Lifecycle(
             self._stopping, on_start=self._start, on_stop=self._stop, on_stopped=self._workspace.remove
         )
-        self.broker = build_broker(self._settings.redis_url, [Retries(), lifecycle])
+        self.broker = build_broker(
+            self._settings.redis_url,
+            [Retries(), lifecycle],
+            verify_tls=self._settings.redis_tls == "verify",
+        )
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
         self._purger = Purger(Retention(services.store.engine, services.storage), self._settings)

@@ -1,0 +1,85 @@
+"""What redis-py raises when the queue cannot be used, in words for whoever runs the service."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+import redis
+
+#: redis-py turns most errors into its own; names that cannot be encoded and replies that cannot be parsed are
+#: ValueErrors.
+FAULTS: Final = (redis.RedisError, OSError, ValueError)
+
+_WORDS: Final = 200
+
+_NO_RIGHT: Final = (
+    "Redis refuses a command or a key to the user in REDIS_URL. docs/deploying.md has the ACL it needs"
+)
+_NO_ENTRY: Final = "Redis refuses the user or password in REDIS_URL"
+#: Words of a server's refusal, in lower case, with what is wrong and what to do. Words instead of codes:
+#: servers before Redis 7 report what a script was refused under the code ERR.
+_REFUSALS: Final = (
+    ("maxmemory", "Redis has reached its maxmemory. Give it more, or remove other data"),
+    ("read only replica", "Redis is a read-only replica. Set REDIS_URL to the primary"),
+    ("permissions", _NO_RIGHT),
+    ("user executing the script", _NO_RIGHT),
+    ("password", _NO_ENTRY),
+    ("authentication required", _NO_ENTRY),
+    ("loading the dataset", "Redis is loading its data. Wait until it is done"),
+    ("misconf", "Redis cannot save its data and refuses writes. Look at its disk"),
+)
+_OTHERS: Final = (
+    (redis.TimeoutError, "Redis does not answer in time"),
+    (
+        redis.InvalidResponse,
+        "The server in REDIS_URL does not speak Redis's protocol. A server with TLS needs rediss://",
+    ),
+    (redis.ConnectionError, "Redis cannot be reached"),
+)
+
+
+def explain(error: BaseException) -> str:
+    """Describes a fault of the queue in one line: what is wrong, what to do, what the server said.
+
+    For logs and operators: the server's words can name its host.
+    """
+    tls = next((words for cause in _chain(error) if (words := _tls(cause))), None)
+    if tls:
+        return tls
+    said = str(error).lower()
+    refusals = (words for mark, words in _REFUSALS if mark in said)
+    others = (words for kind, words in _OTHERS if isinstance(error, kind))
+    return f"{next(refusals, None) or next(others, 'Redis cannot be used')} ({_one_line(error)})."
+
+
+def _tls(error: BaseException) -> str | None:
+    """Describes the failure of a TLS handshake, if the error is one."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"The TLS handshake with Redis failed ({_one_line(error.verify_message)}). Add ssl_ca_certs=FILE "
+            "to REDIS_URL, or set VIDEOQUEUE_REDIS_TLS=no-verify when the platform's certificate is "
+            "self-signed."
+        )
+    # A server without TLS waits for more of what it takes for a command.
+    silent = isinstance(error, TimeoutError) and "handshake" in str(error)
+    if silent or isinstance(error, ssl.SSLError):
+        return (
+            f"The TLS handshake with Redis failed ({_one_line(error)}). Look whether the server at REDIS_URL "
+            "speaks TLS (rediss://) or not (redis://), and whether it asks for a certificate of the client "
+            "(ssl_certfile and ssl_keyfile in REDIS_URL)."
+        )
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those it was raised from, the last one first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _one_line(words: object) -> str:
+    text = " ".join(str(words).split()).rstrip(".")
+    return text if len(text) <= _WORDS else f"{text[:_WORDS]}..."
