@@ -36,6 +36,8 @@ def test_a_platform_that_sets_port_is_served_on_every_address() -> None:
         ("VIDEOQUEUE_WORKER_THREADS", "two", "a whole number of at least 1"),
         ("VIDEOQUEUE_LEASE_SECONDS", "-1", "a number of seconds above 0"),
         ("VIDEOQUEUE_LEASE_SECONDS", "inf", "a number of seconds above 0"),
+        ("VIDEOQUEUE_MIN_DECODED_SHARE", "50%", "a number from 0 to 1"),
+        ("VIDEOQUEUE_MIN_DECODED_SHARE", "1.5", "a number from 0 to 1"),
         ("REDIS_URL", "localhost:6379", "a URL that begins with redis:// or rediss:// or unix://"),
         ("VIDEOQUEUE_STORAGE_URL", "ftp://x", "a URL that begins with file:// or s3://"),
         ("VIDEOQUEUE_YOLO_MODEL", "/nowhere.onnx", "the path of a file that exists"),

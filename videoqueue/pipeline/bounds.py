@@ -13,12 +13,13 @@ class Bounds:
     """None means no limit.
 
     `pixels`: width x height, of the track and of each decoded frame. `frames`: decoded frames, also those
-    left out. `streams`: tracks of any kind.
+    left out. `streams`: tracks of any kind. `decoded_share`: of the frames, from 0 to 1, must be intact.
     """
 
     pixels: int | None = None
     frames: int | None = None
     streams: int | None = None
+    decoded_share: float = 0.5
 
     def demuxer_options(self) -> dict[str, str]:
         """For opening a file, where FFmpeg may decode a first frame to learn the format."""
@@ -32,22 +33,26 @@ class Bounds:
         return {"max_pixels": str(2 * self.pixels + 256 * 256)}
 
     def check_size(self, what: str, width: int, height: int) -> None:
-        if self.pixels is not None and width * height > self.pixels:
-            raise _refusal(
-                f"{what} has {width}x{height} = {width * height} pixels; at most {self.pixels} are accepted "
-                "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
-            )
+        if (refusal := self._refusal_of_size(what, width, height)) is not None:
+            raise refusal
 
-    def check_size_after_failure(self, what: str, context: Any) -> None:
-        """Raises when the decoder gave up because of the frame's size, not because its data is damaged."""
-        if self.pixels is None:
-            return
-        self.check_size(what, context.width, context.height)
-        if context.width * context.height == 0:  # what FFmpeg leaves behind when it refuses a size
-            raise _refusal(
+    def refusal_after_failure(self, what: str, context: Any) -> InvalidVideoError | None:
+        """Returns the refusal when the decoder gave up because of the frame's size, else None."""
+        if self.pixels is not None and context.width * context.height == 0:
+            # What FFmpeg leaves behind when it refuses a size.
+            return _refusal(
                 f"{what} has a size that is not accepted: at most {self.pixels} pixels are "
                 "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
             )
+        return self._refusal_of_size(what, context.width, context.height)
+
+    def _refusal_of_size(self, what: str, width: int, height: int) -> InvalidVideoError | None:
+        if self.pixels is None or width * height <= self.pixels:
+            return None
+        return _refusal(
+            f"{what} has {width}x{height} = {width * height} pixels; at most {self.pixels} are accepted "
+            "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
+        )
 
     def check_frames(self, index: int) -> None:
         """To be called for every frame that comes out, with its index."""

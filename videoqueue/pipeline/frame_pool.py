@@ -49,7 +49,7 @@ class FramePool:
     """The threads of one video; a context manager, because they end with it.
 
     Args:
-        frames: read by the decoder thread, up to the frame `last_index` (None: to the end).
+        frames: read by the decoder thread.
         wanted: whether the frame of that index is processed.
         process: called by several threads at once; what it gives must depend on the pixels alone.
         threads: that process frames, at least 1.
@@ -59,13 +59,11 @@ class FramePool:
         self,
         frames: Iterable[Frame],
         wanted: Callable[[int], bool],
-        last_index: int | None,
         process: Callable[[Frame], Any],
         threads: int,
     ) -> None:
         self._frames = frames
         self._wanted = wanted
-        self._last_index = last_index
         self._process = process
         self._most_pixels = 2 * threads + 1
         # Guards everything below, and is notified whenever some of it changed.
@@ -148,8 +146,6 @@ class FramePool:
                     return
                 if wanted:
                     base, previous = same_as or turn, frame
-                if frame.index == self._last_index:
-                    break
         except BaseException as caught:  # noqa: BLE001 - raised again by the caller's thread
             error = caught
         finally:

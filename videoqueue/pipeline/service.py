@@ -117,9 +117,8 @@ class VideoFilePipelineService:
     ) -> Iterator[Item]:
         progress = Progress(video.declared_frames, video.duration, wanted.last_index)
         pool = FramePool(
-            video.frames(),
+            video.frames(wanted.last_index),
             wanted.includes,
-            wanted.last_index,
             lambda frame: _process(pipeline, frame),
             self._inference_threads + _PREPARING,
         )
@@ -165,6 +164,7 @@ def build_service(
     plugin_values: Mapping[str, str] | None = None,
     max_decoded_frames: int | None = None,
     max_streams: int | None = None,
+    min_decoded_share: float = 0.5,
 ) -> VideoFilePipelineService:
     """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
 
@@ -173,7 +173,9 @@ def build_service(
     """
     folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
     registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
-    bounds = Bounds(pixels=max_pixels, frames=max_decoded_frames, streams=max_streams)
+    bounds = Bounds(
+        pixels=max_pixels, frames=max_decoded_frames, streams=max_streams, decoded_share=min_decoded_share
+    )
     return VideoFilePipelineService(
         load_definitions(*folders), registry, bounds, decoder_threads, inference_threads
     )

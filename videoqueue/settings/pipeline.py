@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from videoqueue.settings.values import existing_file, existing_folder, setting, switch, text, whole
+from videoqueue.settings.values import (
+    existing_file,
+    existing_folder,
+    setting,
+    share,
+    switch,
+    text,
+    whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,13 @@ class PipelineSettings:
         "on or off",
         "Whether a fragmented video that is cut off is read up to its last whole fragment.",
     )
+    min_decoded_share: float = setting(
+        "VIDEOQUEUE_MIN_DECODED_SHARE",
+        share,
+        0.5,
+        "share",
+        "The share of its frames, from 0 to 1, that a damaged video must have intact, or else it fails.",
+    )
 
     @property
     def pipeline_options(self) -> dict[str, Any]:
@@ -91,5 +106,6 @@ class PipelineSettings:
             "max_pixels": self.max_pixels,
             "max_decoded_frames": self.max_frames,
             "max_streams": self.max_streams,
+            "min_decoded_share": self.min_decoded_share,
             "plugin_values": {name: value for name, value in values.items() if value},
         }

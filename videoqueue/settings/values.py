@@ -45,6 +45,16 @@ def switch(value: str) -> bool:
     return value.lower() == "on"
 
 
+def share(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError("takes a number from 0 to 1")
+    return number
+
+
 def seconds(value: str) -> float:
     try:
         number = float(value)

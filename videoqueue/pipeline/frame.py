@@ -1,0 +1,69 @@
+"""A decoded frame, whose pixels are converted when they are asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Interpolation
+
+from videoqueue.pipeline.decode_errors import reading
+from videoqueue.pipeline.same_picture import same_picture
+from videoqueue.pipeline.upright import upright
+
+if TYPE_CHECKING:
+    import av
+
+# The same pixels on every processor; the default takes shortcuts that depend on its instruction set.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+# Values of AVColorSpace and AVColorRange that FFmpeg's scaler converts; at others it fails.
+_CONVERTED_SPACES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
+_CONVERTED_RANGES = frozenset({0, 1, 2})
+_UNSPECIFIED_SPACE = 2
+_UNSPECIFIED_RANGE = 0
+# Constant luminance is shown as the plain BT.2020 that it is nearest to.
+_NEAREST_SPACE = {10: 9}
+
+
+class Frame:
+    """One decoded frame; pixels are converted only when asked for.
+
+    `index` is its rank in the video, from zero; `timestamp` is in seconds, by the clock of the container.
+    """
+
+    def __init__(
+        self, index: int, timestamp: float, picture: av.VideoFrame, matrix: bytes | None, threads: int
+    ) -> None:
+        self.index = index
+        self.timestamp = timestamp
+        self._picture = picture
+        self._matrix = matrix
+        self._threads = threads
+        # Here, because no other thread knows the picture yet.
+        _describe_colours(picture)
+
+    def image(self) -> npt.NDArray[np.uint8]:
+        """The upright picture: uint8, (height, width, 3), BGR, C-contiguous.
+
+        Raises:
+            InvalidVideoError: its pixels cannot be converted.
+            OutOfMemoryError: an allocation failed.
+        """
+        with reading(f"Frame {self.index} cannot be converted"):
+            pixels: Any = self._picture.to_ndarray(
+                format="bgr24", interpolation=_EXACT, threads=self._threads
+            )
+            return upright(pixels, self._matrix)
+
+    def looks_like(self, other: Frame) -> bool:
+        """Whether `image()` of both gives the very same pixels. False only means that it is not known."""
+        return self._matrix == other._matrix and same_picture(self._picture, other._picture)
+
+
+def _describe_colours(picture: av.VideoFrame) -> None:
+    """Replaces a description of the colours that the scaler does not know by the nearest that it does."""
+    if picture.colorspace not in _CONVERTED_SPACES:
+        picture.colorspace = _NEAREST_SPACE.get(picture.colorspace, _UNSPECIFIED_SPACE)
+    if picture.color_range not in _CONVERTED_RANGES:
+        picture.color_range = _UNSPECIFIED_RANGE

@@ -1,0 +1,113 @@
+"""Orders the frames that a decoder returns, and finds out whether some are lost.
+
+Of an intact video the frames keep the order in which the decoder returns them, also when the file has wrong
+times for them. A decoder that misses a reference may return a frame before one that is shown earlier; then
+frames are put into the order of their times. To tell the two apart, a frame is held back while a packet that
+is shown before it may still give one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import av
+
+# How many packets a decoder may read before it returns the frame of an earlier one: the buffer of 16 pictures
+# that H.264 and HEVC have, and some more.
+_DELAYS = {"h264": 20, "hevc": 20}
+_DELAY = 4
+# Frames are held back uncompressed.
+_MOST_BYTES = 256 * 1024 * 1024
+_BYTES_A_PIXEL = 3
+# AV_PICTURE_TYPE_NONE: the grey picture that a decoder makes for a reference it does not have.
+_STAND_IN = 0
+
+
+class FrameOrder:
+    """Takes packets and frames as they pass the decoder; `damaged` says whether a frame was lost so far."""
+
+    def __init__(self, codec: str) -> None:
+        self.damaged = False
+        self._delay = _DELAYS.get(codec, _DELAY)
+        self._sent = 0
+        self._awaited: dict[int, int] = {}  # time at which a packet is shown: how many were sent with it
+        self._held: list[av.VideoFrame] = []
+        self._any_came = False
+
+    def sent(self, pts: int | None) -> None:
+        """Says that the decoder is given a packet with a frame that is shown at `pts`."""
+        self._sent += 1
+        if pts is not None:
+            self._awaited[pts] = self._sent
+
+    def failed(self, pts: int | None) -> None:
+        """Says that the decoder could not decode the packet."""
+        self.damaged = True
+        if pts is not None:
+            self._awaited.pop(pts, None)
+
+    def add(self, picture: av.VideoFrame) -> None:
+        """Takes a picture from the decoder."""
+        self.damaged = self.damaged or picture.is_corrupt
+        if picture.pts is not None:
+            self._awaited.pop(picture.pts, None)
+        if not self.damaged or picture.pict_type != _STAND_IN:
+            self._held.append(picture)
+
+    def released(self, next_pts: int | None) -> Iterator[av.VideoFrame]:
+        """Yields the frames that need not wait; `next_pts` is the earliest time of the packets to be sent."""
+        self._give_up(self._sent - self._delay)
+        earliest = min(self._awaited, default=None)
+        if next_pts is not None and (earliest is None or next_pts < earliest):
+            earliest = next_pts
+        if self.damaged:
+            yield from self._due(earliest)
+        elif earliest is None or all(picture.pts is None or picture.pts < earliest for picture in self._held):
+            yield from self._all()
+        while self._is_too_much():
+            yield self._first()
+
+    def rest(self) -> Iterator[av.VideoFrame]:
+        """Yields what is held, when the decoder is at its end."""
+        self._give_up(self._sent)
+        yield from self._due(None) if self.damaged else self._all()
+
+    def _give_up(self, sent: int) -> None:
+        """Counts packets as lost that were among the first so many.
+
+        Packets in front of all frames do not count: nothing can decode them when a recording begins in the
+        middle of a group of pictures.
+        """
+        lost = [pts for pts, number in self._awaited.items() if number <= sent]
+        for pts in lost:
+            del self._awaited[pts]
+        self.damaged = self.damaged or (bool(lost) and self._any_came)
+
+    def _due(self, earliest: int | None) -> Iterator[av.VideoFrame]:
+        # A frame without a time keeps its place behind the one that came before it.
+        times: list[int] = []
+        for picture in self._held:
+            times.append(picture.pts if picture.pts is not None else max(times, default=0))
+        order = sorted(range(len(times)), key=times.__getitem__)
+        due = [number for number in order if earliest is None or times[number] < earliest]
+        pictures = [self._held[number] for number in due]
+        self._held = [self._held[number] for number in order if number not in due]
+        for picture in pictures:
+            self._any_came = True
+            yield picture
+
+    def _all(self) -> Iterator[av.VideoFrame]:
+        while self._held:
+            yield self._first()
+
+    def _first(self) -> av.VideoFrame:
+        self._any_came = True
+        return self._held.pop(0)
+
+    def _is_too_much(self) -> bool:
+        if not self._held:
+            return False
+        size = self._held[0].width * self._held[0].height * _BYTES_A_PIXEL
+        return len(self._held) > self._delay or len(self._held) * size > max(size, _MOST_BYTES)

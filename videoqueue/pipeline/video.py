@@ -1,0 +1,182 @@
+"""An open video: decodes its packets to frames, and keeps count of those that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.error
+
+from videoqueue.pipeline.bounds import Bounds
+from videoqueue.pipeline.coded_frames import frame_test
+from videoqueue.pipeline.damage import Damage
+from videoqueue.pipeline.decode_errors import BAD_DATA, encrypted, out_of_memory, reading, refusal_of
+from videoqueue.pipeline.display_matrix import MatrixReader
+from videoqueue.pipeline.frame import Frame
+from videoqueue.pipeline.frame_index import FrameNumbers
+from videoqueue.pipeline.frame_order import FrameOrder
+from videoqueue.pipeline.packets import PacketReader
+from videoqueue.pipeline.truncation import cut_off
+from videoqueue.pipeline.video_info import VideoInfo
+
+if TYPE_CHECKING:
+    import av.video.stream
+
+    from videoqueue.pipeline.packets import Packet
+
+
+class Video:
+    """An open video. `declared_frames` is 0 when the file does not say; `duration` is in seconds or None."""
+
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        stream: av.video.stream.VideoStream,
+        file_size: int,
+        bounds: Bounds,
+        threads: int,
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._file_size = file_size
+        self._bounds = bounds
+        self._threads = threads
+        self._samples_checked = 0
+        self._timestamp: float | None = None
+        self._matrices = MatrixReader()
+        self._numbers = FrameNumbers()
+        self._damage = Damage(self._numbers, bounds.decoded_share)
+        samples = len(stream.index_entries)
+        # More samples than the movie's own table declares: the rest is in fragments, and more may follow.
+        self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
+        self.duration = _duration(container, stream)
+        self._check_samples()
+
+    @property
+    def damaged_frames(self) -> int:
+        """Frames read so far that could not be decoded."""
+        return self._damage.frames
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known of the video so far."""
+        rate = self._stream.average_rate
+        return VideoInfo(
+            damaged_frames=self.damaged_frames,
+            fps=float(rate) if rate else None,
+            duration=self.duration,
+            codec=self._stream.codec_context.codec.canonical_name,
+        )
+
+    def frames(self, last_index: int | None = None) -> Iterator[Frame]:
+        """Decodes the video once, up to the frame `last_index` (None: to the end); yields the intact frames.
+
+        Raises:
+            InvalidVideoError: too few frames are intact, which is decided at the end; a frame is too large,
+                there are too many, or the file ends early.
+            NoFrameError: the track has no frame.
+            OutOfMemoryError: an allocation failed.
+        """
+        self._damage.wanted = None if last_index is None else last_index + 1
+        context: Any = self._stream.codec_context
+        holds_frame = frame_test(context.codec.canonical_name, context.extradata)
+        reader = PacketReader(self._container.demux(self._stream), holds_frame, self._numbers)
+        order = FrameOrder(context.codec.canonical_name)
+        for picture in self._pictures(reader, order):
+            index = self._numbers.number(picture.pts, intact=not order.damaged)
+            if index is None:
+                continue
+            self._timestamp = self._time_of(picture)
+            if last_index is None or index <= last_index:
+                self._bounds.check_frames(index)
+                if picture.is_corrupt:
+                    self._damage.left_out()
+                else:
+                    self._bounds.check_size(f"Frame {index}", picture.width, picture.height)
+                    self._damage.intact()
+                    yield self._frame(index, picture)
+            if last_index is not None and index >= last_index:
+                break
+        else:
+            self._check_samples()
+        self._damage.check(self._why_no_frame())
+
+    def _pictures(self, reader: PacketReader, order: FrameOrder) -> Iterator[av.VideoFrame]:
+        while (packet := self._next_packet(reader)) is not None:
+            if reader.counted:
+                order.sent(packet.pts)
+            pictures = self._decode(packet)
+            if pictures is None:
+                order.failed(packet.pts)
+            for picture in pictures or ():
+                reader.read_until(picture.pts)
+                order.add(picture)
+            yield from order.released(reader.next_pts)
+        yield from order.rest()
+
+    def _next_packet(self, reader: PacketReader) -> Packet | None:
+        while True:
+            with reading("The video cannot be read"):
+                packet = reader.next()
+            if packet is not None and packet.has_sidedata("encryption_info"):
+                raise encrypted()
+            # A sample without data would end the decoding; the demuxer ends with one that has no time.
+            if packet is None or packet.size or packet.dts is None:
+                return packet
+
+    def _decode(self, packet: Packet) -> list[av.VideoFrame] | None:
+        """Returns the pictures that come out; None when the packet cannot be decoded."""
+        context: Any = self._stream.codec_context
+        size = context.width, context.height
+        frame = f"Frame {self._numbers.next}"
+        what = f"{frame} cannot be decoded"
+        try:
+            return packet.decode()
+        except MemoryError as error:
+            raise out_of_memory(what) from error
+        except BAD_DATA as error:
+            refusal = refusal_of(what, error) if isinstance(error, av.error.PatchWelcomeError) else None
+            if (context.width, context.height) != size:
+                refusal = self._bounds.refusal_after_failure(frame, context) or refusal
+                # Where a group of pictures begins, a video may change its size. Elsewhere it is damage.
+                if refusal is not None and packet.is_keyframe:
+                    raise refusal from error
+            self._damage.failed(refusal)
+            return None
+
+    def _frame(self, index: int, picture: av.VideoFrame) -> Frame:
+        assert self._timestamp is not None
+        with reading(f"Frame {index} cannot be read"):
+            matrix = self._matrices.matrix_of(picture)
+        return Frame(index, self._timestamp, picture, matrix, self._threads)
+
+    def _time_of(self, picture: av.VideoFrame) -> float:
+        if picture.pts is not None and picture.time_base is not None:
+            return round(float(picture.pts * picture.time_base), 6)
+        if self._timestamp is None:
+            return 0.0
+        rate = self._stream.average_rate
+        return round(self._timestamp + (float(1 / rate) if rate else 0.0), 6)
+
+    def _check_samples(self) -> None:
+        samples = self._stream.index_entries
+        for number in range(self._samples_checked, len(samples)):
+            sample = samples[number]
+            if sample.pos + sample.size > self._file_size:
+                raise cut_off("pictures it declares lie behind its end")
+        self._samples_checked = len(samples)
+
+    def _why_no_frame(self) -> str:
+        if self._stream.frames and not len(self._stream.index_entries):
+            return (
+                f"The video's table of {self._stream.frames} frames cannot be used: it is damaged, or needs "
+                "more memory than a job may have (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). Check that it plays."
+            )
+        return "The video track holds no frame that can be decoded. Check that the file plays."
+
+
+def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
