@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
-
+from videoqueue.api.form_headers import PartHeaders
+from videoqueue.api.form_parts import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_PARTS,
+    FormError,
+    FormTooLargeError,
+    read_parts,
+)
 from videoqueue.api.problems import ApiError
 
-MAX_PARTS: Final = 16
 MAX_FIELD_BYTES: Final = 4096
-_MAX_HEADERS: Final = 8
-_MAX_HEADER_BYTES: Final = 4096
 #: What a form may have besides the video.
-MAX_OVERHEAD: Final = MAX_PARTS * (MAX_FIELD_BYTES + _MAX_HEADERS * _MAX_HEADER_BYTES)
+MAX_OVERHEAD: Final = MAX_PARTS * (MAX_FIELD_BYTES + MAX_HEADER_BYTES)
 
 HOW: Final = (
     "Send it as the form field `file` (curl -F file=@video.mp4), "
     "or as a raw body with Content-Type: video/mp4."
+)
+
+#: Encodings of text, by the beginnings of their names: not every codec of Python is one.
+_TEXT: Final = re.compile(
+    r"(utf-?(8|16|32)|ascii|us-ascii|iso-?8859|latin|windows-|cp\d|shift|sjis|ms932|euc-|gb|big5|koi8)[\w.-]*",
+    re.IGNORECASE,
 )
 
 
@@ -30,83 +41,116 @@ class Field:
 
 
 def read_form(pieces: Iterable[bytes], boundary: str) -> Iterator[Field | bytes]:
-    """Fields and, in their place among them, the pieces of the field `file`.
+    """Yields fields and, in their place among them, the pieces of the field `file`.
+
+    `boundary` has one character for each of its bytes, as headers have in WSGI.
 
     Raises:
         ApiError: no form, one that is too large, or one that has no file, two, or the wrong one.
     """
     try:
-        reader = _FormReader(boundary)
-        for piece in pieces:
-            yield from reader.feed(piece)
-        reader.finish()
-    except ParserLimitReached:
+        yield from _Form().read(pieces, boundary.encode("latin-1"))
+    except FormTooLargeError:
         raise ApiError(
             "invalid_parameter",
-            f"The form is too large: it takes {MAX_PARTS} parts, each with {_MAX_HEADERS} headers of "
-            f"{_MAX_HEADER_BYTES} bytes at most. Send `file` and the parameters only.",
+            f"The form is too large: it takes {MAX_PARTS} parts, each with {MAX_HEADERS} headers of "
+            f"{MAX_HEADER_BYTES} bytes together at most. Send `file` and the parameters only.",
         ) from None
-    except MultipartError:
-        raise ApiError(
-            "invalid_parameter",
-            "The body is no valid multipart/form-data: its parts cannot be told apart. Send it with curl -F "
-            "or a library that makes forms.",
-        ) from None
+    except FormError as error:
+        raise ApiError("invalid_parameter", f"The body is no valid multipart/form-data: {error}.") from None
 
 
-class _FormReader:
-    def __init__(self, boundary: str) -> None:
-        self._parser = PushMultipartParser(
-            boundary,
-            max_header_size=_MAX_HEADER_BYTES,
-            max_header_count=_MAX_HEADERS,
-            max_segment_count=MAX_PARTS,
-        )
-        self._part: MultipartSegment | None = None
-        self._value = bytearray()
-        self._found = False
+class _Form:
+    def __init__(self) -> None:
+        self._has_file = False
+        self._has_content = False
+        self._charset = "UTF-8"
 
-    def feed(self, piece: bytes) -> Iterator[Field | bytes]:
-        for event in self._parser.parse(piece):
-            if isinstance(event, MultipartSegment):
-                self._begin(event)
-            elif event is None:
-                if self._part is not None:
-                    yield Field(self._part.name or "", _text(self._part, self._value))
-            elif self._part is None:
-                yield bytes(event)
+    def read(self, pieces: Iterable[bytes], boundary: bytes) -> Iterator[Field | bytes]:
+        for part, body in read_parts(pieces, boundary):
+            _require_plain(part)
+            if not (part.name or part.names_file):
+                raise ApiError(
+                    "invalid_parameter",
+                    "A part of the form has no name. Each part needs the header "
+                    'Content-Disposition: form-data; name="...".',
+                )
+            if part.name == "file":
+                yield from self._video(part, body)
+            elif part.names_file or part.kind.startswith("video/"):
+                self._pass_over(part, body)
+            elif part.name == "_charset_":  # RFC 7578 section 4.6
+                self._charset = self._text(part, body)
             else:
-                self._value += event
-                if len(self._value) > MAX_FIELD_BYTES:
-                    raise _unusable(self._part, f"takes at most {MAX_FIELD_BYTES} bytes")
-
-    def finish(self) -> None:
-        self._parser.close()
-        if not self._found:
+                yield Field(part.name, self._text(part, body))
+        if not self._has_file:
             raise ApiError("file_missing", f"The form has no field `file`. {HOW}")
 
-    def _begin(self, part: MultipartSegment) -> None:
-        self._value.clear()
-        is_file = part.filename is not None
-        self._part = None if is_file else part
-        if part.name == "file" and not is_file:
-            raise ApiError("file_missing", f"The form field `file` holds text, not a file. {HOW}")
-        if not is_file:
+    def _video(self, part: PartHeaders, body: Iterator[bytes]) -> Iterator[bytes]:
+        """Yields the bytes of a part named `file`. An empty one does not count beside one that is not."""
+        self._has_file = True
+        had_content = self._has_content
+        for piece in body if part.names_file else _no_text(body):
+            if had_content:
+                raise ApiError(
+                    "invalid_parameter", "The form has two fields `file`. Send one video at a time."
+                )
+            self._has_content = True
+            yield piece
+
+    def _pass_over(self, part: PartHeaders, body: Iterator[bytes]) -> None:
+        """Browsers send an input without a chosen file as an empty one."""
+        if next(body, None) is None:
             return
-        if part.name != "file":
-            raise ApiError("file_missing", f"The video came under another name than `file`. {HOW}")
-        if self._found:
-            raise ApiError("invalid_parameter", "The form has two fields `file`. Send one video at a time.")
-        self._found = True
+        name = part.name[:100]
+        if self._has_content:
+            raise ApiError(
+                "invalid_parameter",
+                f"The form has a second file, under the name {name!r}. Send one video at a time, as `file`.",
+            )
+        raise ApiError("file_missing", f"The video came under another name than `file`: {name!r}. {HOW}")
+
+    def _text(self, part: PartHeaders, body: Iterator[bytes]) -> str:
+        value = bytearray()
+        for piece in body:
+            value += piece
+            if len(value) > MAX_FIELD_BYTES:
+                raise _unusable(part, f"takes at most {MAX_FIELD_BYTES} bytes")
+        charset = part.charset or self._charset
+        charset = charset if _TEXT.fullmatch(charset) else "UTF-8"
+        try:
+            return value.decode(charset).strip()
+        except (LookupError, UnicodeError):
+            raise _unusable(part, f"takes text in {charset}") from None
 
 
-def _text(part: MultipartSegment, value: bytearray) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise _unusable(part, "takes text in UTF-8") from None
+def _no_text(body: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the same bytes. Without a file name they may be the name of a file, by mistake.
+
+    Every MP4 begins with the size of its first box, four bytes of which one is zero if the file is small.
+
+    Raises:
+        ApiError: they are few, and text.
+    """
+    held = b""
+    for piece in body:
+        held += piece
+        if b"\0" in held or len(held) > MAX_FIELD_BYTES:
+            yield held
+            yield from body
+            return
+    if held:
+        raise ApiError("file_missing", f"The form field `file` holds text, not a file. {HOW}")
 
 
-def _unusable(part: MultipartSegment, takes: str) -> ApiError:
-    name = (part.name or "")[:100]
-    return ApiError("invalid_parameter", f"The form field {name!r} cannot be used: it {takes}.")
+def _require_plain(part: PartHeaders) -> None:
+    if part.codings:
+        raise ApiError(
+            "unsupported_media_type",
+            f"A part of the form is encoded ({', '.join(part.codings)[:100]}). Send it as it is, without "
+            "Content-Encoding and with no Content-Transfer-Encoding but binary.",
+        )
+
+
+def _unusable(part: PartHeaders, takes: str) -> ApiError:
+    return ApiError("invalid_parameter", f"The form field {part.name[:100]!r} cannot be used: it {takes}.")

@@ -20,8 +20,10 @@ class RequestBody:
         """`limit` is the most bytes it may have.
 
         Raises:
-            ApiError: `upload_too_large`, by its Content-Length.
+            ApiError: `upload_too_large`, by its Content-Length; `unsupported_media_type`, by its
+                Content-Encoding.
         """
+        _require_plain(request.headers.get("Content-Encoding", ""))
         self._settings = settings
         self._limit = limit
         self._length = request.content_length
@@ -63,6 +65,17 @@ class RequestBody:
             "(VIDEOQUEUE_UPLOAD_STALL_SECONDS), or fewer than "
             f"{self._settings.upload_min_bytes_per_second} bytes a second "
             "(VIDEOQUEUE_UPLOAD_MIN_BYTES_PER_SECOND). Send it again over a faster connection."
+        )
+
+
+def _require_plain(codings: str) -> None:
+    named = [coding.strip().lower() for coding in codings.split(",")]
+    if any(coding not in ("", "identity") for coding in named):
+        raise ApiError(
+            "unsupported_media_type",
+            f"Cannot take a body with Content-Encoding: {codings[:100]}. Send it as it is: videos are "
+            "compressed already.",
+            {"Accept-Encoding": "identity"},  # RFC 9110 section 15.5.16
         )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from flask import Request
 
 from videoqueue.api.form import HOW, MAX_OVERHEAD, Field, read_form
+from videoqueue.api.form_headers import boundary_of
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError, too_large
 from videoqueue.api.request_body import RequestBody
@@ -47,15 +48,15 @@ class Upload:
         """
         self._settings = settings
         self._has_type = bool(request.mimetype)
-        self._boundary: str | None = None
+        self._boundary = boundary_of(request.content_type or "")
         overhead = 0
-        if request.mimetype == "multipart/form-data":
-            self._boundary = request.mimetype_params.get("boundary", "")
+        if self._boundary is not None:
             overhead = MAX_OVERHEAD
             if not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
                 raise ApiError(
                     "invalid_parameter",
-                    f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters. {HOW}",
+                    f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters. Let the client "
+                    f"write this header itself. {HOW}",
                 )
         elif request.mimetype not in _RAW_TYPES and not request.mimetype.startswith("video/"):
             raise ApiError("unsupported_media_type", f"Cannot take a body of type {request.mimetype}. {HOW}")
