@@ -18,13 +18,21 @@ TOOLS = (
     "raise_error",
     "write_large_file",
     "give_huge_result",
+    "give_text",
+    "give_deep_list",
+    "raise_words",
+    "send_bytes",
+    "print_text",
+    "print_flood",
+    "linger",
 )
 
 _MODULE = '''
-import ctypes, mmap, os, tempfile, threading, time
+import ctypes, mmap, os, subprocess, sys, tempfile, threading, time
+from videoqueue.errors import PermanentError
 from videoqueue.pipeline.plugin import Manifest, Tool
 
-PIECE = 300 << 20
+PIECE = 340 << 20
 hoarded = []
 one_at_a_time = threading.Lock()
 
@@ -40,7 +48,9 @@ class Misbehaving:
     })
 
     def __init__(self, options):
-        pass
+        # Given by a test as the plugin value "misbehaving.says", in hexadecimal.
+        self.says = bytes.fromhex(options.values.get("misbehaving.says", ""))
+        self.text = self.says.decode("utf-8", "surrogatepass") if not self.says.count(255) else ""
 
     def run_tool(self, tool, inputs):
         value = getattr(self, tool)()
@@ -89,6 +99,42 @@ class Misbehaving:
 
     def give_huge_result(self):
         return "x" * (20 << 20)
+
+    def give_text(self):
+        return self.text
+
+    def give_deep_list(self):
+        value = []
+        for _ in range(5000):
+            value = [value]
+        return value
+
+    def raise_words(self):
+        raise PermanentError(self.text)
+
+    def send_bytes(self):
+        with one_at_a_time:
+            said, self.says = self.says, b""
+            while said:
+                said = said[os.write(int(sys.argv[2]), said):]
+
+    def print_text(self):
+        with one_at_a_time:
+            os.write(2, self.says)
+            self.says = b""
+
+    def print_flood(self):
+        with one_at_a_time:
+            for number in range(200_000):
+                print("number", number, "x" * 90)
+            os.write(2, b"no end" * (1 << 20))
+            print()
+            print("the last word")
+
+    def linger(self):
+        # A process in a session of its own survives its child, and keeps the child's pipes open.
+        with one_at_a_time:
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"], start_new_session=True)
 '''
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.definition import Node, PipelineDefinition
+from videoqueue.pipeline.json_values import MOST_LEVELS, check_value
 from videoqueue.pipeline.memory import is_shortage
 from videoqueue.pipeline.plugin import Plugin, Tool
 from videoqueue.pipeline.registry import PluginRegistry
@@ -71,14 +72,13 @@ class DagPipelineService:
             outputs = self._plugins[node.id].run_tool(node.tool, inputs)
         except TransientError:
             raise
-        except PermanentError as error:
-            raise PipelineError(f"{_step(node)} failed: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if is_shortage(error):
+                _log_failure(node, "Memory ran out in a plugin.")
                 raise OutOfMemoryError(f"{_step(node)} failed: memory ran out.") from error
-            logger.exception(
-                "plugin failed", extra={"node": node.id, "plugin": node.plugin, "tool": node.tool}
-            )
+            if isinstance(error, PermanentError):
+                raise PipelineError(f"{_step(node)} failed: {error}") from error
+            _log_failure(node, "A plugin failed.")
             raise PipelineError(f"{_step(node)} failed. The worker's log has the reason.") from error
         self._check_outputs(node, outputs)
         return outputs
@@ -92,11 +92,18 @@ class DagPipelineService:
             raise PipelineError(f"{_step(node)} gave {given}; its manifest promises {listed(promised)}.")
         if node.id in self._definition.output_nodes:
             try:
+                check_value(outputs)
                 json.dumps(dict(outputs), allow_nan=False)
             except (TypeError, ValueError) as error:
                 raise PipelineError(
-                    f"{_step(node)} gave a value that JSON cannot hold: it must give plain numbers and texts."
+                    f"{_step(node)} gave a value that JSON cannot hold: it must give plain numbers and "
+                    f"texts, whole numbers of at most 64 bits, nested at most {MOST_LEVELS} deep."
                 ) from error
+
+
+def _log_failure(node: Node, what: str) -> None:
+    """Logs the exception being handled; the worker adds job and attempt to each of its lines."""
+    logger.exception("%s node=%s plugin=%s tool=%s", what, node.id, node.plugin, node.tool)
 
 
 def _step(node: Node) -> str:

@@ -14,7 +14,8 @@ Type names in use (a plugin may add its own):
 
 Boxes are whole pixels of the upright frame, with 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height.
 
-Outputs are stored as JSON: plain str, int, float, bool, None, list and dict, no numpy scalar, no NaN. The
+Outputs are stored as JSON: plain str, int, float, bool, None, list and dict, no numpy scalar, no NaN, whole
+numbers of at most 64 bits, lists and dicts nested at most 32 deep; a lone surrogate becomes U+FFFD. The
 same image must always give the same outputs, whatever came before it: an interrupted job is resumed, and its
 results must be those of an undisturbed run.
 

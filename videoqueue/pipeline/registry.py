@@ -56,7 +56,7 @@ class PluginRegistry:
             return self.load(name)
         except PipelineError as error:
             if error.__cause__ is not None:
-                logger.error("plugin cannot be loaded", exc_info=error.__cause__, extra={"plugin": name})
+                logger.error("A plugin cannot be loaded. plugin=%s", name, exc_info=error.__cause__)
             raise
 
     def load(self, name: str) -> Plugin:
@@ -88,10 +88,10 @@ class PluginRegistry:
         try:
             plugin = factory(self._options)
             flaws = list(_flaws(name, plugin, _declared(factory)))
-        except VideoqueueError:
-            raise
         except (Exception, SystemExit) as error:
             _raise_if_short(name, error)
+            if isinstance(error, VideoqueueError):
+                raise
             raise PipelineError(
                 f"Plugin {name!r} cannot be loaded. The log has the reason; reinstalling it may help."
             ) from error

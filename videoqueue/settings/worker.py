@@ -43,7 +43,7 @@ class WorkerSettings:
         whole(64 * 1024**2),
         2 * 1024**3,
         "bytes",
-        "Memory of one child process, which reads a video; one that keeps more than 60 % is replaced.",
+        "Memory of one child process, which reads a video; one that keeps more than 75 % is replaced.",
     )
     sandbox_file_bytes: int = setting(
         "VIDEOQUEUE_SANDBOX_FILE_BYTES",
@@ -58,6 +58,13 @@ class WorkerSettings:
         256,
         "files",
         "Files a child process may have open at once.",
+    )
+    sandbox_log_lines: int = setting(
+        "VIDEOQUEUE_SANDBOX_LOG_LINES",
+        whole(1),
+        1000,
+        "lines",
+        "Lines that a child process prints for one job and the log shows; of more, the last 100 are shown.",
     )
     sandbox_jobs: int = setting(
         "VIDEOQUEUE_SANDBOX_JOBS", whole(1), 50, "jobs", "A child process is replaced after so many."

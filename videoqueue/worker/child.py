@@ -7,11 +7,13 @@ for the other side. It knows no database, queue or storage.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -28,6 +30,7 @@ from videoqueue.orphans import die_with_parent
 from videoqueue.pipeline.video_info import VideoInfo
 from videoqueue.worker.limits import SandboxLimits, begin_job, confine
 from videoqueue.worker.protocol import LENGTH, pack
+from videoqueue.worker.untrusted import clean_text
 
 #: Signs of life at most this often, seconds.
 _ALIVE_SECONDS = 0.5
@@ -38,6 +41,10 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
     failpoints.arm(options["failpoints"])
     limits = SandboxLimits(**options["limits"])
     confine(limits)
+    # A pipe is written in blocks otherwise, and what was printed before a crash would be lost.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
     # A deploy's TERM goes to whole groups at times; when to end is the worker's to say.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -92,13 +99,19 @@ class _Reporter:
         self._replies.write(pack(message))
         self._replies.flush()
 
+    def end(self, outcome: dict[str, Any]) -> None:
+        """Sends the outcome, with what is known of the video, after all that was printed.
+
+        The worker logs what arrives before the outcome under this job.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        self.send(outcome | asdict(self._video))
+
     def alive(self, fraction: float) -> None:
         self._last = time.monotonic()
         self.send({"type": "alive", "progress": fraction})
-
-    def end(self, outcome: dict[str, Any]) -> None:
-        """Sends the outcome, with what is known of the video."""
-        self.send(outcome | asdict(self._video))
 
     def video_read(self, video: VideoInfo) -> None:
         self._video = video
@@ -117,15 +130,15 @@ def _outcome(error: Exception) -> dict[str, Any] | None:
 
     match error:
         case OutOfMemoryError():
-            return {"type": "out_of_memory", "message": str(error)}
+            return {"type": "out_of_memory", "message": clean_text(str(error))}
         case NoFrameError():
-            return {"type": "no_frame", "message": str(error)}
+            return {"type": "no_frame", "message": clean_text(str(error))}
         case InvalidVideoError():
-            return {"type": "bad_video", "code": error.code, "message": str(error)}
+            return {"type": "bad_video", "code": error.code, "message": clean_text(str(error))}
         case PermanentError():
-            return {"type": "failed", "message": str(error)}
+            return {"type": "failed", "message": clean_text(str(error))}
         case TransientError():
-            return {"type": "again", "message": str(error)}
+            return {"type": "again", "message": clean_text(str(error))}
         case _ if is_shortage(error):
             return {"type": "out_of_memory", "message": "The video needs more memory than a job may have."}
     return None

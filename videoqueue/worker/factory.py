@@ -12,6 +12,7 @@ def make_sandbox(settings: Settings) -> Sandbox:
         memory_bytes=settings.sandbox_memory_bytes,
         file_bytes=settings.sandbox_file_bytes,
         open_files=settings.sandbox_open_files,
+        log_lines=settings.sandbox_log_lines,
         jobs=settings.sandbox_jobs,
         job_seconds=settings.job_timeout_seconds,
         stall_seconds=settings.stall_timeout_seconds,

@@ -17,7 +17,9 @@ from pathlib import Path
 #: OpenVINO reserves much more address space than it uses.
 _ADDRESS_SPACE_FACTOR = 3
 #: A child that fills more than this part of its memory between jobs is replaced.
-_GROWN = 0.6
+_GROWN = 0.75
+#: A child that crashes with more than this part of its memory in use is taken for one that ran out of it.
+_FULL = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class SandboxLimits:
     memory_bytes: int = 2 * 1024**3
     file_bytes: int = 64 * 1024**2
     open_files: int = 256
+    log_lines: int = 1000
     jobs: int = 50
     job_seconds: float = 6 * 3600.0
     stall_seconds: float = 120.0
@@ -34,6 +37,10 @@ class SandboxLimits:
     @property
     def grown_bytes(self) -> int:
         return int(self.memory_bytes * _GROWN)
+
+    @property
+    def full_bytes(self) -> int:
+        return int(self.memory_bytes * _FULL)
 
     @property
     def cpu_seconds(self) -> int:
@@ -82,8 +89,17 @@ def begin_job(limits: SandboxLimits) -> None:
 
 def resident_bytes(pid: int) -> int:
     """Memory that a process occupies; 0 where the system does not tell."""
+    return _statm(pid, 1)
+
+
+def data_bytes(pid: int) -> int:
+    """Memory that a process has allocated, as RLIMIT_DATA counts it; 0 where the system does not tell."""
+    return _statm(pid, 5)
+
+
+def _statm(pid: int, field: int) -> int:
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[field])
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")

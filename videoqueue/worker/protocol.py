@@ -1,17 +1,20 @@
 """What worker and child say to each other, in length-prefixed JSON (4 bytes big endian, then UTF-8).
 
 The worker sends a `Task`. The child answers with any number of `item` and `alive` messages and then exactly
-one of `OUTCOMES`, which also has what is known of the video (the fields of `VideoInfo`).
+one of `OUTCOMES`, which also has what is known of the video (the fields of `VideoInfo`). Everything from a
+child is checked and cleaned here, because hostile bytes may have taken it over: any message becomes a report,
+an outcome's error, or a `SandboxCrashedError`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias, cast, get_args
 
 from videoqueue.errors import (
     InvalidVideoError,
@@ -23,6 +26,7 @@ from videoqueue.errors import (
     VideoFault,
 )
 from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.worker.untrusted import clean_text, clean_value
 
 LENGTH = struct.Struct(">I")
 #: The largest message taken from a child; a frame's result is far smaller.
@@ -34,17 +38,24 @@ _LARGEST = 2**31 - 1
 #: Names of codecs, as FFmpeg writes them.
 _CODEC = re.compile(r"[a-z0-9_]{1,32}")
 _NONSENSE = "The process that reads the video sent a message that makes no sense."
+_FAULTS = frozenset(get_args(VideoFault))
+#: The largest whole number that every JSON parser keeps exact (RFC 8259, section 6).
+_MOST_INDEX = 2**53 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a child is asked to do."""
+    """What a child is asked to do. `label` names the job in the log; the child does not get it."""
 
     path: str
     pipeline_id: str
     frame_stride: int
     max_frames: int | None
     start_after: int | None
+    label: str = ""
+
+    def message(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "label"}
 
 
 @dataclass(frozen=True)
@@ -74,29 +85,36 @@ Report: TypeAlias = Seen | Alive | Ended
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
-    data = json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
+    """The message in ASCII, so that a lone surrogate in a plugin's text arrives, where UTF-8 has none."""
+    data = json.dumps(message, allow_nan=False).encode()
     return LENGTH.pack(len(data)) + data
 
 
 def unpack(data: bytes) -> dict[str, Any]:
     """The message in `data`, without its length. Raises SandboxCrashedError when it is none."""
     try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
+        message = json.loads(data.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError, MemoryError):
         message = None
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise SandboxCrashedError(_NONSENSE)
     return message
 
 
 def report_of(message: Mapping[str, Any], size: int, reached: int | None) -> Seen | Alive:
-    """What a message under way says; `reached` is the last frame seen, behind which the next must lie."""
+    """What a message under way says; `reached` is the last frame seen, behind which the next must lie.
+
+    Raises:
+        SandboxCrashedError: it is no report, a number is out of its range, or a value cannot be stored.
+    """
     match message:
-        case {"type": "item", "item": {"frame_index": int() as index, "result": dict()} as item}:
-            if index > (-1 if reached is None else reached):
-                return Seen(item, size)
+        case {"type": "item", "item": {"frame_index": int() as index, "result": dict() as result}}:
+            first = 0 if reached is None else reached + 1
+            if not isinstance(index, bool) and first <= index <= _MOST_INDEX:
+                return Seen({"frame_index": index, "result": _result(result)}, size)
         case {"type": "alive", "progress": int() | float() as progress}:
-            return Alive(min(1.0, max(0.0, float(progress))))
+            if not isinstance(progress, bool) and (isinstance(progress, int) or math.isfinite(progress)):
+                return Alive(float(min(1, max(0, progress))))
     raise SandboxCrashedError(_NONSENSE)
 
 
@@ -125,18 +143,37 @@ def _positive(value: object) -> float | None:
 
 
 def error_of(outcome: Mapping[str, Any]) -> Exception | None:
-    """The error that an outcome stands for; None when the task is done."""
+    """The error that an outcome stands for, its text cleaned and cut; None when the task is done."""
+    kind, given = outcome.get("type"), outcome.get("message")
+    if kind == "done":
+        return None
+    if not isinstance(given, str):
+        return SandboxCrashedError(_NONSENSE)
+    message = clean_text(given) or "The process that reads the video named no reason."
     match outcome:
-        case {"type": "done"}:
-            return None
-        case {"type": "bad_video", "code": str() as code, "message": str() as message}:
+        case {"type": "bad_video", "code": str() as code} if code in _FAULTS:
             return InvalidVideoError(cast(VideoFault, code), message)
-        case {"type": "no_frame", "message": str() as message}:
+        case {"type": "no_frame"}:
             return NoFrameError("unsupported_video", message)
-        case {"type": "out_of_memory", "message": str() as message}:
+        case {"type": "out_of_memory"}:
             return OutOfMemoryError(message)
-        case {"type": "failed", "message": str() as message}:
+        case {"type": "failed"}:
             return PermanentError(message)
-        case {"type": "again", "message": str() as message}:
+        case {"type": "again"}:
             return TransientError(message)
     return SandboxCrashedError(_NONSENSE)
+
+
+def _result(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = clean_value(given)
+    except ValueError:
+        raise SandboxCrashedError(_NONSENSE) from None
+    timestamp = result.get("timestamp")
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
+        raise SandboxCrashedError(_NONSENSE)
+    return result
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -149,6 +149,7 @@ class JobRunner:
             frame_stride=claim.frame_stride,
             max_frames=claim.max_frames,
             start_after=claim.start_after,
+            label=f"job_id={claim.job_id} attempt={claim.attempt}",
         )
         services = self._services
         check_time = self._time_limit(claim)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from videoqueue.errors import NoFrameError, OutOfMemoryError
+from videoqueue.errors import NoFrameError, OutOfMemoryError, SandboxCrashedError
 from videoqueue.failpoints import failpoint
 from videoqueue.worker.child_process import ChildProcess, Stopped
 from videoqueue.worker.limits import SandboxLimits
@@ -27,6 +27,7 @@ from videoqueue.worker.protocol import (
     unpack,
     video_of,
 )
+from videoqueue.worker.untrusted import MOST_CHARACTERS, clean_text
 
 __all__ = ["Sandbox", "Stopped"]
 
@@ -76,17 +77,17 @@ class Sandbox:
             child.kill()
 
     def _attempt(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
-        if self._child is not None and not self._child.is_alive:
-            self.close()  # it died between two tasks, which is not the next one's fault
+        if self._child is not None and not (self._child.is_alive and self._child.is_silent):
+            self.close()  # it died or spoke between two tasks, which is not the next one's fault
         child = self._child = self._child or ChildProcess(self._options, self._limits)
         failpoint("worker.child_started")
         kept = False
         try:
-            child.send(asdict(task))
+            child.begin(task)
             while True:
                 data = child.receive(should_stop)
                 message = unpack(data)
-                kind = message.get("type")
+                kind = message["type"]
                 if kind in OUTCOMES:
                     break
                 report = report_of(message, len(data), self._reached)
@@ -94,16 +95,18 @@ class Sandbox:
                     self._reached = report.item["frame_index"]
                 yield report
             child.jobs += 1
-            kept = self._is_as_good_as_new(child, kind)
+            child.end()
+            error = error_of(message)
+            kept = not isinstance(error, SandboxCrashedError) and self._is_as_good_as_new(child, kind)
         finally:
             # Whatever else ends the loop leaves a child of unknown state, also when the caller stops reading.
             if not kept:
                 self.close()
         yield Ended(video_of(message))
-        if (error := error_of(message)) is not None:
+        if error is not None:
             raise error
 
-    def _is_as_good_as_new(self, child: ChildProcess, outcome: Any) -> bool:
+    def _is_as_good_as_new(self, child: ChildProcess, outcome: str) -> bool:
         if outcome not in _BEHAVED and not (outcome == "no_frame" and child.jobs == 1):
             return False
         return child.jobs < self._limits.jobs and child.resident_bytes <= self._limits.grown_bytes
@@ -111,7 +114,8 @@ class Sandbox:
     def _final(self, error: NoFrameError | OutOfMemoryError) -> Exception:
         if isinstance(error, NoFrameError):
             return error
-        return OutOfMemoryError(
-            f"{error} A job may have {self._limits.memory_bytes} bytes (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). "
+        hint = (
+            f" A job may have {self._limits.memory_bytes} bytes (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). "
             "Submit a smaller video, or raise the limit."
         )
+        return OutOfMemoryError(clean_text(str(error), MOST_CHARACTERS - len(hint)) + hint)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_videos import flat
 
-from videoqueue.errors import PipelineError, TransientError
+from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.dag import DagPipelineService
 from videoqueue.pipeline.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
@@ -110,6 +110,37 @@ def test_a_failing_plugin_names_the_step_and_leaves_its_reason_in_the_log(
     text = str(caught.value)
     assert text == "Step 'bad' (tool 'bad' of plugin 'steps') failed. The worker's log has the reason."
     assert "/secret/path" in caplog.text
+
+
+def test_a_failing_plugins_line_names_the_step(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PipelineError):
+        service({"bad": failing(RuntimeError("x"))}).run_frame(flat(4, 4, 0))
+    assert caplog.messages == ["A plugin failed. node=bad plugin=steps tool=bad"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_failed_allocation_is_no_fault_of_the_plugin(
+    wrapped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also one that the plugin tells in words of its own."""
+    error: Exception = RuntimeError("[CPU] Subgraph node with name 'MatMul.8' can't alloc")
+    if wrapped:
+        cause, error = error, PermanentError("OpenVINO cannot run it. Export it again.")
+        error.__cause__ = cause
+    with pytest.raises(OutOfMemoryError, match="memory ran out"):
+        service({"bad": failing(error)}).run_frame(flat(4, 4, 0))
+    assert caplog.messages == ["Memory ran out in a plugin. node=bad plugin=steps tool=bad"]
+
+
+def test_a_plugin_that_asks_python_to_exit_has_failed() -> None:
+    with pytest.raises(PipelineError, match="failed"):
+        service({"bad": failing(SystemExit(0))}).run_frame(flat(4, 4, 0))
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, {"x": [2**64]}])
+def test_a_whole_number_of_more_than_64_bits_is_the_plugins_fault(value: object) -> None:
+    with pytest.raises(PipelineError, match="at most 64 bits"):
+        service({"bad": giving(x=value)}).run_frame(flat(4, 4, 0))
 
 
 def test_a_plugin_may_say_what_was_wrong() -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from videoqueue.errors import PipelineError
+from videoqueue.errors import OutOfMemoryError, PipelineError
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginOptions, Tool
 from videoqueue.pipeline.registry import FlawedPluginError, PluginRegistry, reason
 
@@ -290,3 +290,14 @@ def test_a_version_may_be_known_only_when_the_plugin_is_made() -> None:
             super().__init__(Manifest("p", "model 7", {"t": TOOL}))
 
     assert PluginRegistry(PluginOptions(), {"p": Trained}).get("p").manifest.version == "model 7"
+
+
+def test_a_plugin_that_could_not_be_made_for_want_of_memory_is_not_blamed() -> None:
+    def create(options: PluginOptions) -> Brightness:
+        try:
+            raise RuntimeError("can't alloc")
+        except RuntimeError as error:
+            raise PipelineError("OpenVINO cannot run it. Export it again.") from error
+
+    with pytest.raises(OutOfMemoryError, match="memory ran out"):
+        PluginRegistry(PluginOptions(), {"tight": create}).get("tight")
