@@ -6,9 +6,14 @@ import struct
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import pytest
+
+from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import Mp4Check, Mp4Info
 
 
 def encode(codec="libx264", container="mp4", frames=5, size=(64, 48), audio=None, options=None) -> bytes:
@@ -86,10 +91,16 @@ def hdlr(handler: bytes, component: bytes = b"\0\0\0\0") -> bytes:
     return box(b"hdlr", bytes(4), component, handler, bytes(12), b"\0")
 
 
-def tkhd(width: int = 64, height: int = 48, track_id: int = 1, version: int = 0) -> bytes:
+def tkhd(
+    width: int = 64, height: int = 48, track_id: int = 1, version: int = 0, enabled: bool = True
+) -> bytes:
     times = struct.pack(">QQIIQ" if version else ">IIIII", 0, 0, track_id, 0, 0)
     return box(
-        b"tkhd", bytes([version, 0, 0, 7]), times, bytes(52), struct.pack(">II", width << 16, height << 16)
+        b"tkhd",
+        bytes([version, 0, 0, 6 + enabled]),
+        times,
+        bytes(52),
+        struct.pack(">II", width << 16, height << 16),
     )
 
 
@@ -119,6 +130,24 @@ def trak(stbl: bytes, handler: bytes = b"vide", head: bytes | None = None, more:
 
 def movie(*traks: bytes, data: int = 100) -> bytes:
     return FTYP + box(b"mdat", bytes(data)) + box(b"moov", *traks)
+
+
+def references(kind: bytes, *track_ids: int) -> bytes:
+    return box(b"tref", box(kind, struct.pack(f">{len(track_ids)}I", *track_ids)))
+
+
+def check(data: bytes, piece: int = 1 << 16, max_pixels: int | None = None, **options: Any) -> Mp4Info:
+    walk = Mp4Check(max_pixels, **options)
+    for start in range(0, len(data), piece):
+        walk.feed(data[start : start + piece])
+    return walk.finish()
+
+
+def fault(data: bytes, **options: Any) -> tuple[str, str]:
+    """Code and text of the refusal."""
+    with pytest.raises(InvalidVideoError) as caught:
+        check(data, **options)
+    return caught.value.code, str(caught.value)
 
 
 GOOD = trak(stsd(entry()) + tables())

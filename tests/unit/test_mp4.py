@@ -10,8 +10,10 @@ from mp4_boxes import (
     GOOD,
     LAYOUTS,
     box,
+    check,
     encode,
     entry,
+    fault,
     fragment,
     full,
     hdlr,
@@ -26,22 +28,9 @@ from mp4_boxes import (
 )
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import MAX_SAMPLES, MAX_TRACKS, Mp4Check, Mp4Info
+from videoqueue.mp4 import MAX_SAMPLES, MAX_TRACKS, Mp4Check
 
 MAX_PIXELS = 8192 * 4320
-
-
-def check(data: bytes, piece: int = 1 << 16, max_pixels: int = MAX_PIXELS) -> Mp4Info:
-    walk = Mp4Check(max_pixels)
-    for start in range(0, len(data), piece):
-        walk.feed(data[start : start + piece])
-    return walk.finish()
-
-
-def fault(data: bytes, **options: int) -> tuple[str, str]:
-    with pytest.raises(InvalidVideoError) as caught:
-        check(data, **options)
-    return caught.value.code, str(caught.value)
 
 
 # What is accepted
@@ -141,7 +130,7 @@ def test_compressed_sound_that_counts_single_values_passes():
 def test_a_version_1_track_header_is_read():
     assert check(movie(trak(stsd(entry()) + tables(), head=tkhd(version=1)))).video.samples == 2
     data = movie(trak(stsd(entry()) + tables(), head=tkhd(9000, 9000, version=1)))
-    assert fault(data)[0] == "unsupported_video"
+    assert fault(data, max_pixels=MAX_PIXELS)[0] == "unsupported_video"
 
 
 def test_dolby_vision_is_hevc_only_with_its_configuration():
@@ -279,7 +268,7 @@ def test_a_compressed_header_is_refused():
     ],
 )
 def test_a_picture_above_the_limit_is_refused_with_the_limit(track):
-    code, message = fault(movie(track))
+    code, message = fault(movie(track), max_pixels=MAX_PIXELS)
     assert code == "unsupported_video"
     assert message.startswith(
         "The picture has 256,000,000 pixels; at most 35,389,440 are accepted (VIDEOQUEUE_MAX_PIXELS)."
@@ -294,7 +283,8 @@ def test_a_picture_of_exactly_the_limit_passes():
 
 def test_a_second_video_track_above_the_limit_is_refused_too():
     assert (
-        fault(movie(GOOD, trak(stsd(entry(width=16000, height=16000)) + tables())))[0] == "unsupported_video"
+        fault(movie(GOOD, trak(stsd(entry(width=16000, height=16000)) + tables())), max_pixels=MAX_PIXELS)[0]
+        == "unsupported_video"
     )
 
 
@@ -381,9 +371,9 @@ def test_deep_nesting_is_refused():
     "bad",
     [
         struct.pack(">I4s", 7, b"mvhd"),
-        struct.pack(">I4s", 0xFFFFFFFF, b"mvhd"),
+        struct.pack(">I4s", 0xFFFFFFFF, b"trak"),
         struct.pack(">I4sQ", 1, b"mvhd", 15),
-        struct.pack(">I4sQ", 1, b"mvhd", 2**64 - 1),
+        struct.pack(">I4sQ", 1, b"trak", 2**64 - 1),
     ],
 )
 def test_a_box_that_does_not_fit_is_damaged(bad):

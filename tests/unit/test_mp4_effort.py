@@ -20,7 +20,8 @@ PIECE = 1 << 16
 STEPS = 20_000  # the limit for the floods below
 MESSAGE = (
     "Reading the file's boxes and tables takes more than 20,000 steps, the most that are taken. "
-    "Write it anew as an MP4 without fragments, or upload a part."
+    "Write it anew as an MP4 without fragments, for example with `ffmpeg -i in.mp4 -c copy out.mp4`, "
+    "or upload a part."
 )
 STBL = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 TFHD = tfhd()
@@ -47,6 +48,12 @@ def in_moof(content: bytes) -> bytes:
 
 # What a file begins with, and what follows it again and again.
 FLOODS = {
+    "unknown boxes": (b"", box(b"abcd")),
+    "references to tracks": (inside(b"moov", b"trak"), box(b"tref", box(b"chap", bytes(8)))),
+    "references in one box": (
+        inside(b"moov", b"trak") + endless(b"tref", size=1 << 39),
+        box(b"chap", bytes(8)),
+    ),
     "boxes": (FTYP, box(b"free")),
     "boxes behind the header": (FTYP + box(b"moov", GOOD), box(b"free")),
     "long headers": (FTYP, box(b"free", large=True)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from itertools import pairwise
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from mp4_boxes import FTYP, GOOD, LAYOUTS, box, entry, fragment, movie, sample, stream, stsd, tables, trak
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import Mp4Check, Mp4Info
+from videoqueue.mp4 import Mp4Check, Mp4Info, video_track
 
 MAX_PIXELS = 8192 * 4320
 CALM = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,13 +34,30 @@ CONTAINERS = [
     b"traf",
     b"stsd",
     b"udta",
+    b"tref",
 ]
 LEAVES = [b"ftyp", b"mdat", b"free", b"meta", b"mfhd", b"tkhd", b"hdlr", b"elst", b"avc1", b"stts", b"ctts"]
-LEAVES += [b"stss", b"stsc", b"stco", b"co64", b"stsz", b"stz2", b"trex", b"tfhd", b"trun", b"cmov", b"udta"]
+LEAVES += [
+    b"stss",
+    b"stsc",
+    b"stco",
+    b"co64",
+    b"stsz",
+    b"stz2",
+    b"trex",
+    b"tfhd",
+    b"trun",
+    b"cmov",
+    b"udta",
+    b"chap",
+    b"thmb",
+    b"uuid",
+    b"abcd",
+]
 
 
-def outcome(data: bytes, cuts: list[int]) -> Mp4Info | tuple[str, str]:
-    walk = Mp4Check(MAX_PIXELS)
+def outcome(data: bytes, cuts: list[int], **options: bool) -> Mp4Info | tuple[str, str]:
+    walk = Mp4Check(MAX_PIXELS, **options)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     try:
         for start, end in pairwise(edges):
@@ -88,7 +107,7 @@ def fragments(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """A real file with some numbers changed, cut short, or with a piece of it repeated or left out."""
+    """A real file, some numbers changed, cut short, or with a piece repeated, left out or put in front."""
     data = bytearray(sample(draw(st.sampled_from(list(LAYOUTS)))))
     header = data.find(b"moov")
     near = st.integers(header, min(header + 1500, len(data) - 4))
@@ -103,7 +122,7 @@ def mutations(draw: st.DrawFn) -> bytes:
             del data[start:end]
     if draw(st.booleans()):
         del data[draw(st.integers(0, len(data))) :]
-    return bytes(data)
+    return (draw(leaves()) if draw(st.integers(0, 4)) == 0 else b"") + bytes(data)
 
 
 CUTS = st.lists(st.integers(0, 2**16), max_size=20)
@@ -113,6 +132,33 @@ CUTS = st.lists(st.integers(0, 2**16), max_size=20)
 @given(mutations(), CUTS)
 def test_a_mutated_file_ends_in_an_answer_that_does_not_depend_on_the_pieces(data, cuts):
     assert outcome(data, cuts) == outcome(data, [])
+
+
+@CALM
+@given(mutations(), CUTS)
+def test_where_cut_files_are_accepted_the_answer_does_not_depend_on_the_pieces_either(data, cuts):
+    whole = outcome(data, [], accept_truncated=True)
+    assert outcome(data, cuts, accept_truncated=True) == whole
+    strict = outcome(data, [])
+    if isinstance(strict, Mp4Info):
+        assert whole == strict
+    elif isinstance(whole, Mp4Info):
+        assert strict[0] == "truncated_mp4"
+        assert whole.video.usable_size < len(data)
+
+
+@CALM
+@given(mutations())
+def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(data):
+    with NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        try:
+            judged: object = video_track(Path(file.name), MAX_PIXELS)
+        except InvalidVideoError as error:
+            judged = (error.code, str(error))
+    whole = outcome(data, [])
+    assert judged == (whole.video if isinstance(whole, Mp4Info) else whole)
 
 
 @CALM

@@ -15,8 +15,11 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     from_file.py  the check of a file on disk
     choice.py     which track is the video
     square.py     how large a picture is in square pixels
-    tracks.py     the boxes of a track: its codec, picture size and tables of samples
+    track.py      what is known of one track
+    tracks.py     the boxes of a track: its header, edits and tables of samples
+    entries.py    the sample entries of a track: its codec, the size and shape of its pictures
     fragments.py  the same accounting for fragments
+    fragment_sums.py  its sums
     stencils.py   fragments that look like an earlier one, which are most of them
     tables.py     sums over tables
     codecs.py     which codec a sample entry leads to

@@ -16,9 +16,13 @@ from videoqueue.mp4.refusals import (
     refuse_as_cut_stream,
     refuse_as_damaged,
     refuse_as_mixed,
+    refuse_audio,
+    refuse_pixels,
     refuse_samples,
+    refuse_tracks,
 )
-from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES, Track
+from videoqueue.mp4.track import Track
+from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES
 from videoqueue.mp4.walk import OPEN, OPENING, Steps, Walk
 
 _MAX_DEPTH = 10  # FFmpeg's own limit; real files need 6
@@ -57,6 +61,7 @@ class Mp4Check:
         self._tracks: list[Track] = []
         self._track = Track()
         self._has_header = self._has_meta = False
+        self._ends_in_box = False  # the last box does not say, or not truly, where the file ends
         self._beginning = Beginning()
         self._walk = Walk()
         self._fragments = Fragments(self._walk)
@@ -114,9 +119,10 @@ class Mp4Check:
                 yield from self._top_box(kind, end)
                 yield from walk.skip_to(end)
             except EOFError:
-                if self._has_header:
-                    return  # what counts is whether all samples are there
-                raise
+                if not self._has_header:
+                    raise
+                self._ends_in_box = True
+                return
 
     def _next_box(self) -> Steps[tuple[bytes, int]]:
         head = yield from self._walk.take(8)
@@ -140,6 +146,7 @@ class Mp4Check:
             self._judge_tracks()
         elif kind == b"moof":
             yield from self._fragments.read_moof(end)
+        self._ends_in_box = kind == b"mdat" and end == OPEN
 
     def _boxes(self, end: int, depth: int) -> Steps[None]:
         if depth > _MAX_DEPTH:
@@ -168,11 +175,7 @@ class Mp4Check:
 
     def _open_track(self) -> None:
         if len(self._tracks) == self._max_tracks:
-            refuse(
-                "unsupported_video",
-                f"The file has more than {self._max_tracks} tracks, the most that are accepted "
-                "(VIDEOQUEUE_MAX_STREAMS). Export the video alone.",
-            )
+            refuse_tracks(self._max_tracks)
         self._track = Track()
         self._tracks.append(self._track)
 
@@ -184,17 +187,11 @@ class Mp4Check:
             if not track.is_pcm and most > MAX_SAMPLES:
                 refuse_samples(most)
             if track.is_pcm and track.chunk_samples > MAX_PCM_SAMPLES:
-                refuse(
-                    "unsupported_video", "The file declares more audio than can be read. Remove the audio."
-                )
+                refuse_audio(track.chunk_samples)
         videos = [track for track in self._tracks if track.is_video]
         pixels = max((track.pixels for track in videos), default=0)
         if self._max_pixels is not None and pixels > self._max_pixels:
-            refuse(
-                "unsupported_video",
-                f"The picture has {pixels:,} pixels; at most {self._max_pixels:,} are accepted "
-                "(VIDEOQUEUE_MAX_PIXELS). Make it smaller.",
-            )
+            refuse_pixels(pixels, self._max_pixels)
         if not (choice := Choice(self._tracks, {})).candidates:
             choice.refuse()
         self._fragments.count_for(track.id for track in videos)
@@ -209,10 +206,13 @@ class Mp4Check:
             )
         cut_at = self._fragments.cut_at(self._size)
         self._judge_extent()
-        choice = Choice(self._tracks, self._fragments.by_track)
+        choice = Choice(self._tracks, self._fragments.sums.by_track)
         video = choice.chosen(self._size if cut_at is None else cut_at)
-        if video is None and self._fragments.announced and not any(self._fragments.by_track.values()):
-            refuse("truncated_mp4", "The file is only the beginning of a stream. Upload the whole video.")
+        if video is None and self._fragments.announced and not any(self._fragments.sums.by_track.values()):
+            refuse(
+                "truncated_mp4",
+                "The file is cut off: it is only the beginning of a stream. Upload the whole file.",
+            )
         if video and cut_at is not None and not self._accept_truncated:
             refuse_as_cut_stream()
         return Mp4Info(
@@ -224,11 +224,13 @@ class Mp4Check:
 
     def _judge_extent(self) -> None:
         """No sample is smaller than a byte or lies outside: more than that was cut off or never there."""
-        declared = [max(self._fragments.samples, self._fragments.bytes)]
+        sums = self._fragments.sums
+        declared = [max(sums.samples, sums.size)]
         for track in self._tracks:
             if not track.is_pcm:
                 declared.append(max(track.samples, track.sample_bytes))
-            if track.samples:
+            # What is not a picture may lie in another file, unless something is missing here.
+            if track.samples and (track.is_video or self._ends_in_box):
                 declared.append(track.data_end)
         if (needed := max(declared)) > self._size:
             refuse(

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 from videoqueue.errors import VideoFault
 from videoqueue.mp4.codecs import CODECS, printable
 from videoqueue.mp4.refusals import refuse
-from videoqueue.mp4.tracks import Track
+from videoqueue.mp4.track import Track
 
 _MOST_SHOWN: Final = 8  # tracks that a refusal lists
 _KINDS: Final = {b"soun": "audio", b"pict": "still pictures", b"text": "text", b"": "unknown"}
@@ -70,7 +70,7 @@ class Choice:
         return VideoTrack(
             track_id=track.id,
             index=index,
-            same_id=self._same_id(index),
+            same_id=sum(other.id == track.id for other in self._tracks[:index]),
             enabled=track.enabled,
             codec=track.codec.name or "",
             fourcc=printable(track.codec.fourcc),
@@ -86,7 +86,8 @@ class Choice:
     def refuse(self) -> NoReturn:
         """Refuses a file none of whose tracks can be chosen: says what was found in each."""
         filled = [index for index in self._moving if self._samples(index)] or self._moving
-        codecs = [self._tracks[index].codec for index in filled if index not in self.candidates]
+        codecs = [self._tracks[index].codec for index in filled]
+        codecs = [codec for codec in codecs if not codec.readable]
         if any(codec.encrypted for codec in codecs):
             self._refuse("unsupported_video", "The video is encrypted (DRM). Upload it without encryption.")
         if codecs and not codecs[0].fourcc:
@@ -106,12 +107,14 @@ class Choice:
     def _refuse(self, code: VideoFault, message: str) -> NoReturn:
         refuse(code, f"{message} Found: {self._found()}.")
 
-    def _same_id(self, index: int) -> int:
-        return sum(track.id == self._tracks[index].id for track in self._tracks[:index])
+    @cached_property
+    def _first_with_id(self) -> dict[int, int]:
+        return {track.id: index for index, track in reversed(list(enumerate(self._tracks)))}
 
     def _samples(self, index: int) -> int:
         track = self._tracks[index]
-        return track.samples + (0 if self._same_id(index) else self._in_fragments.get(track.id, 0))
+        fragmented = self._in_fragments.get(track.id, 0) if self._first_with_id[track.id] == index else 0
+        return track.samples + fragmented
 
     def _found(self) -> str:
         shown = [

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from operator import mul
 from struct import Struct, unpack
 from typing import Final, TypeAlias
 
+from videoqueue.mp4.fragment_sums import FragmentSums, Last, bytes_before_size, bytes_before_table, columns
 from videoqueue.mp4.refusals import (
-    MAX_SAMPLES,
     MAX_TRACKS,
     refuse_as_damaged,
     refuse_as_mixed,
     refuse_as_too_short,
-    refuse_samples,
 )
 from videoqueue.mp4.stencils import Outline, Stencils
 from videoqueue.mp4.tables import SUM_COST, column_sum, long_column_sum
@@ -26,25 +24,15 @@ FRAGMENT_BOXES: Final = frozenset({b"moof", b"traf", b"tfhd", b"trun"})
 _HELD: Final = 1 << 16  # bytes of a fragment's boxes up to which they are read as one
 _RECOGNISING: Final = 10  # steps
 _READING: Final = 6  # for each box
-_READING_RUN: Final = 9  # more
+_READING_HEAD: Final = 4  # more
+_READING_RUN: Final = 9
 _STRUCTURE: Final = FRAGMENT_BOXES | CONTAINERS | TRACK_BOXES.keys() | {b"trex"}
 _WORD: Final = Struct(">I").unpack_from
+_LONG: Final = Struct(">Q").unpack_from
+_OFFSET: Final = Struct(">i").unpack_from
 _WORDS: Final = Struct(">II").unpack_from
 
 _Reader: TypeAlias = Callable[[memoryview, int, int, Outline | None], None]
-
-
-@dataclass(slots=True)
-class Last:
-    """The fragment that was met last, which may be cut off."""
-
-    start: int = 0  # of its box in the file
-    is_read: bool = True
-    samples: int = 0
-    data: int = 0  # bytes of samples
-    by_track: dict[int, int] = field(default_factory=dict)
-    data_end: int = 0  # position in the file behind its samples
-    body: bytes = b""  # of one that was recognised: nobody asked yet where its samples lie
 
 
 class Fragments:
@@ -52,16 +40,14 @@ class Fragments:
 
     def __init__(self, walk: Walk) -> None:
         self.seen = False
-        self.samples = self.bytes = 0
-        self.by_track: dict[int, int] = {}  # samples by track_id, of the tracks in the header
-        self.last = Last()
+        self.sums = FragmentSums()
         self._counting = False
         self._walk = walk
         self._stencils = Stencils()
+        self._recognised: tuple[int, bytes] | None = None  # position and content of the last fragment
         self._default_sizes: dict[int, int] = {}  # `trex`: bytes of a sample by track
-        # `tfhd`: the track of the next runs, bytes of a sample, and where in the fragment those are said
-        self._track = self._sample_size = self._size_at = 0
-        self._base = self._next = 0  # where in the file offsets of runs count from, and the next run begins
+        # `tfhd`: bytes of a sample of the next runs, and where in the fragment that is said
+        self._sample_size = self._size_at = 0
         self._in_moof: dict[bytes, _Reader] = {b"traf": self._traf}
         self._in_traf: dict[bytes, _Reader] = {b"tfhd": self._tfhd, b"trun": self._trun}
 
@@ -72,7 +58,7 @@ class Fragments:
 
     def count_for(self, track_ids: Iterable[int]) -> None:
         """From now on the samples of these tracks are counted; those of fragments before cannot be read."""
-        self.by_track = dict.fromkeys(track_ids, 0)
+        self.sums.by_track = dict.fromkeys(track_ids, 0)
         self._counting = True
 
     def cut_at(self, size: int) -> int | None:
@@ -80,23 +66,18 @@ class Fragments:
 
         It is then no longer part of the sums.
         """
-        last = self.last
-        if last.is_read and self._last_data_end() <= size:
+        last = self._read_again(*self._recognised) if self._recognised else self.sums.last
+        if last.is_read and last.data_end <= size:
             return None
-        self.samples -= last.samples
-        self.bytes -= last.data
-        for track, samples in last.by_track.items():
-            self.by_track[track] -= samples
+        self.sums.take_out(last)
         return last.start
 
-    def _last_data_end(self) -> int:
-        if not self.last.body:
-            return self.last.data_end
+    def _read_again(self, start: int, body: bytes) -> Last:
         again = Fragments(Walk())
         again._default_sizes = self._default_sizes
-        again.last = Last(self.last.start)
-        again._boxes(memoryview(self.last.body), 0, len(self.last.body), again._in_moof, None)
-        return again.last.data_end
+        again.sums = FragmentSums(self.sums.by_track, start)
+        again._boxes(memoryview(body), 0, len(body), again._in_moof, None)
+        return again.sums.last
 
     def read_trex(self, end: int) -> Steps[None]:
         _, track_id, _, _, size, _ = unpack(">6I", (yield from self._walk.read(end, 24)))
@@ -106,23 +87,25 @@ class Fragments:
     def read_moof(self, end: int) -> Steps[None]:
         self.seen = True
         walk = self._walk
-        self.last = Last(walk.position - 8, is_read=False)
+        self._recognised = None
+        self.sums.begin(walk.position - 8)
+        last = self.sums.last
         if end - walk.position > _HELD:
             walk.spend(OPENING)
             yield from self._long_moof(end)
-            self.last.is_read = True
+            last.is_read = True
             return
         body = memoryview((yield from walk.take(end - walk.position)))
-        if steps := self.recognise(body, 0, len(body), self.last.start):
+        last.is_read = True
+        if steps := self.recognise(body, 0, len(body), last.start):
             walk.charge(steps)
             return
         walk.spend(OPENING)
         # In front of the header nothing says which tracks there are.
         outline = self._stencils.outline(len(body)) if self._counting else None
-        self.last.is_read = True
         self._boxes(body, 0, len(body), self._in_moof, outline)
         if outline:
-            outline.by_track = self.last.by_track
+            outline.by_track = last.by_track
             self._stencils.add(body, outline)
 
     def recognise(self, data: memoryview, start: int, end: int, position: int) -> int:
@@ -134,14 +117,10 @@ class Fragments:
         stencil = self._stencils.match(body)
         if stencil is None:
             return 0
-        self.samples += stencil.samples
-        if self.samples > MAX_SAMPLES:
-            refuse_samples(self.samples)
+        self.sums.add(stencil.samples, stencil.bytes + sum(map(mul, stencil.sizes(body), stencil.weights)))
         for track, samples in stencil.by_track.items():
-            self.by_track[track] += samples
-        size = stencil.bytes + sum(map(mul, stencil.sizes(body), stencil.weights))
-        self.bytes += size
-        self.last = Last(position, True, stencil.samples, size, stencil.by_track, 0, body)
+            self.sums.by_track[track] += samples
+        self._recognised = position, body
         return _RECOGNISING
 
     # A fragment that is held as a whole
@@ -158,6 +137,8 @@ class Fragments:
                 body += 8
                 size = int.from_bytes(data[at + 8 : body], "big")
             after = at + size
+            if kind not in _STRUCTURE:
+                after = min(after, end)
             if not body <= after <= end:
                 refuse_as_damaged("a box is larger than what contains it, or smaller than its own header")
             self._walk.spend(_READING)
@@ -170,25 +151,27 @@ class Fragments:
             at = after
 
     def _traf(self, data: memoryview, at: int, end: int, outline: Outline | None) -> None:
-        self._track = self._sample_size = self._size_at = 0
-        self._base = self._next = self.last.start
+        self._sample_size = self._size_at = 0
+        self.sums.set_track(0)
         self._boxes(data, at, end, self._in_traf, outline)
 
     def _tfhd(self, data: memoryview, at: int, end: int, outline: Outline | None) -> None:
         if end - at < 8:
             refuse_as_too_short()
-        flags, self._track = _WORDS(data, at)
-        self._sample_size, self._size_at = self._default_sizes.get(self._track, 0), 0
+        self._walk.spend(_READING_HEAD)
+        flags, track = _WORDS(data, at)
+        self._sample_size, self._size_at = self._default_sizes.get(track, 0), 0
         if flags & 0x10:
-            self._size_at = at + 8 + _bytes_before_size(flags)
+            self._size_at = at + 8 + bytes_before_size(flags)
             if end - self._size_at < 4:
                 refuse_as_too_short()
             (self._sample_size,) = _WORD(data, self._size_at)
-        self._base = self._next = self.last.start
+        base = None
         if flags & 0x1:
             if end - at < 16:
                 refuse_as_too_short()
-            self._base = self._next = int.from_bytes(data[at + 8 : at + 16], "big")
+            (base,) = _LONG(data, at + 8)
+        self.sums.set_track(track, base)
         if outline:
             outline.fixed.append((at, at + 8))
 
@@ -197,19 +180,18 @@ class Fragments:
             refuse_as_too_short()
         self._walk.spend(_READING_RUN)
         flags, count = _WORDS(data, at)
-        self._count_run(count)
-        start = at + 8 + _bytes_before_table(flags)
+        start = at + 8 + bytes_before_table(flags)
         if start > end:
             refuse_as_too_short()
-        fields, size_column = _columns(flags)
+        self.sums.add_run(count, _OFFSET(data, at + 8)[0] if flags & 0x1 else None)
+        fields, size_column = columns(flags)
         size = count * fields * 4
         if size > end - start:
             refuse_as_damaged("a table is longer than its box")
-        self._begin_run(flags, data[at + 8 : start])
         if size_column is None:
-            self._add_data(count * self._sample_size)
+            self.sums.add_data(count * self._sample_size)
         else:
-            self._add_data(long_column_sum(data[start : start + size], fields, size_column))
+            self.sums.add_data(long_column_sum(data[start : start + size], fields, size_column))
         if outline:
             outline.fixed.append((at, at + 8))
             if size_column is not None:
@@ -228,8 +210,8 @@ class Fragments:
             kind, child_end = child
             if kind == b"traf":
                 self._walk.spend(OPENING)
-                self._track = self._sample_size = 0
-                self._base = self._next = self.last.start
+                self._sample_size = 0
+                self.sums.set_track(0)
                 yield from self._long_traf(child_end)
             elif kind in _STRUCTURE:
                 refuse_as_mixed()
@@ -249,59 +231,23 @@ class Fragments:
         head = yield from self._walk.read(end, 8)
         (flags,) = _WORD(head)
         if flags & 0x10:
-            head += yield from self._walk.read(end, _bytes_before_size(flags) + 4)
+            head += yield from self._walk.read(end, bytes_before_size(flags) + 4)
         elif flags & 0x1:
             head += yield from self._walk.read(end, 8)
         self._tfhd(memoryview(head), 0, len(head), None)
 
     def _long_trun(self, end: int) -> Steps[None]:
         flags, count = unpack(">II", (yield from self._walk.read(end, 8)))
-        self._count_run(count)
-        self._begin_run(flags, (yield from self._walk.read(end, _bytes_before_table(flags))))
-        fields, size_column = _columns(flags)
+        head = yield from self._walk.read(end, bytes_before_table(flags))
+        self.sums.add_run(count, _OFFSET(head)[0] if flags & 0x1 else None)
+        fields, size_column = columns(flags)
         if size_column is None:
-            self._add_data(count * self._sample_size)
+            self.sums.add_data(count * self._sample_size)
             self._walk.check_table(end, count, fields * 4)
             return
         column = size_column
 
         def use(block: bytes) -> None:
-            self._add_data(column_sum(block, fields, column))
+            self.sums.add_data(column_sum(block, fields, column))
 
         yield from self._walk.table(end, count, fields * 4, SUM_COST, use)
-
-    # Sums
-
-    def _count_run(self, count: int) -> None:
-        self.samples += count
-        self.last.samples += count
-        if self.samples > MAX_SAMPLES:
-            refuse_samples(self.samples)
-        if self._track in self.by_track:
-            self.by_track[self._track] += count
-            self.last.by_track[self._track] = self.last.by_track.get(self._track, 0) + count
-
-    def _begin_run(self, flags: int, head: bytes | memoryview) -> None:
-        """`head`: what stands between the number of samples and the table."""
-        if flags & 0x1:
-            self._next = self._base + int.from_bytes(head[:4], "big", signed=True)
-
-    def _add_data(self, size: int) -> None:
-        self.bytes += size
-        self.last.data += size
-        self._next += size
-        if size:
-            self.last.data_end = max(self.last.data_end, self._next)
-
-
-def _bytes_before_size(flags: int) -> int:
-    return 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2) + 4 * bool(flags & 0x8)
-
-
-def _bytes_before_table(flags: int) -> int:
-    return 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
-
-
-def _columns(flags: int) -> tuple[int, int | None]:
-    """How many numbers a `trun` has for each sample, and which of them is the size."""
-    return (flags >> 8 & 0xF).bit_count(), flags >> 8 & 1 if flags & 0x200 else None

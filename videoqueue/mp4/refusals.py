@@ -51,9 +51,41 @@ def refuse_samples(count: int) -> NoReturn:
     )
 
 
+def refuse_audio(count: int) -> NoReturn:
+    refuse(
+        "unsupported_video",
+        f"The file declares {count:,} values of uncompressed audio; at most {MAX_PCM_SAMPLES:,} are read. "
+        "Remove the audio, for example with `ffmpeg -i in.mp4 -an -c copy out.mp4`.",
+    )
+
+
+def refuse_edits(count: int) -> NoReturn:
+    refuse(
+        "unsupported_video",
+        f"The file has {count:,} edits; at most {MAX_EDITS:,} are read. Encode the edited video anew.",
+    )
+
+
+def refuse_pixels(pixels: int, most: int) -> NoReturn:
+    refuse(
+        "unsupported_video",
+        f"The picture has {pixels:,} pixels; at most {most:,} are accepted (VIDEOQUEUE_MAX_PIXELS). "
+        "Make it smaller.",
+    )
+
+
+def refuse_tracks(most: int) -> NoReturn:
+    refuse(
+        "unsupported_video",
+        f"The file has more than {most} tracks, the most that are accepted (VIDEOQUEUE_MAX_STREAMS). "
+        "Export the video alone.",
+    )
+
+
 def refuse_effort() -> NoReturn:
     refuse(
         "unsupported_video",
         f"Reading the file's boxes and tables takes more than {MAX_STEPS:,} steps, the most that are taken. "
-        "Write it anew as an MP4 without fragments, or upload a part.",
+        "Write it anew as an MP4 without fragments, for example with `ffmpeg -i in.mp4 -c copy out.mp4`, "
+        "or upload a part.",
     )

@@ -1,82 +1,26 @@
-"""The boxes of a track: its codec, its picture size and its tables of samples."""
+"""The boxes of a track: its header, its edits and its tables of samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import mul
 from struct import Struct, unpack
 
-from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4.codecs import Codec
-from videoqueue.mp4.refusals import MAX_EDITS, MAX_TRACKS, refuse, refuse_as_damaged
-from videoqueue.mp4.square import square_size
+from videoqueue.mp4.entries import read_stsd
+from videoqueue.mp4.refusals import MAX_EDITS, MAX_TRACKS, refuse_as_damaged, refuse_edits
 from videoqueue.mp4.tables import (
     BLOCK,
     EDITS_COST,
     OFFSETS_COST,
     RUNS_COST,
     SUM_COST,
-    Runs,
     column_sum,
     numbers,
 )
+from videoqueue.mp4.track import Track
 from videoqueue.mp4.walk import OPENING, Steps, Walk
 
 # References of a track that only goes with another one: ISO/IEC 14496-12, 8.3.3, and 23008-12, 7.
 _AUXILIARY = frozenset({b"thmb", b"auxl", b"vdep", b"vplx"})
-
-
-class Track:
-    def __init__(self) -> None:
-        self.id = 0
-        self.enabled = False
-        self.matrix: tuple[int, ...] = ()
-        self.handler = b""
-        self.chapters: set[int] = set()  # tracks with titles or pictures for this one's chapters
-        self.is_auxiliary = False  # thumbnails, transparency or depth for another track
-        self.open_edit: int | None = None  # media time of the first edit with duration 0
-        self.pixel_aspect: tuple[int, int] | None = None
-        self.codec = Codec()
-        self.width = self.height = 0
-        self.pixels = 0  # the largest that any header of the track declares
-        self.samples = self.sample_bytes = 0
-        self.last_offset = -1  # of the chunk that lies last in the file
-        self.last_is_last = False  # whether that is the last chunk of the table too
-        self.last_sizes = b""  # 32 bits each, of the last samples of the table
-        self.same_size = 0  # bytes of every sample; 0 when they differ
-        self.chunks = 0
-        self.runs = Runs()
-        self.timed = 0  # samples that stts gives a duration
-        self.shifted = 0  # samples that ctts gives an offset
-        self.durations: list[int] = []  # the first two of stts, in ticks
-
-    @property
-    def is_video(self) -> bool:
-        return self.handler == b"vide"
-
-    @property
-    def data_end(self) -> int:
-        """Position in the file behind the last sample, or less when the tables are in an unusual order."""
-        if self.last_offset < 0:
-            return 0
-        if not self.last_is_last:
-            return self.last_offset + 1
-        samples = min(self.runs.last_samples(self.chunks), self.samples)
-        if self.same_size:
-            return self.last_offset + samples * self.same_size
-        if samples == self.samples:
-            return self.last_offset + self.sample_bytes
-        sizes = numbers(self.last_sizes)
-        return self.last_offset + max(1, sum(sizes[max(0, len(sizes) - samples) :]))
-
-    @property
-    def is_pcm(self) -> bool:
-        """FFmpeg reads such audio by the chunk: its `stsz` counts values, not packets or bytes."""
-        return self.handler == b"soun" and self.durations == [1]
-
-    @property
-    def chunk_samples(self) -> int:
-        return self.runs.samples(self.chunks)
 
 
 def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
@@ -94,12 +38,12 @@ def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 def _tref(walk: Walk, track: Track, end: int) -> Steps[None]:
     while end - walk.position >= 8:
-        kind, child_end = yield from walk.header(end)
+        kind, child_end = yield from walk.header(end, strict=())
         walk.spend(OPENING)
         if kind in _AUXILIARY:
             track.is_auxiliary = True
         elif kind == b"chap":
-            count = min(MAX_TRACKS, (child_end - walk.position) // 4)
+            count = min(MAX_TRACKS - len(track.chapters), (child_end - walk.position) // 4)
             track.chapters.update(numbers((yield from walk.take(4 * count))))
         yield from walk.skip_to(child_end)
 
@@ -114,7 +58,7 @@ def _hdlr(walk: Walk, track: Track, end: int) -> Steps[None]:
 def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
     version, count = unpack(">B3xI", (yield from walk.read(end, 8)))
     if count > MAX_EDITS:
-        refuse("unsupported_video", f"The file has {count:,} edits; at most {MAX_EDITS:,} are read.")
+        refuse_edits(count)
     entry = Struct(">Qq4x" if version == 1 else ">Ii4x")
 
     def use(block: bytes) -> None:
@@ -123,59 +67,6 @@ def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
                 track.open_edit = time
 
     yield from walk.table(end, count, entry.size, EDITS_COST, use)
-
-
-# Sample entries
-
-
-def _stsd(walk: Walk, track: Track, end: int) -> Steps[None]:
-    _, count = unpack(">II", (yield from walk.read(end, 8)))
-    while count and end - walk.position >= 8:
-        count -= 1
-        kind, entry_end = yield from walk.header(end)
-        walk.spend(OPENING)
-        if track.handler != b"soun":
-            yield from _sample_entry(walk, track, kind, entry_end)
-        yield from walk.skip_to(entry_end)
-
-
-def _sample_entry(walk: Walk, track: Track, kind: bytes, end: int) -> Steps[None]:
-    codec = track.codec
-    first = not codec.fourcc
-    if first:
-        codec.take_fourcc(kind)
-    codec.encrypted = codec.encrypted or kind == b"encv"
-    if end - walk.position < 78:
-        return
-    width, height = unpack(">HH", (yield from walk.take(78))[24:28])
-    if first:
-        track.width, track.height = width, height
-    pixel_aspect = None
-    while end - walk.position >= 8:
-        try:
-            kind, child_end = yield from walk.header(end)
-        except InvalidVideoError as fault:
-            if fault.code != "not_mp4":  # too much effort stays too much
-                raise
-            break  # a colour table or padding, which QuickTime may put here
-        walk.spend(OPENING)
-        if kind == b"pasp" and child_end - walk.position >= 8:
-            pixel_aspect = unpack(">II", (yield from walk.take(8)))
-        else:
-            yield from _codec_box(walk, track, kind, child_end, first)
-        yield from walk.skip_to(child_end)
-    if first:
-        track.pixel_aspect = pixel_aspect
-    track.pixels = max(track.pixels, mul(*square_size(width, height, pixel_aspect)))
-
-
-def _codec_box(walk: Walk, track: Track, kind: bytes, end: int, first: bool) -> Steps[None]:
-    if kind == b"sinf":
-        track.codec.encrypted = True
-    elif kind == b"hvcC":
-        track.codec.take_hevc_configuration()
-    elif kind == b"esds" and first:
-        track.codec.take_esds((yield from walk.read(end, min(64, end - walk.position))))
 
 
 # Tables of samples
@@ -264,7 +155,7 @@ TRACK_BOXES: dict[bytes, Callable[[Walk, Track, int], Steps[None]]] = {
     b"tref": _tref,
     b"hdlr": _hdlr,
     b"elst": _elst,
-    b"stsd": _stsd,
+    b"stsd": read_stsd,
     b"stts": _stts,
     b"ctts": _ctts,
     b"stss": _stss,

@@ -18,7 +18,7 @@ HEADER = Struct(">I4s")
 OPENING = 50  # steps that it takes to read what is in a box
 
 _LONG_SIZE = Struct(">Q")
-_LONG_HEADER = 20  # steps more; files have few of them
+_LONG_HEADER = 26  # steps more; files have few of them
 _NOTHING = memoryview(b"")
 
 T = TypeVar("T")
@@ -145,8 +145,14 @@ class Walk:
             refuse_as_too_short()
         return (yield from self.take(count))
 
-    def header(self, end: int, head: bytes = b"") -> Steps[tuple[bytes, int]]:
-        """Type and end of the next box, whose first 8 bytes may have been taken already."""
+    def header(
+        self, end: int, head: bytes = b"", strict: Container[bytes] | None = None
+    ) -> Steps[tuple[bytes, int]]:
+        """Type and end of the next box, whose first 8 bytes may have been taken already.
+
+        A box that is larger than what contains it is damage. When `strict` is given, that is so only for the
+        types in it; any other box ends with what contains it, as players read it.
+        """
         head = head or (yield from self.take(8))
         self.spend(1)
         start = self.position - 8
@@ -156,6 +162,8 @@ class Walk:
         if size == 1:
             self.charge(_LONG_HEADER)
             (size,) = unpack(">Q", (yield from self.take(8)))
+        if strict is not None and kind not in strict:
+            size = min(size, end - start)
         if not self.position - start <= size <= end - start:
             refuse_as_damaged("a box is larger than what contains it, or smaller than its own header")
         return kind, start + size
@@ -167,7 +175,7 @@ class Walk:
             return found
         start = self.position
         try:
-            return (yield from self.header(end))
+            return (yield from self.header(end, strict=opened))
         except EOFError:
             if end == OPEN and self.position == start:
                 return None
