@@ -3,6 +3,10 @@
 from alembic import context
 from flask import current_app
 
+from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs.migrating import migrating
+from videoqueue.jobs.refusals import reason
+
 database = current_app.extensions["migrate"].db
 options = current_app.extensions["migrate"].configure_args
 
@@ -15,13 +19,15 @@ def run_offline() -> None:
 
 
 def run_online() -> None:
-    with database.engine.connect() as connection:
+    with migrating(database.engine) as connection:
         context.configure(connection=connection, target_metadata=database.metadata, **options)
-        with context.begin_transaction():
-            context.run_migrations()
+        context.run_migrations()
 
 
 if context.is_offline_mode():
     run_offline()
 else:
-    run_online()
+    try:
+        run_online()
+    except DatabaseUnavailableError as error:
+        raise SystemExit(f"videoqueue: {error} The reason: {reason(error)}") from None

@@ -41,7 +41,9 @@ def _build(settings: Settings) -> Flask:
     failpoints.arm(settings.failpoints_dir)
     app = Flask("videoqueue", static_folder=None)
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url, settings.web_threads + 2)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(
+        settings.database_url, settings.database_connections
+    )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     settings.data_path.mkdir(parents=True, exist_ok=True)
     db.init_app(app)

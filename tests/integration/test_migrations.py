@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
+from pathlib import Path
 
 import flask_migrate
 import pytest
@@ -11,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
+from stack import ROOT, environment, procfile
 
 from videoqueue.app import create_app, migrations_folder
 from videoqueue.jobs.models import JOB, Base
@@ -60,6 +63,57 @@ def test_jobs_live_through_a_step_up_and_down(fresh_app: Flask) -> None:
         with engine.connect() as connection:
             assert connection.scalar(sa.text("SELECT count(*) FROM job")) == 1
     engine.dispose()
+
+
+def release(database_url: str, folder: Path, redis_url: str) -> subprocess.Popen[str]:
+    """The Procfile's release, as a process of its own."""
+    settings = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "VIDEOQUEUE_DATA_DIR": str(folder),
+        "VIDEOQUEUE_STORAGE_URL": f"file://{folder}/objects",
+    }
+    return subprocess.Popen(
+        ["bash", "-c", procfile()["release"]],
+        env=environment(settings),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_release_commands_at_the_same_time_take_turns(
+    fresh_app: Flask, database_url: str, tmp_path: Path, redis_url: str
+) -> None:
+    engine = services_of(fresh_app).store.engine
+    for _ in range(4):
+        running = [release(database_url, tmp_path, redis_url) for _ in range(3)]
+        said = [process.communicate(timeout=120)[0] for process in running]
+        assert [process.returncode for process in running] == [0, 0, 0], said
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        with fresh_app.app_context():
+            flask_migrate.downgrade(revision="base")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_database_that_cannot_be_migrated_is_said_in_one_line(
+    database_url: str, tmp_path: Path, redis_url: str
+) -> None:
+    url = sa.make_url(database_url)
+    missing = url.set(database="nowhere").render_as_string(hide_password=False)
+    for bad, why in ((missing, "does not exist"), ("postgresql://u:secret@127.0.0.1:1/d", "refused")):
+        process = release(bad, tmp_path, redis_url)
+        said, _ = process.communicate(timeout=120)
+        lines = [line for line in said.splitlines() if line.startswith("videoqueue: ")]
+        assert process.returncode == 1
+        assert len(lines) == 1
+        assert lines[0].startswith("videoqueue: The database ")
+        assert why in lines[0]
+        assert "Traceback" not in said
+        assert "secret" not in said
 
 
 ROW = {

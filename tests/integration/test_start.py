@@ -33,8 +33,16 @@ def start(process: str, settings: dict[str, str]) -> subprocess.CompletedProcess
             {"REDIS_URL": "redis://127.0.0.1", "DATABASE_URL": "postgres://h/d"},
             "videoqueue: VIDEOQUEUE_STORAGE_URL is not set",
         ),
+        (
+            {"REDIS_URL": "redis://127.0.0.1", "DATABASE_URL": "postgres://u:xyzzy@h:notaport/d"},
+            "videoqueue: DATABASE_URL='postgres://...' cannot be used: ",
+        ),
+        (
+            {"REDIS_URL": "redis://:xyzzy@xyzzy@h:6379", "DATABASE_URL": "sqlite:///d"},
+            "videoqueue: REDIS_URL='redis://...' cannot be used: ",
+        ),
     ],
-    ids=["no-queue", "bad-value", "local-folder"],
+    ids=["no-queue", "bad-value", "local-folder", "bad-port", "unescaped-password"],
 )
 def test_a_setting_that_would_lose_jobs_stops_the_start(
     tmp_path: Path, process: str, settings: dict[str, str], says: str
@@ -44,6 +52,7 @@ def test_a_setting_that_would_lose_jobs_stops_the_start(
     line = next(line for line in done.stderr.splitlines() if line.startswith("videoqueue: "))
     assert line.startswith(says)
     assert "Traceback" not in done.stderr
+    assert "xyzzy" not in done.stderr
 
 
 def test_an_unknown_default_pipeline_stops_the_start(tmp_path: Path) -> None:
@@ -72,4 +81,5 @@ def test_a_pipeline_that_cannot_run_stops_the_worker_with_a_line_for_each_fault(
     assert len(lines) == 1
     assert "far.json" in lines[0]
     assert "There is no plugin 'telescope'" in lines[0]
+    assert "each=18 worker_processes=1 sum=18" in done.stderr  # the connections it would have
     assert "Traceback" not in done.stderr

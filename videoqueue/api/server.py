@@ -72,7 +72,13 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Says once, at the start, what a stranger could do."""
+    """Says once, at the start, how many connections there may be, and what a stranger could do."""
+    logging.getLogger("videoqueue.api.server").info(
+        "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS). each=%d web_processes=%d sum=%d",
+        _settings.database_connections,
+        workers,
+        _settings.database_connections * workers,
+    )
     if not _is_loopback(_host):
         logging.getLogger("videoqueue.api.server").warning(
             "Listening on %s without authentication: whoever reaches this port can submit videos and, "

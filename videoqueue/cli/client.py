@@ -10,7 +10,7 @@ import click
 
 from videoqueue.cli.options import pipeline_options, service_option
 from videoqueue.errors import VideoqueueError
-from videoqueue.settings import load_settings
+from videoqueue.settings import load_settings, shown
 
 _TIMEOUT = (5, 60)  # seconds to connect, and between two bytes of an answer
 
@@ -70,7 +70,7 @@ class Client:
             answer = requests.request(method, self.url + path, timeout=_TIMEOUT, **options)
         except requests.RequestException:
             raise VideoqueueError(
-                f"No answer from {self.url}. Start the service with `videoqueue up`, "
+                f"No answer from {shown(self.url)}. Start the service with `videoqueue up`, "
                 "or name another with --url."
             ) from None
         if answer.ok:
@@ -78,7 +78,9 @@ class Client:
         try:
             detail = answer.json()["detail"]
         except (requests.JSONDecodeError, KeyError, TypeError):
-            detail = f"{self.url} answered {answer.status_code} and no reason; is it a videoqueue service?"
+            detail = (
+                f"{shown(self.url)} answered {answer.status_code} and no reason; is it a videoqueue service?"
+            )
         raise VideoqueueError(detail)
 
 

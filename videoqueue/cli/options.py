@@ -28,8 +28,19 @@ def pipeline_options(command: Command) -> Command:
     return command
 
 
+def _checked_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    from videoqueue.settings.urls import http_url
+
+    try:
+        return None if value is None else http_url(value)
+    except ValueError as error:
+        raise click.BadParameter(f"it {error}.") from None
+
+
 def service_option(command: Command) -> Command:
     """--url."""
     return click.option(
-        "--url", help="Where the service is. [default: VIDEOQUEUE_URL, or http://127.0.0.1:8000]"
+        "--url",
+        callback=_checked_url,
+        help="Where the service is. [default: VIDEOQUEUE_URL, or http://127.0.0.1:8000]",
     )(command)

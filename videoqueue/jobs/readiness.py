@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import LOCK_SECONDS, reading, seconds_since_full
 from videoqueue.jobs.models import CHUNK, HEARTBEAT, JOB
-from videoqueue.jobs.refusals import REFUSES, is_busy
+from videoqueue.jobs.refusals import REFUSES, is_busy, reason
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,7 @@ def require_usable(engine: Engine) -> None:
             else:
                 _try(connection)
     except DatabaseUnavailableError as error:
-        reason = str(error.__cause__).partition("\n")[0]  # the second line repeats the statement
-        logger.warning("The database cannot be used. reason=%s", reason)
+        logger.warning("The database cannot be used. reason=%s", reason(error))
         raise
 
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from videoqueue.errors import SettingsError
 from videoqueue.settings.pipeline import PipelineSettings
 from videoqueue.settings.service import ServiceSettings
+from videoqueue.settings.urls import sqlite_url
 from videoqueue.settings.worker import WorkerSettings
+
+#: Small plans of hosted Postgres allow 20 in all: three web processes and a worker process have 16.
+_POSTGRES_CONNECTIONS = 4
+
+#: A scheme, a host without a port, and a path; or a host and a port without a scheme.
+_HARMLESS = re.compile(r"([a-z0-9+]+://)?[A-Za-z0-9.-]*(/[\w./-]*)?|[A-Za-z0-9.-]+:[0-9]{1,5}")
+_SCHEME = re.compile(r"[a-z0-9+]{1,20}://")
 
 
 # Fields of the last base come first, in what is printed too.
@@ -34,14 +43,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[entry.name] = entry.metadata["parse"](given)
         except ValueError as error:
-            raise SettingsError(f"{name}={shown(given)!r} cannot be used: {name} {error}.") from None
+            value = _refused(given) if entry.metadata["unit"] == "URL" else given
+            raise SettingsError(f"{name}={value!r} cannot be used: {name} {error}.") from None
     return _with_derived_defaults(Settings(**values))
 
 
 def _with_derived_defaults(given: Settings) -> Settings:
     values = {entry.name: getattr(given, entry.name) for entry in fields(Settings)}
     data = given.data_path
-    values["database_url"] = given.database_url or f"sqlite:///{data / 'videoqueue.db'}"
+    values["database_url"] = given.database_url or sqlite_url(str(data / "videoqueue.db"))
+    values["database_connections"] = given.database_connections or (
+        _POSTGRES_CONNECTIONS if given.database_url.startswith("postgresql") else given.web_threads + 2
+    )
     workers = given.worker_processes * given.worker_threads
     values["inference_threads"] = given.inference_threads or max(1, len(os.sched_getaffinity(0)) // workers)
     values["max_concurrent_uploads"] = given.max_concurrent_uploads or max(1, given.web_threads // 2)
@@ -55,5 +68,14 @@ def _with_derived_defaults(given: Settings) -> Settings:
 
 
 def shown(value: str) -> str:
-    """A value as it may be printed: a URL's password stays secret."""
-    return value.split("://", 1)[0] + "://..." if "@" in value else value
+    """A usable value as it may be printed: a URL's password stays secret."""
+    scheme, separator, rest = value.partition("://")
+    return f"{scheme}://..." if separator and ("@" in rest or "password=" in rest) else value
+
+
+def _refused(url: str) -> str:
+    """A URL that cannot be used, as it may be printed: a password may stand anywhere in it, also cut off."""
+    if _HARMLESS.fullmatch(url):
+        return url
+    scheme = _SCHEME.match(url)
+    return f"{scheme[0]}..." if scheme else "..."

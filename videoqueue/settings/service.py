@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoqueue.errors import SettingsError
-from videoqueue.settings.values import choice, database_url, port, seconds, setting, text, url, whole
+from videoqueue.settings.urls import database_url, http_url, redis_url, storage_url
+from videoqueue.settings.values import choice, port, seconds, setting, text, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,17 @@ class ServiceSettings:
         "URL",
         "Jobs and results: postgresql://... or sqlite:///FILE. Default: a SQLite file in the data folder.",
     )
+    database_connections: int = setting(
+        "VIDEOQUEUE_DATABASE_CONNECTIONS",
+        whole(2),
+        0,
+        "connections",
+        "The most connections to the database of one web or worker process. Default: 4; for SQLite "
+        "two more than VIDEOQUEUE_WEB_THREADS.",
+    )
     redis_url: str = setting(
         "REDIS_URL",
-        url("redis", "rediss", "unix"),
+        redis_url,
         "",
         "URL",
         "The queue. Web and worker do not start without it; `videoqueue up` brings its own.",
@@ -37,7 +46,7 @@ class ServiceSettings:
     )
     storage_url: str = setting(
         "VIDEOQUEUE_STORAGE_URL",
-        url("file", "s3"),
+        storage_url,
         "",
         "URL",
         "Submitted videos: file:///FOLDER or s3://BUCKET/PREFIX. Default: a folder in the data folder.",
@@ -56,7 +65,7 @@ class ServiceSettings:
     web_concurrency: int = setting("WEB_CONCURRENCY", whole(1), 1, "processes", "Web processes.")
     url: str = setting(
         "VIDEOQUEUE_URL",
-        url("http", "https"),
+        http_url,
         "http://127.0.0.1:8000",
         "URL",
         "The service that `videoqueue submit`, `status` and `results` talk to.",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 Parser = Callable[[str], Any]
 
@@ -81,23 +80,3 @@ def existing_folder(value: str) -> str:
     if not Path(value).is_dir():
         raise ValueError("takes the path of a folder that exists")
     return str(Path(value).absolute())
-
-
-def url(*schemes: str) -> Parser:
-    def parse(value: str) -> str:
-        try:
-            scheme = urlsplit(value).scheme
-        except ValueError:
-            scheme = ""
-        if scheme not in schemes:
-            raise ValueError("takes a URL that begins with " + " or ".join(f"{name}://" for name in schemes))
-        return value
-
-    return parse
-
-
-def database_url(value: str) -> str:
-    """Adds the driver that is installed to the URL that hosting platforms give."""
-    url("postgresql", "postgres", "postgresql+psycopg", "sqlite")(value)
-    scheme, rest = value.split(":", 1)
-    return f"postgresql+psycopg:{rest}" if scheme in ("postgres", "postgresql") else value

@@ -78,6 +78,13 @@ def _build() -> WorkerProcess:
     from videoqueue.app import create_app  # the libraries it loads log while they are imported
 
     services = services_of(create_app())
+    settings = services.settings
+    logger.info(
+        "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS). each=%d worker_processes=%d sum=%d",
+        settings.database_connections,
+        settings.worker_processes,
+        settings.database_connections * settings.worker_processes,
+    )
     _check_pipelines(services)
     return WorkerProcess(services)
 

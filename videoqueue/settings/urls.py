@@ -1,0 +1,210 @@
+"""URLs in settings: taken apart strictly (RFC 3986), so that a bad one is refused before anything connects.
+
+Every error is the end of a sentence that begins with the setting's name. It repeats no part of the value: a
+password with an unescaped `@`, `/`, `?` or `#` ends up in any other part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+_ESCAPE: Final = (
+    "In the user name and the password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
+)
+_POSTGRES: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+_SQLITE: Final = "sqlite:///FILE"
+_REDIS: Final = "redis://USER:PASSWORD@HOST:PORT/NUMBER"
+_UNIX: Final = "unix:///PATH?db=NUMBER"
+_HTTP: Final = "http://HOST:PORT or https://HOST"
+
+_HOST: Final = re.compile(r"[^\s:/?#@,\[\]\"'<>\\^`{|}]+|\[[0-9A-Fa-f:.]+\]")
+_BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNPRINTABLE: Final = re.compile(r"[\s\x00-\x1f\x7f]")
+
+#: Options of redis-py that can be written as text; `build_broker` looks at their values.
+_REDIS_OPTIONS: Final = frozenset(
+    {
+        *(
+            "db",
+            "username",
+            "password",
+            "client_name",
+            "protocol",
+            "health_check_interval",
+            "max_connections",
+        ),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry_on_timeout"),
+        *("ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
+        *("ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
+    }
+)
+_SQLITE_OPTIONS: Final = frozenset({"uri", "mode", "cache", "nolock", "immutable", "vfs", "timeout"})
+
+
+@dataclass(frozen=True)
+class _Url:
+    """`hosts` are pairs of a host and a port, both perhaps empty; all but `query` is still escaped."""
+
+    user: str | None
+    hosts: list[tuple[str, str]]
+    path: str
+    query: list[tuple[str, str]]
+
+
+def require_scheme(value: str, *schemes: str) -> str:
+    """The URL's scheme. Raises ValueError when it is another."""
+    scheme, separator, _ = value.partition("://")
+    if not separator or scheme not in schemes:
+        raise ValueError("takes a URL that begins with " + " or ".join(f"{name}://" for name in schemes))
+    return scheme
+
+
+def http_url(value: str) -> str:
+    """Where a service is."""
+    require_scheme(value, "http", "https")
+    url = _taken_apart(value, _HTTP)
+    _require_host(url, _HTTP)
+    if url.query:
+        raise _bad(_HTTP, "it has a query")
+    return value
+
+
+def storage_url(value: str) -> str:
+    """A folder or a bucket; `open_storage` looks at the rest."""
+    require_scheme(value, "file", "s3")
+    return value
+
+
+def redis_url(value: str) -> str:
+    """A Redis or Valkey by TCP, TLS or unix socket."""
+    if require_scheme(value, "redis", "rediss", "unix") == "unix":
+        form, url = _UNIX, _taken_apart(value, _UNIX)
+        if url.hosts != [("", "")] or len(url.path) < 2:
+            raise _bad(form, "it names no path")
+    else:
+        form, url = _REDIS, _taken_apart(value, _REDIS)
+        _require_host(url, form)
+        if not re.fullmatch(r"/?|/[0-9]{1,5}", url.path):
+            raise _bad(form, "its database is not a number")
+    _require_known(url.query, _REDIS_OPTIONS, form)
+    return value
+
+
+def database_url(value: str) -> str:
+    """As SQLAlchemy takes it: with the driver that is installed, and several hosts as parameters."""
+    scheme = require_scheme(value, "postgresql", "postgres", "postgresql+psycopg", "sqlite")
+    return _sqlite_url(value) if scheme == "sqlite" else _postgres_url(value)
+
+
+def sqlite_url(path: str) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{quote(path)}"
+
+
+def _sqlite_url(value: str) -> str:
+    file, _, query = value.removeprefix("sqlite://").partition("?")
+    if not file.startswith("/") or file[1:] in ("", ":memory:"):
+        raise _bad(_SQLITE, "it names no file; an absolute path makes it begin with four slashes")
+    _require_known(_pairs(query, _SQLITE), _SQLITE_OPTIONS, _SQLITE)
+    return value
+
+
+def _postgres_url(value: str) -> str:
+    url = _taken_apart(value, _POSTGRES)
+    query = url.query
+    if query:
+        from psycopg.pq import Conninfo
+
+        known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+        # It is accepted because other drivers' users write it; nothing is ever prepared (`engine_options`).
+        query = [(name, text) for name, text in query if name != "prepare_threshold"]
+        _require_known(query, known, _POSTGRES, "libpq's, such as sslmode and target_session_attrs")
+    named_elsewhere = any(name in ("host", "hostaddr", "service") for name, _ in query)
+    if not named_elsewhere and (url.user is not None or url.hosts != [("", "")]):
+        if not all(host for host, _ in url.hosts):
+            raise _bad(_POSTGRES, "it names no host; a unix socket's folder is written ?host=/run/postgresql")
+        if len(url.hosts) > 1 or "%" in url.hosts[0][0]:
+            return _joined(url.user, url.path, [*_as_parameters(url.hosts), *query])
+    if query != url.query:
+        authority = value.partition("://")[2].partition("?")[0]
+        return f"postgresql+psycopg://{authority}{_encoded(query)}"
+    return f"postgresql+psycopg://{value.partition('://')[2]}"
+
+
+def _as_parameters(hosts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What libpq makes of several hosts, or of a unix socket's folder, in front of the path."""
+    names = ",".join(unquote(host).strip("[]") for host, _ in hosts)
+    return [("host", names), ("port", ",".join(port or "5432" for _, port in hosts))]
+
+
+def _joined(user: str | None, path: str, query: list[tuple[str, str]]) -> str:
+    return f"postgresql+psycopg://{'' if user is None else user + '@'}{path or '/'}{_encoded(query)}"
+
+
+def _encoded(query: list[tuple[str, str]]) -> str:
+    return "?" + urlencode(query, quote_via=quote) if query else ""
+
+
+def _taken_apart(value: str, form: str) -> _Url:
+    rest = value.partition("://")[2]
+    if _UNPRINTABLE.search(rest):
+        raise _bad(form, "it has a blank or a control character")
+    if "#" in rest:
+        raise _bad(form, "it has an unescaped #")
+    before, _, query = rest.partition("?")
+    authority, slash, path = before.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    if "@" in user or "@" in path:
+        raise _bad(form, "it has an unescaped @, or an unescaped / before an @")
+    if not _is_escaped(before):
+        raise _bad(form, "it has an unescaped %")
+    found = [_host_and_port(text, form) for text in hosts.split(",")]
+    return _Url(user if at else None, found, slash + path, _pairs(query, form))
+
+
+def _is_escaped(text: str) -> bool:
+    if _BAD_PERCENT.search(text):
+        return False
+    try:
+        return "\0" not in unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return False
+
+
+def _host_and_port(text: str, form: str) -> tuple[str, str]:
+    host, port = text, ""
+    if not text.endswith("]"):
+        host, _, port = text.rpartition(":") if ":" in text else (text, "", "")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise _bad(form, "its port is not a number from 1 to 65535")
+    if host and not _HOST.fullmatch(host):
+        raise _bad(form, "its host or port cannot be read")
+    return host, port
+
+
+def _pairs(query: str, form: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict") if query else []
+    except ValueError:
+        raise _bad(form, "what stands behind the ? is not NAME=VALUE, joined by &") from None
+
+
+def _require_host(url: _Url, form: str) -> None:
+    if len(url.hosts) != 1 or not url.hosts[0][0]:
+        raise _bad(form, "it does not name one host")
+
+
+def _require_known(
+    query: list[tuple[str, str]], known: Collection[str], form: str, which: str | None = None
+) -> None:
+    if any(name not in known for name, _ in query):
+        which = which or ", ".join(sorted(known))
+        raise _bad(form, f"it has an unknown option behind the ?; known are {which}")
+
+
+def _bad(form: str, why: str) -> ValueError:
+    return ValueError(f"takes {form}, but {why}. {_ESCAPE}")
