@@ -92,7 +92,10 @@ def disk_gone(folder: Path) -> Iterator[str]:
         eventually(
             lambda: admin.info("persistence")["rdb_last_bgsave_status"] == "err", "the snapshot failed"
         )
-        yield url
+        try:
+            yield url
+        finally:
+            os.kill(server._process.pid, signal.SIGKILL)  # it would not end without saving
 
 
 @contextmanager
