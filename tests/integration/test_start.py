@@ -83,3 +83,15 @@ def test_a_pipeline_that_cannot_run_stops_the_worker_with_a_line_for_each_fault(
     assert "There is no plugin 'telescope'" in lines[0]
     assert "each=18 worker_processes=1 sum=18" in done.stderr  # the connections it would have
     assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_in_which_nothing_can_be_made_stops_the_worker(tmp_path: Path) -> None:
+    (tmp_path / "work").touch()
+    done = start("worker", {"VIDEOQUEUE_DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1"})
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("videoqueue: ")]
+    assert lines == [
+        "videoqueue: VIDEOQUEUE_DATA_DIR cannot be used: the worker cannot make its work folder there "
+        "(File exists). It takes a folder that the worker may write in."
+    ]
+    assert "Traceback" not in done.stderr

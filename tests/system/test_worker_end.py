@@ -1,4 +1,4 @@
-"""How a worker process ends: by order, with its jobs given back, or by force, with nothing left of it."""
+"""How a worker process runs and ends: by order, with its jobs given back, or by force, with nothing left."""
 
 from __future__ import annotations
 
@@ -61,3 +61,16 @@ def test_a_killed_master_leaves_no_worker_and_no_child(service: Service, tmp_pat
     below = master.children(recursive=True)
     master.kill()
     wait_until_gone([master, *below])
+
+
+def test_what_a_worker_writes_is_closed_to_other_users(service: Service, tmp_path: Path) -> None:
+    job_id = submit(service.url, make_video(tmp_path / "long.mp4", frames=400))
+    wait_for(service.url, job_id, "running")
+    master = psutil.Process(service.pid("worker"))
+    eventually(lambda: len(master.children(recursive=True)) >= 2, "worker and child run")
+    for process in master.children(recursive=True):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert "Umask:\t0077" in status, process.cmdline()
+    video = eventually(lambda: next((service.folder / "work").glob("worker-*/*.mp4"), None), "it is copied")
+    for path in (service.folder / "work", video.parent, video):
+        assert path.stat().st_mode & 0o077 == 0, path

@@ -1,22 +1,28 @@
 """How `run_job` decides, with the pipeline's child process played by a script; store and storage are real."""
 
+import errno
 import json
 import logging
+import os
 import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from records import new_job
+from sqlalchemy import event
+from stack import eventually
 
 from videoqueue.errors import (
     DatabaseUnavailableError,
     InvalidVideoError,
     SandboxCrashedError,
     StorageUnavailableError,
+    TransientError,
 )
 from videoqueue.jobs.models import Job
 from videoqueue.pipeline.video_info import VideoInfo
@@ -69,7 +75,7 @@ def job_id(services: Services) -> uuid.UUID:
 @pytest.fixture
 def run(services: Services, folder: Path):
     def start(script: Script, stopping: threading.Event | None = None) -> Callable[[uuid.UUID], float | None]:
-        return JobRunner(services, script, folder, "test", stopping or threading.Event()).run  # type: ignore[arg-type]
+        return JobRunner(services, script, lambda: folder, "test", stopping or threading.Event()).run  # type: ignore[arg-type]
 
     return start
 
@@ -278,3 +284,188 @@ def test_progress_is_committed_while_the_job_runs(services, job_id, run, monkeyp
     look = lambda: seen.append(row(services, job_id).progress)  # noqa: E731
     run(Script(Alive(0.57), Seen(ITEMS[0]), look, Alive(0.81), Seen(ITEMS[1]), look))(job_id)
     assert seen == pytest.approx([0.5, 0.8])
+
+
+def refuse(services: Services, what: str) -> None:
+    """Has the database refuse a change, for a reason that nothing here knows."""
+    with services.store.engine.begin() as connection:
+        connection.execute(
+            sa.text(f"CREATE TRIGGER refused BEFORE {what} BEGIN SELECT RAISE(ABORT, 'no'); END")
+        )
+
+
+def allow(services: Services) -> None:
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER refused"))
+
+
+@pytest.mark.parametrize(
+    ("what", "steps"),
+    [
+        ("INSERT ON result_chunk", [Seen(ITEMS[0])]),
+        ("UPDATE ON job WHEN NEW.status = 'completed'", [Seen(ITEMS[0])]),
+        ("UPDATE ON job WHEN NEW.status = 'failed'", [InvalidVideoError("not_mp4", "It is no MP4.")]),
+        ("UPDATE ON job WHEN NEW.error_message = 'Again.'", [TransientError("Again.")]),
+        ("UPDATE ON job WHEN NEW.error_message = 'Dead.'", [SandboxCrashedError("Dead.")]),
+    ],
+    ids=["checkpoint", "complete", "fail", "release", "release-crash"],
+)
+def test_an_outcome_that_is_not_recorded_is_a_counted_setback(services, job_id, run, what, steps) -> None:
+    refuse(services, what)
+    assert run(Script(*steps))(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    assert job.error_message
+
+
+@pytest.mark.parametrize("error", [InvalidVideoError("not_mp4", "\ud800"), TransientError("\ud800")])
+def test_a_reason_that_the_database_cannot_hold_is_a_counted_setback(services, job_id, run, error) -> None:
+    assert run(Script(error))(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures) == ("pending", 1)
+    assert "could not be recorded" in job.error_message
+
+
+def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id, run) -> None:
+    for _ in range(services.settings.max_attempts):
+        run(Script(InvalidVideoError("not_mp4", "\ud800")))(job_id)
+        with services.store.engine.begin() as connection:
+            connection.execute(sa.update(Job).values(run_after=0))
+    job = row(services, job_id)
+    assert job.status == "failed"
+    assert job.error_message.startswith("Gave up after 5 tries in a row: ")
+
+
+def test_results_for_which_the_database_has_no_room_are_a_counted_setback(
+    services, job_id, run, caplog
+) -> None:
+    """The database refuses the results and takes the setback: tried at once, it would be refused for ever."""
+    engine = services.store.engine
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 8}").close()
+
+    item = {"frame_index": 0, "result": {"text": "x" * 500_000}}
+    assert run(Script(Seen(item)))(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    (line,) = lines(caplog, "Job waits for another try.")
+    assert f"job_id={job_id} attempt=1 " in line
+    assert "cause=SQLITE_FULL: database or disk is full" in line
+    assert "bug" not in caplog.text
+
+
+def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run, caplog) -> None:
+    """As after a failover to a server that only reads."""
+    object.__setattr__(services.settings, "renew_seconds", 0.01)
+    refused: list[str] = []
+
+    @event.listens_for(services.store.engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        switch = "ON" if read_only.is_set() else "OFF"
+        connection.exec_driver_sql(f"PRAGMA query_only = {switch}")
+
+    @event.listens_for(services.store.engine, "handle_error")
+    def _error(context: Any) -> None:
+        refused.append(str(context.original_exception))
+        if len(refused) == 5:
+            read_only.clear()
+
+    read_only = threading.Event()
+    assert run(Script(Seen(ITEMS[0]), read_only.set))(job_id) == 0.0
+    assert len(refused) == 5
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
+    assert "bug" not in caplog.text
+    assert all(
+        f"job_id={job_id} attempt=1 " in line and "cause=SQLITE_READONLY: attempt to write" in line
+        for line in lines(caplog, "Outcome not recorded yet.")
+    )
+
+
+def lines(caplog: pytest.LogCaptureFixture, begin: str) -> list[str]:
+    found = [line for line in caplog.messages if line.startswith(begin)]
+    assert found
+    return found
+
+
+def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(services, job_id, run, caplog) -> None:
+    object.__setattr__(services.settings, "renew_seconds", 0.01)
+    lease = lambda: row(services, job_id).lease_until  # noqa: E731
+
+    def is_renewed_after_refusal() -> None:
+        refuse(services, "UPDATE OF lease_until ON job WHEN NEW.lease_until > OLD.lease_until")
+        eventually(lambda: "Renewing a lease met a bug." in caplog.text, "a renewal is refused")
+        before = lease()
+        allow(services)
+        eventually(lambda: lease() > before, "the lease is renewed")
+
+    assert run(Script(is_renewed_after_refusal, Seen(ITEMS[0])))(job_id) is None
+    assert row(services, job_id).status == "completed"
+    assert f"Renewing a lease met a bug. job_id={job_id} attempt=1" in caplog.messages
+
+
+def test_a_lease_that_cannot_be_renewed_ends_the_attempt_as_a_setback(services, job_id, run) -> None:
+    object.__setattr__(services.settings, "renew_seconds", 0.01)
+    object.__setattr__(services.settings, "lease_seconds", 0.05)
+    refuse(services, "UPDATE OF lease_until ON job WHEN NEW.lease_until > OLD.lease_until")
+    assert run(Script(*[lambda: threading.Event().wait(0.01)] * 1000))(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    assert "could not renew its lease" in job.error_message
+
+
+def test_a_passing_error_is_logged_in_one_line_with_its_cause(
+    services, job_id, run, monkeypatch, caplog
+) -> None:
+    def full(key: str, path: Path) -> None:
+        raise StorageUnavailableError("Storage is away.") from OSError(errno.EIO, os.strerror(errno.EIO), key)
+
+    monkeypatch.setattr(services.storage, "download", full)
+    run(Script())(job_id)
+    (line,) = lines(caplog, "Job waits for another try.")
+    assert line.startswith(f"Job waits for another try. job_id={job_id} attempt=1 seconds=")
+    assert line.endswith(
+        "reason=Storage is away. cause=EIO: Input/output error (inputs/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.mp4)"
+    )
+    assert row(services, job_id).error_message == "Storage is away."
+
+
+def test_a_failed_job_is_logged_in_one_line_with_its_reason(services, job_id, run, caplog) -> None:
+    run(Script(InvalidVideoError("not_mp4", "It is\nno \x1b[31mMP4.")))(job_id)
+    (record,) = [record for record in caplog.records if record.message.startswith("Job failed.")]
+    assert record.levelno == logging.WARNING
+    assert record.message.startswith(f"Job failed. job_id={job_id} attempt=1 seconds=")
+    assert record.message.endswith("reason=It is no [31mMP4.")
+
+
+def test_a_worker_without_a_work_folder_leaves_the_job_alone(services, job_id, caplog) -> None:
+    def full() -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    runner = JobRunner(services, Script(), full, "test", threading.Event())  # type: ignore[arg-type]
+    assert runner.run(job_id) == services.settings.retry_seconds
+    job = row(services, job_id)
+    assert (job.status, job.attempt, job.failures) == ("pending", 0, 0)
+    assert lines(caplog, "Job not claimed.") == [
+        f"Job not claimed. job_id={job_id} reason=ENOSPC: No space left on device"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (MemoryError(), "Out of memory"),
+        (RuntimeError("can't start new thread"), "No more threads"),
+    ],
+)
+def test_a_machine_short_of_something_is_a_passing_error(services, job_id, run, caplog, error, says) -> None:
+    assert run(Script(error))(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures) == ("pending", 1)
+    assert says in job.error_message
+    assert "bug" not in caplog.text

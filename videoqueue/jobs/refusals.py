@@ -44,6 +44,16 @@ _STATES: Final = frozenset(
 )
 #: Connection lost; server stopped or starting.
 _LOST: Final = ("08", "57P")
+#: What ends by itself, without a change to the database: connection lost, login refused, session timed out,
+#: conflict with another transaction, connection slots used up, lock not available, operator's intervention.
+_PASSES: Final = ("08", "25P", "28", "40", "53300", "55P03", "57")
+_SQLITE_PASSES: Final = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+)
 
 _SQLITE: Final = frozenset(
     {
@@ -102,6 +112,19 @@ def lacks_space(error: sa.exc.SQLAlchemyError) -> bool:
     if isinstance(cause, sqlite3.Error):
         return _sqlite_code(cause) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     return getattr(cause, "sqlstate", None) == "53100"
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether a DatabaseUnavailableError means that the database was reached and would refuse again.
+
+    It does for want of rights, tables or room; not when the database is away, busy or stopping.
+    """
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        code = _sqlite_code(cause)
+        return code is not None and code not in _SQLITE_PASSES
+    state = getattr(cause, "sqlstate", None)
+    return state is not None and not state.startswith(_PASSES)
 
 
 def was_rolled_back(error: sa.exc.SQLAlchemyError) -> bool:

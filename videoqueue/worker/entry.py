@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -12,6 +13,8 @@ import dramatiq
 from dramatiq.middleware import Retries
 
 from videoqueue.broker import build_broker
+from videoqueue.causes import with_cause
+from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.retention import Retention
 from videoqueue.logs import quieten
 from videoqueue.pipeline.plugin import PluginOptions
@@ -28,6 +31,9 @@ from videoqueue.worker.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
+#: What is wrong with VIDEOQUEUE_DATA_DIR for good. A disk that is full or failing may be mended meanwhile.
+_UNUSABLE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 class WorkerProcess:
     """Broker, actor, sweeper, purger and work folder of one process; each thread has a sandbox of its own."""
@@ -39,7 +45,11 @@ class WorkerProcess:
         self._local = threading.local()
         self._workspace = Workspace(self._settings.data_path / "work")
         lifecycle = Lifecycle(
-            self._stopping, on_start=self._start, on_stop=self._stop, on_stopped=self._workspace.remove
+            self._stopping,
+            on_start=self._start,
+            on_ready=self._say_ready,
+            on_stop=self._stop,
+            on_stopped=self._workspace.remove,
         )
         self.broker = build_broker(
             self._settings.redis_url,
@@ -58,15 +68,41 @@ class WorkerProcess:
         runner: JobRunner | None = getattr(self._local, "runner", None)
         if runner is None:
             sandbox = make_sandbox(self._settings)
-            runner = JobRunner(self._services, sandbox, self._workspace.path, self._name, self._stopping)
+            runner = JobRunner(self._services, sandbox, self._workspace.folder, self._name, self._stopping)
             self._local.runner = runner
         return runner
 
+    def prepare_folder(self) -> None:
+        """Makes the work folder now, so that a wrong VIDEOQUEUE_DATA_DIR is told at the start.
+
+        Raises:
+            SystemExit: the folder can never be used. One that cannot be used now is tried again for each job.
+        """
+        try:
+            self._workspace.folder()
+        except OSError as error:
+            if error.errno in _UNUSABLE_FOLDER:
+                raise SystemExit(
+                    "videoqueue: VIDEOQUEUE_DATA_DIR cannot be used: the worker cannot make its work folder "
+                    f"there ({error.strerror}). It takes a folder that the worker may write in."
+                ) from None
+            logger.warning("No work folder yet: no job is started without one. %s", with_cause(error))
+
     def _start(self) -> None:
-        self._services.storage.check()
+        """Starts what must run whatever is away; nothing here waits for database, queue or storage."""
         self._sweeper.start()
         self._purger.start()
+        threading.Thread(target=self._look_at_storage, name="storage-check", daemon=True).start()
+
+    def _say_ready(self) -> None:
         logger.info("Worker ready. threads=%d", self._settings.worker_threads)
+
+    def _look_at_storage(self) -> None:
+        """Names a wrong bucket or missing rights in the log before the first job meets them."""
+        try:
+            self._services.storage.check()
+        except VideoqueueError as error:
+            logger.warning("The storage cannot be used yet. %s", with_cause(error))
 
     def _stop(self) -> None:
         self._sweeper.stop()
@@ -74,6 +110,7 @@ class WorkerProcess:
 
 
 def _build() -> WorkerProcess:
+    os.umask(0o077)  # videos, results and database are for nobody else on this machine
     quieten()
     from videoqueue.app import create_app  # the libraries it loads log while they are imported
 
@@ -86,7 +123,9 @@ def _build() -> WorkerProcess:
         settings.database_connections * settings.worker_processes,
     )
     _check_pipelines(services)
-    return WorkerProcess(services)
+    process = WorkerProcess(services)
+    process.prepare_folder()
+    return process
 
 
 def _check_pipelines(services: Services) -> None:

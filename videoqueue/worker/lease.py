@@ -7,7 +7,8 @@ import threading
 import time
 from types import TracebackType
 
-from videoqueue.errors import DatabaseUnavailableError, LeaseLostError
+from videoqueue.causes import with_cause
+from videoqueue.errors import DatabaseUnavailableError, LeaseLostError, TransientError
 from videoqueue.jobs.store import Claim, JobStore
 from videoqueue.settings import Settings
 
@@ -15,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """A context in which the lease is renewed; `check` tells whether it still holds."""
+    """A context in which the lease is renewed; `check` tells whether it still holds.
+
+    The thread that renews ends only with the context, or when `check` is about to raise.
+    """
 
     def __init__(self, store: JobStore, claim: Claim, settings: Settings) -> None:
         self._store = store
@@ -23,7 +27,7 @@ class Lease:
         self._interval = settings.renew_seconds
         self._duration = settings.lease_seconds
         self._ended = threading.Event()
-        self._lost = threading.Event()
+        self._problem: Exception | None = None
         self._thread = threading.Thread(target=self._renew, name=f"lease-{claim.job_id}", daemon=True)
 
     def __enter__(self) -> Lease:
@@ -37,22 +41,52 @@ class Lease:
         self._thread.join()
 
     def check(self) -> None:
-        """Raises LeaseLostError once the lease is known to be lost, or could not be renewed in time."""
-        if self._lost.is_set():
-            raise LeaseLostError("The lease of this job could not be renewed in time.")
+        """Returns while the lease holds.
+
+        Raises:
+            LeaseLostError: another worker owns the job now.
+            DatabaseUnavailableError: the database was away for as long as a lease lasts.
+            TransientError: the lease could not be renewed for so long, for another reason.
+        """
+        if self._problem is not None:
+            raise self._problem
+        if not self._thread.is_alive():
+            raise TransientError("The worker no longer renews its lease of the job.")
 
     def _renew(self) -> None:
         renewed = time.monotonic()
-        while not self._ended.wait(self._interval):
+        while self._problem is None and not self._ended.wait(self._interval):
             asked = time.monotonic()
-            try:
-                self._store.renew(self._claim)
+            failure = self._try()
+            if failure is None:
                 renewed = asked
-            except LeaseLostError:
-                self._lost.set()
-                return
-            except DatabaseUnavailableError:
-                logger.warning("Lease not renewed, the database is away. job_id=%s", self._claim.job_id)
-            if time.monotonic() - renewed > self._duration:
-                self._lost.set()
-                return
+            elif isinstance(failure, LeaseLostError):
+                self._problem = failure
+            elif time.monotonic() - renewed > self._duration:
+                self._problem = _given_up(failure)
+
+    def _try(self) -> BaseException | None:
+        """Renews once. Returns what went wrong."""
+        try:
+            self._store.renew(self._claim)
+        except LeaseLostError as error:
+            return error
+        except TransientError as error:
+            claim = self._claim
+            logger.warning(
+                "Lease not renewed. job_id=%s attempt=%d %s", claim.job_id, claim.attempt, with_cause(error)
+            )
+            return error
+        except BaseException as error:  # a thread that ends would leave the job to its lease
+            logger.exception(
+                "Renewing a lease met a bug. job_id=%s attempt=%d", self._claim.job_id, self._claim.attempt
+            )
+            return error
+        return None
+
+
+def _given_up(failure: BaseException) -> TransientError:
+    kind = DatabaseUnavailableError if isinstance(failure, DatabaseUnavailableError) else TransientError
+    error = kind("The worker could not renew its lease of the job in time.")
+    error.__cause__ = failure
+    return error

@@ -1,4 +1,4 @@
-"""A thread that does the same work again and again, whatever befalls it."""
+"""A daemon thread that calls a function periodically and survives whatever it raises."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from videoqueue.causes import with_cause
 from videoqueue.errors import TransientError
 
 logger = logging.getLogger(__name__)
@@ -15,10 +16,10 @@ _END_SECONDS = 3
 
 
 class Periodic:
-    """Calls `work`, which answers after how many seconds to call it again; after the last, `last_words`.
+    """Calls `work`, which returns after how many seconds to call it again; after the last call, `last_words`.
 
-    A database, queue or storage that is away ends a pass with one line in the log; the next comes after
-    `pause` seconds.
+    A database, queue or storage that is away or refuses ends a pass with one line in the log; the next pass
+    comes after `pause` seconds.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Periodic:
         try:
             return work()
         except TransientError as error:
-            logger.warning("A pass was cut short. thread=%s reason=%s", self._name, error)
-        except Exception:  # a bug in one pass must not end the thread that rescues jobs
+            logger.warning("A pass was cut short. thread=%s %s", self._name, with_cause(error))
+        except BaseException:  # nothing may end the thread that rescues jobs
             logger.exception("A pass met a bug. thread=%s", self._name)
         return None

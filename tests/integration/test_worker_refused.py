@@ -1,0 +1,203 @@
+"""A Postgres that answers and refuses: for the worker a passing error, named in its log, never a bug."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from records import new_job
+from sqlalchemy.engine import Engine
+from stack import eventually
+
+from videoqueue.app import create_app
+from videoqueue.jobs.models import Base
+from videoqueue.services import Services, services_of
+from videoqueue.settings import load_settings
+from videoqueue.worker.protocol import Seen, Task
+from videoqueue.worker.run_job import JobRunner
+from videoqueue.worker.sweeper import Sweeper
+
+KEY = "inputs/" + "a" * 32 + ".mp4"
+
+
+class Script:
+    """Plays the child process: does what it is told, then reports a frame."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        self._before = before
+
+    def run(self, task: Task, should_stop: Callable[[], bool]) -> Iterator[Seen]:
+        self._before()
+        yield Seen({"frame_index": 0, "result": {}})
+
+
+class Server:
+    """The owner's hand on the database: what an operator, a failover or a hosting platform does to it."""
+
+    def __init__(self, admin: Engine, name: str) -> None:
+        self._admin = admin
+        self.name = name
+
+    def execute(self, *statements: str) -> None:
+        with self._admin.connect() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement))
+
+    def read_only(self, value: str) -> None:
+        """Takes effect for new sessions: those that are open are ended, as in a failover."""
+        self.execute(
+            f"ALTER DATABASE {self.name} SET default_transaction_read_only = {value}",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'"
+            " AND pid <> pg_backend_pid()",
+        )
+
+
+@pytest.fixture
+def server(postgres_server: str) -> Iterator[Server]:
+    url = sa.make_url(postgres_server).set(drivername="postgresql+psycopg")
+    name = f"test_{uuid.uuid4().hex}"
+    first = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with first.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN"))
+    admin = sa.create_engine(url.set(database=name), isolation_level="AUTOCOMMIT")
+    server = Server(admin, name)
+    Base.metadata.create_all(admin)
+    server.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+    yield server
+    admin.dispose()
+    with first.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        connection.execute(sa.text(f"DROP ROLE {name}"))
+    first.dispose()
+
+
+@pytest.fixture
+def app(tmp_path: Path, redis_url: str, postgres_server: str, server: Server) -> Iterator[Flask]:
+    url = sa.make_url(postgres_server)
+    url = url.set(drivername="postgresql+psycopg", database=server.name, username=server.name)
+    settings = {
+        "VIDEOQUEUE_DATA_DIR": str(tmp_path),
+        "VIDEOQUEUE_STORAGE_URL": f"file://{tmp_path}/objects",
+        "VIDEOQUEUE_RENEW_SECONDS": "0.05",
+        "VIDEOQUEUE_SWEEP_SECONDS": "0.05",
+        "REDIS_URL": redis_url,
+        "DATABASE_URL": url.render_as_string(),
+    }
+    app = create_app(load_settings(settings))
+    yield app
+    services_of(app).store.engine.dispose()
+
+
+@pytest.fixture
+def services(app: Flask) -> Services:
+    return services_of(app)
+
+
+@pytest.fixture
+def job_id(services: Services) -> uuid.UUID:
+    with services.storage.open_writer(KEY) as writer:
+        writer.write(b"a video")
+        writer.commit()
+    return services.store.create(new_job(input_key=KEY))[0]
+
+
+def run(services: Services, folder: Path, job_id: uuid.UUID, before: Callable[[], None]) -> float | None:
+    runner = JobRunner(services, Script(before), lambda: folder, "test", threading.Event())  # type: ignore[arg-type]
+    return runner.run(job_id)
+
+
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        (
+            "REVOKE INSERT ON result_chunk FROM {role}",
+            "SQLSTATE 42501 (InsufficientPrivilege): permission denied for table result_chunk",
+        ),
+        (
+            "ALTER TABLE result_chunk RENAME TO elsewhere",
+            'SQLSTATE 42P01 (UndefinedTable): relation "result_chunk" does not exist',
+        ),
+        (
+            "ALTER TABLE result_chunk RENAME payload TO elsewhere",
+            'SQLSTATE 42703 (UndefinedColumn): column "payload" of relation "result_chunk" does not exist',
+        ),
+    ],
+    ids=["right", "table", "column"],
+)
+def test_results_that_are_refused_are_a_counted_setback_with_a_pause(
+    services: Services,
+    server: Server,
+    tmp_path: Path,
+    job_id: uuid.UUID,
+    caplog: pytest.LogCaptureFixture,
+    statement: str,
+    cause: str,
+) -> None:
+    """The setback itself is taken: tried again at once, the work would be done in vain for ever."""
+    before = lambda: server.execute(statement.format(role=server.name))  # noqa: E731
+    assert run(services, tmp_path, job_id, before) == services.settings.retry_seconds
+    job = services.store.get(job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    assert "database cannot be used" in job.error_message
+    (line,) = (line for line in caplog.messages if line.startswith("Job waits for another try."))
+    assert f"job_id={job_id} attempt=1 " in line
+    assert line.endswith(f"cause={cause}")
+    assert "bug" not in caplog.text
+
+
+def test_a_database_that_became_read_only_costs_the_job_no_try(
+    services: Services,
+    server: Server,
+    tmp_path: Path,
+    job_id: uuid.UUID,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
+
+    def logged(text: str) -> bool:
+        return any(
+            line.startswith(text) and "cause=SQLSTATE 25006 (ReadOnlySqlTransaction)" in line
+            for line in caplog.messages
+        )
+
+    def become_read_only() -> None:
+        server.read_only("on")
+        sweeper.start()
+        eventually(lambda: logged(f"Lease not renewed. job_id={job_id} attempt=1"), "the lease is refused")
+
+    def make_writable_later() -> None:
+        eventually(lambda: logged(f"Outcome not recorded yet. job_id={job_id} attempt=1"), "it is refused")
+        eventually(lambda: logged("A pass was cut short. thread=sweeper"), "sweeping is refused")
+        server.read_only("off")
+
+    operator = threading.Thread(target=make_writable_later)
+    operator.start()
+    assert run(services, tmp_path, job_id, become_read_only) == 0.0
+    operator.join()
+    sweeper.stop()
+    job = services.store.get(job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
+    assert "bug" not in caplog.text
+    assert run(services, tmp_path, job_id, lambda: None) is None
+    assert services.store.get(job_id).status == "completed"
+
+
+def test_a_job_that_cannot_be_claimed_stays_pending(
+    services: Services,
+    server: Server,
+    tmp_path: Path,
+    job_id: uuid.UUID,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server.execute(f"REVOKE UPDATE ON job FROM {server.name}")
+    assert run(services, tmp_path, job_id, lambda: None) == services.settings.retry_seconds
+    assert services.store.get(job_id).status == "pending"
+    (line,) = caplog.messages
+    assert line.startswith(f"Job not claimed. job_id={job_id} reason=")
+    assert line.endswith("cause=SQLSTATE 42501 (InsufficientPrivilege): permission denied for table job")

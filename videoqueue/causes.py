@@ -1,0 +1,129 @@
+"""The cause of an error, as one line for the log of web process and worker; never for a client.
+
+The message of an expected error is written for the user and says the same for every cause. The log also names
+what a driver or the system reported: the code of an S3 error, the SQLSTATE, the name of an errno. Errors are
+recognised by their attributes, so that this module loads neither boto3 nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from videoqueue.errors import VideoqueueError
+
+#: Characters of a line's text; what is longer is cut.
+MAX_CHARACTERS: Final = 500
+
+#: How many errors of a chain are looked at.
+_MAX_LINKS = 20
+
+#: A URL's user and password, and what is taken for a host when a password holds an unescaped "@".
+_CREDENTIALS = re.compile(r"(\w+://)\S*@|[^\s\"'(<]+@")
+_SECRET = re.compile(
+    r"(?i)((?:[\w-]*(?:password|passwd|pwd|secret|token|signature|credential|access_?key)[\w-]*)\s*=\s*)"
+    r"('[^']*'?|\"[^\"]*\"?|[^\s&;,]+)"
+)
+
+
+def cause_of(error: BaseException) -> str:
+    """What lies behind an expected error, without passwords.
+
+        cause_of(StorageUnavailableError(...))  # 'AccessDenied (GetObject, HTTP 403): Access Denied'
+
+    Returns:
+        One line of at most `MAX_CHARACTERS`; "" when no other error lies behind it.
+    """
+    foreign = [link for link in _chain(error) if not isinstance(link, VideoqueueError)]
+    if not foreign:
+        return ""
+    text = _describe(foreign[0])
+    for link in foreign[1:]:
+        name = _errno_name(link)
+        if name and name not in text:
+            text = f"{text} [{name}]"
+    return one_line(text)
+
+
+def with_cause(error: BaseException) -> str:
+    """The error's message and its cause, as the fields `reason=... cause=...` that end a line of the log."""
+    cause = cause_of(error)
+    if not isinstance(error, VideoqueueError):
+        return f"reason={cause}"
+    reason = one_line(str(error))
+    said = cause.partition(": ")[2].rstrip(".")
+    repeated = bool(said) and said in reason
+    return f"reason={reason}" + (f" cause={cause}" if cause and not repeated else "")
+
+
+def one_line(text: str) -> str:
+    """The text on one line: nothing that a terminal would obey, no password, at most `MAX_CHARACTERS`."""
+    # More than is kept, because a password may be longer than the stars that replace it.
+    printable = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_CHARACTERS])
+    line = _masked(" ".join(printable.split()))
+    return line if len(line) <= MAX_CHARACTERS else f"{line[: MAX_CHARACTERS - 3]}..."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those it was raised from or while handling, the latest first."""
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen and len(seen) < _MAX_LINKS:
+        seen.add(id(link))
+        wrapped = getattr(link, "orig", None)  # SQLAlchemy's errors repeat statement and values
+        if isinstance(wrapped, BaseException):
+            link = wrapped
+            continue
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _describe(error: BaseException) -> str:
+    message = next((line for line in str(error).splitlines() if line.strip()), "")
+    for label in (_s3_code(error), _sqlstate(error), _sqlite_name(error)):
+        if label:
+            return f"{label}: {_s3_message(error) or message}"
+    if isinstance(error, OSError) and (name := _errno_name(error)):
+        return f"{name}: {error.strerror}" + (f" ({error.filename})" if error.filename else "")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _s3_error(error: BaseException) -> dict[str, object]:
+    response = getattr(error, "response", None)
+    found = response.get("Error") if isinstance(response, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _s3_code(error: BaseException) -> str:
+    code = _s3_error(error).get("Code")
+    if not code:
+        return ""
+    response = getattr(error, "response", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return f"{code} ({getattr(error, 'operation_name', 'S3')}, HTTP {status})"
+
+
+def _s3_message(error: BaseException) -> str:
+    return str(_s3_error(error).get("Message") or "")
+
+
+def _sqlstate(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", None)
+    return f"SQLSTATE {state} ({type(error).__name__})" if isinstance(state, str) else ""
+
+
+def _sqlite_name(error: BaseException) -> str:
+    name = getattr(error, "sqlite_errorname", None)
+    return name if isinstance(name, str) else ""
+
+
+def _errno_name(error: BaseException) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return errno.errorcode.get(number, "") if isinstance(number, int) else ""
+
+
+def _masked(text: str) -> str:
+    without = _CREDENTIALS.sub(lambda found: f"{found[1] or ''}***@", text)
+    return _SECRET.sub(r"\1***", without)

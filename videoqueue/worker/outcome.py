@@ -1,0 +1,180 @@
+"""How an attempt ends: what its error means for the job, and recording that whatever the database does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from videoqueue.causes import cause_of, one_line, with_cause
+from videoqueue.errors import (
+    DatabaseUnavailableError,
+    LeaseLostError,
+    PermanentError,
+    SandboxCrashedError,
+    TransientError,
+)
+from videoqueue.failpoints import failpoint
+from videoqueue.jobs.refusals import was_refused
+from videoqueue.jobs.store import Claim, JobStore, Setback
+from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.settings import Settings
+from videoqueue.worker.sandbox import Stopped
+
+logger = logging.getLogger(__name__)
+
+_BUG = "Something went wrong on our side; it has been logged."
+_NOT_RECORDED = "How the work on the video ended could not be recorded. The worker's log has the reason."
+
+#: The machine has no more of something: disk, memory, open files, processes; or its disk fails.
+_SHORTAGES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.EIO,
+    errno.EROFS,
+    errno.ESTALE,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be recorded of an attempt; a setback keeps the job waiting for `delay` seconds."""
+
+    kind: Literal["completed", "lost", "failed"] | Setback
+    reason: str | None = None
+    delay: float = 0.0
+    cause: str = ""
+    #: The database was reached, and refused a statement.
+    refused: bool = False
+    #: What was found out about the video; stored when the job ends.
+    video: VideoInfo = field(default_factory=VideoInfo)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of an attempt: a sentence and fields for the log, seconds to the next try."""
+
+    how: str
+    fields: str = ""
+    try_again_after: float | None = None
+    level: int = logging.INFO
+
+
+def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
+    """What an error that ended the work on a job means for the job."""
+    cause, reason = cause_of(error), str(error)
+    backoff = _backoff(claim, settings)
+    match error:
+        case LeaseLostError():
+            return Verdict("lost")
+        case Stopped():
+            return Verdict("interruption")
+        case PermanentError():
+            return Verdict("failed", reason, cause=cause)
+        case DatabaseUnavailableError():
+            refused = was_refused(error)
+            return Verdict("failures" if refused else "interruption", reason, backoff, cause, refused)
+        case SandboxCrashedError():
+            return Verdict("crashes", reason, settings.crash_retry_seconds, cause)
+        case TransientError():
+            return Verdict("failures", reason, backoff, cause)
+    if shortage := _shortage(error):
+        return Verdict("failures", shortage, backoff, cause)
+    logger.error("A job met a bug. job_id=%s attempt=%d", claim.job_id, claim.attempt, exc_info=error)
+    return Verdict("failures", _BUG, backoff, cause)
+
+
+def _backoff(claim: Claim, settings: Settings) -> float:
+    """Seconds until the next try; they double with each failure in a row."""
+    return settings.retry_seconds * float(2 ** min(claim.failures, 10))
+
+
+def _shortage(error: Exception) -> str:
+    """What the worker's machine is short of, for the user; "" when the error is none of that kind."""
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        what = error.strerror or errno.errorcode[error.errno]
+    elif isinstance(error, MemoryError):
+        what = "Out of memory"
+    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        what = "No more threads can be started"
+    else:
+        return ""
+    return (
+        f"The worker's machine is short of something that the work on the video needs: {what}. "
+        "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
+    )
+
+
+class Recorder:
+    """Writes the verdict on an attempt into the job's row."""
+
+    def __init__(self, store: JobStore, settings: Settings, stopping: threading.Event) -> None:
+        self._store = store
+        self._settings = settings
+        self._stopping = stopping
+
+    def record(self, claim: Claim, verdict: Verdict) -> Ended:
+        """Records how the attempt ended, and tries until the database is back.
+
+        A lease left to end would count as a crash of the job.
+        An outcome that cannot be written for another reason (say, a text that the database does not take)
+        becomes a setback that is counted, so that the job neither waits for its lease nor is tried for ever.
+        """
+        instead = [Verdict("failures", _NOT_RECORDED, _backoff(claim, self._settings))]
+        while True:
+            try:
+                return self._write(claim, verdict)
+            except LeaseLostError:
+                return Ended("Job lost to another worker.")
+            except DatabaseUnavailableError as error:
+                if verdict.refused:  # it refuses everything: the job is not at fault
+                    verdict = Verdict("interruption", verdict.reason, cause=verdict.cause)
+                logger.warning(
+                    "Outcome not recorded yet. job_id=%s attempt=%d %s",
+                    claim.job_id,
+                    claim.attempt,
+                    with_cause(error),
+                )
+                if self._stopping.wait(self._settings.renew_seconds):
+                    return _ended("Job left to its lease.", verdict)
+            except Exception:
+                logger.exception("Outcome not recorded. job_id=%s attempt=%d", claim.job_id, claim.attempt)
+                if not instead:
+                    return _ended("Job left to its lease.", verdict)
+                verdict = instead.pop()
+
+    def _write(self, claim: Claim, verdict: Verdict) -> Ended:
+        match verdict.kind:
+            case "completed":
+                return _ended("Job completed.", verdict)
+            case "lost":
+                return Ended("Job lost to another worker.")
+            case "failed":
+                self._store.fail(claim, verdict.reason or "", verdict.video)
+                failpoint("worker.failed")
+                return _ended("Job failed.", verdict)
+            case "interruption":
+                self._store.release(claim, "interruption", None)
+                return _ended("Job interrupted.", verdict, 0.0)
+        waits = self._store.release(claim, verdict.kind, verdict.reason, verdict.delay)
+        failpoint("worker.released")
+        if waits:
+            return _ended("Job waits for another try.", verdict, verdict.delay)
+        return _ended("Job failed.", verdict)
+
+
+def _ended(how: str, verdict: Verdict, try_again_after: float | None = None) -> Ended:
+    damaged = verdict.video.damaged_frames
+    fields = "" if damaged is None else f" damaged_frames={damaged}"
+    if verdict.reason:
+        fields += f" reason={one_line(verdict.reason)}"
+    if verdict.cause:
+        fields += f" cause={verdict.cause}"
+    return Ended(how, fields, try_again_after, logging.WARNING if verdict.reason else logging.INFO)
