@@ -190,7 +190,7 @@ def test_the_beginning_of_a_stream_alone_is_truncated():
 def test_a_header_alone_is_truncated():
     code, message = fault(FTYP + box(b"moov", trak(stsd(entry()) + tables((5000, 5000)))))
     assert code == "truncated_mp4"
-    assert message.startswith("The file declares 10,000 bytes of video but has ")
+    assert message.startswith("The file is cut off: it declares 10,000 bytes of video and has ")
 
 
 def test_a_chunk_beyond_the_end_is_truncated():
@@ -408,7 +408,7 @@ def test_fragments_of_one_shape_are_summed_like_fragments_of_many():
         code, message = fault(more)
         assert code == "truncated_mp4"
         assert message.startswith(
-            f"The file declares {len(data) + 1:,} bytes of video but has {len(data):,}."
+            f"The file is cut off: it declares {len(data) + 1:,} bytes of video and has {len(data):,}."
         )
 
 

@@ -235,5 +235,6 @@ class Mp4Check:
         if (needed := max(declared)) > self._size:
             refuse(
                 "truncated_mp4",
-                f"The file declares {needed:,} bytes of video but has {self._size:,}. Upload the whole file.",
+                f"The file is cut off: it declares {needed:,} bytes of video and has {self._size:,}. "
+                "Upload the whole file.",
             )

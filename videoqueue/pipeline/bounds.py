@@ -14,12 +14,14 @@ class Bounds:
 
     `pixels`: width x height, of the track and of each decoded frame. `frames`: decoded frames, also those
     left out. `streams`: tracks of any kind. `decoded_share`: of the frames, from 0 to 1, must be intact.
+    `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are read.
     """
 
     pixels: int | None = None
     frames: int | None = None
     streams: int | None = None
     decoded_share: float = 0.5
+    accept_truncated: bool = False
 
     def demuxer_options(self) -> dict[str, str]:
         """For opening a file, where FFmpeg may decode a first frame to learn the format."""

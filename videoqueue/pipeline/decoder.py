@@ -23,7 +23,7 @@ from videoqueue.errors import InvalidVideoError
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decode_errors import opening, reading, unsupported
 from videoqueue.pipeline.frame import Frame
-from videoqueue.pipeline.truncation import check_whole
+from videoqueue.pipeline.truncation import readable_part, usable_size
 from videoqueue.pipeline.video import Video
 
 __all__ = ["CODECS", "DECODERS", "Frame", "Video", "open_video"]
@@ -55,17 +55,24 @@ def open_video(path: str | Path, bounds: Bounds | None = None, threads: int = 1)
     # An absolute path cannot be taken for a URL.
     file = Path(path).absolute()
     bounds = bounds or Bounds()
-    size = check_whole(file)
-    with opening(file):
-        options = _DEMUXER_OPTIONS | bounds.demuxer_options()
-        container = av.open(str(file), format="mp4", options=options, metadata_errors="replace")
-    with container:
+    size = usable_size(file, bounds.accept_truncated)
+    with _container(file, size, bounds) as container:
         with reading("The video cannot be opened"):
             bounds.check_streams(len(container.streams))
             stream = _video_stream(container)
             _prepare_decoder(stream, bounds)
             video = Video(container, stream, size, bounds, threads)
         yield video
+
+
+@contextmanager
+def _container(file: Path, size: int, bounds: Bounds) -> Iterator[av.container.InputContainer]:
+    with readable_part(file, size) as source:
+        with opening(file):
+            options = _DEMUXER_OPTIONS | bounds.demuxer_options()
+            container = av.open(source, "r", format="mp4", options=options, metadata_errors="replace")
+        with container:
+            yield container
 
 
 def _video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:

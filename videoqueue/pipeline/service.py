@@ -165,6 +165,7 @@ def build_service(
     max_decoded_frames: int | None = None,
     max_streams: int | None = None,
     min_decoded_share: float = 0.5,
+    accept_truncated: bool = False,
 ) -> VideoFilePipelineService:
     """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
 
@@ -174,7 +175,11 @@ def build_service(
     folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
     registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
     bounds = Bounds(
-        pixels=max_pixels, frames=max_decoded_frames, streams=max_streams, decoded_share=min_decoded_share
+        pixels=max_pixels,
+        frames=max_decoded_frames,
+        streams=max_streams,
+        decoded_share=min_decoded_share,
+        accept_truncated=accept_truncated,
     )
     return VideoFilePipelineService(
         load_definitions(*folders), registry, bounds, decoder_threads, inference_threads

@@ -1,40 +1,78 @@
-"""Tells a file that was cut off, or why it cannot be opened, by its outermost boxes, without FFmpeg.
+"""What a file that was cut off still holds, by its boxes; and why a file cannot be opened, without FFmpeg.
 
-FFmpeg ends quietly where a file ends: a recording cut inside a fragment, behind its last picture, would pass
-for a shorter one.
+FFmpeg ends quietly where a file ends: a recording cut inside a fragment would pass for a shorter one.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import SEEK_END, SEEK_SET, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import video_track
 
-# Behind the last of these, files carry all kinds of trailers, whose first bytes must not be taken for a box.
-_BOXES_WITH_CONTENT = (b"moov", b"moof", b"mdat")
 # Reading so many headers takes about a second; a real file has some hundred.
 _MOST_BOXES = 500_000
 _MOST_HEADER_BYTES = 16 * 1024 * 1024
 
 
-def check_whole(file: Path) -> int:
-    """Returns the file's size in bytes when its outermost boxes all lie inside it.
+def usable_size(file: Path, accept_truncated: bool = False) -> int:
+    """Returns how many bytes of the file hold whole samples: all, or those before a fragment that is cut off.
 
     Raises:
-        InvalidVideoError: the file is empty (`file_empty`) or ends inside a box (`truncated_mp4`).
+        InvalidVideoError: the file is empty (`file_empty`) or samples are missing (`truncated_mp4`). With
+            `accept_truncated`, a file whose last fragment is cut off is no such file.
         OSError: the file is missing or cannot be read.
     """
-    size = file.stat().st_size
-    if size == 0:
-        raise InvalidVideoError("file_empty", "The file is empty: 0 bytes. Submit the video itself.")
+    try:
+        return video_track(file, accept_truncated=accept_truncated).usable_size
+    except InvalidVideoError as error:
+        if error.code in ("file_empty", "truncated_mp4"):
+            raise
+    return file.stat().st_size  # FFmpeg may read it nevertheless, or say better what is wrong
+
+
+@contextmanager
+def readable_part(file: Path, size: int) -> Iterator[str | BinaryIO]:
+    """What FFmpeg is to open for the first `size` bytes of a file: its path when that is all of it.
+
+    FFmpeg would look into a fragment that is cut off, and may then refuse the whole file.
+    """
+    if size == file.stat().st_size:
+        yield str(file)
+        return
     with file.open("rb") as stream:
-        for kind, position, length in _outermost(stream, size):
-            if kind in _BOXES_WITH_CONTENT and position + length > size:
-                raise cut_off(f"it has {size} bytes, and its parts claim at least {position + length}")
-    return size
+        yield cast(BinaryIO, _Beginning(stream, size))
+
+
+class _Beginning(RawIOBase):
+    """A file that ends early."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._size = size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self._size - self._stream.tell())
+        return self._stream.read(left if count < 0 else min(count, left))
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        if whence == SEEK_END:
+            return self._stream.seek(self._size + offset)
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
 
 
 def mentions_encryption(file: Path) -> bool:

@@ -107,5 +107,6 @@ class PipelineSettings:
             "max_decoded_frames": self.max_frames,
             "max_streams": self.max_streams,
             "min_decoded_share": self.min_decoded_share,
+            "accept_truncated": self.accept_truncated,
             "plugin_values": {name: value for name, value in values.items() if value},
         }
