@@ -8,27 +8,24 @@ their index. One thread decodes, because what comes out of a damaged video depen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import av
 import av.container
-import av.error
-import av.stream
-import av.video.stream
 
-from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import VideoTrack, square_size
 from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decode_errors import opening, reading, unsupported
+from videoqueue.pipeline.decode_errors import opening, reading
 from videoqueue.pipeline.frame import Frame
-from videoqueue.pipeline.truncation import readable_part, usable_size
-from videoqueue.pipeline.video import Video
+from videoqueue.pipeline.track import CODECS, VideoStream, described_track, video_stream
+from videoqueue.pipeline.truncation import readable_part
+from videoqueue.pipeline.video import Presentation, Video, codec_pixel_aspect
 
 __all__ = ["CODECS", "DECODERS", "Frame", "Video", "open_video"]
 
-CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "h263")
 #: FFmpeg's decoders of these codecs; AV1 has two.
 DECODERS = (*CODECS, "libdav1d")
 # FFmpeg decodes first frames of every track, sound and attached pictures included, when it opens a file.
@@ -39,12 +36,11 @@ _DEMUXER_OPTIONS = {
     "enable_drefs": "0",
     "use_absolute_path": "0",
 } | _ONLY_THESE_DECODERS
-_STILL_PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
 @contextmanager
 def open_video(path: str | Path, bounds: Bounds | None = None, threads: int = 1) -> Iterator[Video]:
-    """Opens the first real video track of an MP4 file; `threads`, at least 1, convert a frame's pixels.
+    """Opens the video track of an MP4 file; `threads`, at least 1, convert a frame's pixels.
 
     Raises:
         InvalidVideoError: no MP4, cut off, encrypted, beyond the bounds, without a video track, or with one
@@ -55,42 +51,52 @@ def open_video(path: str | Path, bounds: Bounds | None = None, threads: int = 1)
     # An absolute path cannot be taken for a URL.
     file = Path(path).absolute()
     bounds = bounds or Bounds()
-    size = usable_size(file, bounds.accept_truncated)
-    with _container(file, size, bounds) as container:
+    track = described_track(file, bounds.accept_truncated)
+    size = file.stat().st_size if track is None else track.usable_size
+    with _open(file, size, bounds, track) as (container, stream, begins):
         with reading("The video cannot be opened"):
-            bounds.check_streams(len(container.streams))
-            stream = _video_stream(container)
-            _prepare_decoder(stream, bounds)
-            video = Video(container, stream, size, bounds, threads)
+            pixel_aspect = _prepare_decoder(stream, bounds, track)
+            video = Video(container, stream, size, bounds, Presentation(begins, pixel_aspect, threads))
         yield video
 
 
 @contextmanager
-def _container(file: Path, size: int, bounds: Bounds) -> Iterator[av.container.InputContainer]:
+def _open(
+    file: Path, size: int, bounds: Bounds, track: VideoTrack | None
+) -> Iterator[tuple[av.container.InputContainer, VideoStream, int | None]]:
+    """Opens the container; also says at what time of the media an edit begins that lasts to its end."""
+    with _container(file, size, bounds) as container:
+        stream = video_stream(container, track)
+        if track is None or track.open_edit is None or not stream.frames:
+            yield container, stream, None
+            return
+    # FFmpeg takes the duration 0 of the edit at its word, but for fragments, and shows nothing.
+    with _container(file, size, bounds, {"ignore_editlist": "1"}) as container:
+        yield container, video_stream(container, track), track.open_edit
+
+
+@contextmanager
+def _container(
+    file: Path, size: int, bounds: Bounds, more: Mapping[str, str] | None = None
+) -> Iterator[av.container.InputContainer]:
     with readable_part(file, size) as source:
         with opening(file):
-            options = _DEMUXER_OPTIONS | bounds.demuxer_options()
+            options = {**_DEMUXER_OPTIONS, **bounds.demuxer_options(), **(more or {})}
             container = av.open(source, "r", format="mp4", options=options, metadata_errors="replace")
         with container:
+            bounds.check_streams(len(container.streams))
             yield container
 
 
-def _video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    moving = [stream for stream in container.streams.video if not stream.disposition & _STILL_PICTURES]
-    if not moving:
-        raise InvalidVideoError(
-            "no_video_track", "The file has no video track. Submit a file with moving pictures."
-        )
-    # A recorder may leave an empty track beside the one it filled.
-    return next((stream for stream in moving if stream.frames or len(stream.index_entries)), moving[0])
-
-
-def _prepare_decoder(stream: av.video.stream.VideoStream, bounds: Bounds) -> None:
+def _prepare_decoder(stream: VideoStream, bounds: Bounds, track: VideoTrack | None) -> tuple[int, int] | None:
+    """Opens the decoder; returns the shape of a pixel where the container or the codec says it."""
     context: Any = stream.codec_context
-    name = context.codec.canonical_name if context is not None else "unknown"
-    if name not in CODECS:
-        raise unsupported(f"The video codec is {name}. Convert the video to one of: {', '.join(CODECS)}.")
-    bounds.check_size("The video", context.width, context.height)
     context.thread_count = 1
     context.thread_type = "NONE"
     context.options = _ONLY_THESE_DECODERS | bounds.decoder_options()
+    described = track.pixel_aspect if track is not None and all(track.pixel_aspect or ()) else None
+    pixel_aspect = described or codec_pixel_aspect(context)
+    width, height = square_size(context.width, context.height, pixel_aspect)
+    bounds.check_size("The video", width, height)
+    context.open(strict=False)
+    return described

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Interpolation
 
+from videoqueue.mp4.square import square_size
 from videoqueue.pipeline.decode_errors import reading
 from videoqueue.pipeline.same_picture import same_picture
-from videoqueue.pipeline.upright import upright
+from videoqueue.pipeline.upright import is_quarter_turn, upright
 
 if TYPE_CHECKING:
     import av
@@ -26,6 +28,27 @@ _UNSPECIFIED_RANGE = 0
 _NEAREST_SPACE = {10: 9}
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a player shows a picture.
+
+    `matrix` is the display matrix. `pixel_aspect` is width and height of a stored pixel, None when square; it
+    is applied first.
+    """
+
+    matrix: bytes | None = None
+    pixel_aspect: tuple[int, int] | None = None
+
+    def size_of(self, picture: av.VideoFrame) -> tuple[int, int]:
+        """Width and height in square pixels, not yet turned."""
+        return square_size(picture.width, picture.height, self.pixel_aspect)
+
+    def upright_size_of(self, picture: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of the image."""
+        width, height = self.size_of(picture)
+        return (height, width) if is_quarter_turn(self.matrix) else (width, height)
+
+
 class Frame:
     """One decoded frame; pixels are converted only when asked for.
 
@@ -33,32 +56,33 @@ class Frame:
     """
 
     def __init__(
-        self, index: int, timestamp: float, picture: av.VideoFrame, matrix: bytes | None, threads: int
+        self, index: int, timestamp: float, picture: av.VideoFrame, look: Look, threads: int
     ) -> None:
         self.index = index
         self.timestamp = timestamp
         self._picture = picture
-        self._matrix = matrix
+        self._look = look
         self._threads = threads
         # Here, because no other thread knows the picture yet.
         _describe_colours(picture)
 
     def image(self) -> npt.NDArray[np.uint8]:
-        """The upright picture: uint8, (height, width, 3), BGR, C-contiguous.
+        """The upright picture in square pixels: uint8, (height, width, 3), BGR, C-contiguous.
 
         Raises:
             InvalidVideoError: its pixels cannot be converted.
             OutOfMemoryError: an allocation failed.
         """
         with reading(f"Frame {self.index} cannot be converted"):
+            width, height = self._look.size_of(self._picture)
             pixels: Any = self._picture.to_ndarray(
-                format="bgr24", interpolation=_EXACT, threads=self._threads
+                format="bgr24", width=width, height=height, interpolation=_EXACT, threads=self._threads
             )
-            return upright(pixels, self._matrix)
+            return upright(pixels, self._look.matrix)
 
     def looks_like(self, other: Frame) -> bool:
         """Whether `image()` of both gives the very same pixels. False only means that it is not known."""
-        return self._matrix == other._matrix and same_picture(self._picture, other._picture)
+        return self._look == other._look and same_picture(self._picture, other._picture)
 
 
 def _describe_colours(picture: av.VideoFrame) -> None:

@@ -25,10 +25,17 @@ class PacketReader:
     """The packets of one track in the order of decoding.
 
     Those that hold a frame are counted in `numbers` when they are read; packets that an edit list discards
-    hold none.
+    hold none, nor do those that are shown before `begins`, unless that is None.
     """
 
-    def __init__(self, packets: Iterator[Packet], holds_frame: HoldsFrame, numbers: FrameNumbers) -> None:
+    def __init__(
+        self,
+        packets: Iterator[Packet],
+        holds_frame: HoldsFrame,
+        numbers: FrameNumbers,
+        begins: int | None = None,
+    ) -> None:
+        self._begins = begins
         self._packets = packets
         self._holds_frame = holds_frame
         self._numbers = numbers
@@ -58,6 +65,10 @@ class PacketReader:
         times = (packet.pts for packet, counted in self._ahead if counted and packet.pts is not None)
         return min(times, default=None)
 
+    def is_shown(self, pts: int | None) -> bool:
+        """Whether what has this time is shown at all."""
+        return self._begins is None or pts is None or pts >= self._begins
+
     def read_until(self, pts: int | None) -> None:
         """Reads ahead until no packet can follow that is shown before `pts`."""
         while (
@@ -80,7 +91,8 @@ class PacketReader:
         if packet is None:
             self._ended = True
             return
-        counted = bool(packet.size) and not packet.is_discard and self._holds_frame(packet)
+        holds_frame = bool(packet.size) and self._holds_frame(packet)
+        counted = holds_frame and not packet.is_discard and self.is_shown(packet.pts)
         self._ahead.append((packet, counted))
         self._bytes += packet.size
         if packet.dts is not None:

@@ -13,27 +13,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import video_track
 
 # Reading so many headers takes about a second; a real file has some hundred.
 _MOST_BOXES = 500_000
 _MOST_HEADER_BYTES = 16 * 1024 * 1024
-
-
-def usable_size(file: Path, accept_truncated: bool = False) -> int:
-    """Returns how many bytes of the file hold whole samples: all, or those before a fragment that is cut off.
-
-    Raises:
-        InvalidVideoError: the file is empty (`file_empty`) or samples are missing (`truncated_mp4`). With
-            `accept_truncated`, a file whose last fragment is cut off is no such file.
-        OSError: the file is missing or cannot be read.
-    """
-    try:
-        return video_track(file, accept_truncated=accept_truncated).usable_size
-    except InvalidVideoError as error:
-        if error.code in ("file_empty", "truncated_mp4"):
-            raise
-    return file.stat().st_size  # FFmpeg may read it nevertheless, or say better what is wrong
 
 
 @contextmanager

@@ -12,13 +12,23 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
+_MATRIX_BYTES = 36
+
+
+def is_quarter_turn(matrix: bytes | None) -> bool:
+    """Whether a display matrix swaps height and width."""
+    if matrix is None or len(matrix) < _MATRIX_BYTES:
+        return False
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    return bool(abs(b) + abs(c) > abs(a) + abs(d))
+
 
 def upright(image: npt.NDArray[np.uint8], matrix: bytes | None) -> npt.NDArray[np.uint8]:
     """Applies the display matrix to an image (height, width, 3); a quarter turn swaps height and width."""
-    if matrix is None or len(matrix) < 36:
+    if matrix is None or len(matrix) < _MATRIX_BYTES:
         return image
     a, b, _, c, d = struct.unpack_from("=5i", matrix)
-    quarter_turn = abs(b) + abs(c) > abs(a) + abs(d)
+    quarter_turn = is_quarter_turn(matrix)
     if quarter_turn:
         image = image.transpose(1, 0, 2)
     right, down = (c, b) if quarter_turn else (a, d)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -13,7 +14,7 @@ from videoqueue.pipeline.coded_frames import frame_test
 from videoqueue.pipeline.damage import Damage
 from videoqueue.pipeline.decode_errors import BAD_DATA, encrypted, out_of_memory, reading, refusal_of
 from videoqueue.pipeline.display_matrix import MatrixReader
-from videoqueue.pipeline.frame import Frame
+from videoqueue.pipeline.frame import Frame, Look
 from videoqueue.pipeline.frame_index import FrameNumbers
 from videoqueue.pipeline.frame_order import FrameOrder
 from videoqueue.pipeline.packets import PacketReader
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
     from videoqueue.pipeline.packets import Packet
 
 
+@dataclass(frozen=True)
+class Presentation:
+    """How the file wants its video to be shown.
+
+    `begins`: what is shown before that time of the media, in ticks of the track, is left out, and times count
+    from it; None when FFmpeg sees to that. `pixel_aspect`: width and height of a pixel, None when only the
+    decoder knows. `threads` convert a frame's pixels.
+    """
+
+    begins: int | None
+    pixel_aspect: tuple[int, int] | None
+    threads: int
+
+
 class Video:
     """An open video. `declared_frames` is 0 when the file does not say; `duration` is in seconds or None."""
 
@@ -35,13 +50,15 @@ class Video:
         stream: av.video.stream.VideoStream,
         file_size: int,
         bounds: Bounds,
-        threads: int,
+        presentation: Presentation,
     ) -> None:
         self._container = container
         self._stream = stream
         self._file_size = file_size
         self._bounds = bounds
-        self._threads = threads
+        self._presentation = presentation
+        self._pixel_aspect = presentation.pixel_aspect
+        self._size: tuple[int, int] | None = None
         self._samples_checked = 0
         self._timestamp: float | None = None
         self._matrices = MatrixReader()
@@ -62,8 +79,11 @@ class Video:
     def info(self) -> VideoInfo:
         """What is known of the video so far."""
         rate = self._stream.average_rate
+        width, height = self._size or (None, None)
         return VideoInfo(
             damaged_frames=self.damaged_frames,
+            width=width,
+            height=height,
             fps=float(rate) if rate else None,
             duration=self.duration,
             codec=self._stream.codec_context.codec.canonical_name,
@@ -81,7 +101,8 @@ class Video:
         self._damage.wanted = None if last_index is None else last_index + 1
         context: Any = self._stream.codec_context
         holds_frame = frame_test(context.codec.canonical_name, context.extradata)
-        reader = PacketReader(self._container.demux(self._stream), holds_frame, self._numbers)
+        packets = self._container.demux(self._stream)
+        reader = PacketReader(packets, holds_frame, self._numbers, self._presentation.begins)
         order = FrameOrder(context.codec.canonical_name)
         for picture in self._pictures(reader, order):
             index = self._numbers.number(picture.pts, intact=not order.damaged)
@@ -93,9 +114,9 @@ class Video:
                 if picture.is_corrupt:
                     self._damage.left_out()
                 else:
-                    self._bounds.check_size(f"Frame {index}", picture.width, picture.height)
+                    frame = self._frame(index, picture)
                     self._damage.intact()
-                    yield self._frame(index, picture)
+                    yield frame
             if last_index is not None and index >= last_index:
                 break
         else:
@@ -109,7 +130,12 @@ class Video:
             pictures = self._decode(packet)
             if pictures is None:
                 order.failed(packet.pts)
+            if pictures and self._pixel_aspect is None:
+                # Fixed with the first picture: boxes of a video are in one kind of pixels.
+                self._pixel_aspect = codec_pixel_aspect(self._stream.codec_context) or (1, 1)
             for picture in pictures or ():
+                if not reader.is_shown(picture.pts):
+                    continue
                 reader.read_until(picture.pts)
                 order.add(picture)
             yield from order.released(reader.next_pts)
@@ -148,12 +174,14 @@ class Video:
     def _frame(self, index: int, picture: av.VideoFrame) -> Frame:
         assert self._timestamp is not None
         with reading(f"Frame {index} cannot be read"):
-            matrix = self._matrices.matrix_of(picture)
-        return Frame(index, self._timestamp, picture, matrix, self._threads)
+            look = Look(self._matrices.matrix_of(picture), self._pixel_aspect)
+        self._bounds.check_size(f"Frame {index}", *look.size_of(picture))
+        self._size = self._size or look.upright_size_of(picture)
+        return Frame(index, self._timestamp, picture, look, self._presentation.threads)
 
     def _time_of(self, picture: av.VideoFrame) -> float:
         if picture.pts is not None and picture.time_base is not None:
-            return round(float(picture.pts * picture.time_base), 6)
+            return round(float((picture.pts - (self._presentation.begins or 0)) * picture.time_base), 6)
         if self._timestamp is None:
             return 0.0
         rate = self._stream.average_rate
@@ -174,6 +202,15 @@ class Video:
                 "more memory than a job may have (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). Check that it plays."
             )
         return "The video track holds no frame that can be decoded. Check that the file plays."
+
+
+def codec_pixel_aspect(context: Any) -> tuple[int, int] | None:
+    """Width and height of a pixel as the coded video says, None when it does not.
+
+    Not the stream's ratio: FFmpeg also takes that from the scale in the display matrix.
+    """
+    ratio = context.sample_aspect_ratio
+    return (ratio.numerator, ratio.denominator) if ratio else None
 
 
 def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:

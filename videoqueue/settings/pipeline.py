@@ -61,7 +61,7 @@ class PipelineSettings:
         whole(1),
         8192 * 4320,
         "pixels",
-        "Width x height of the largest frame accepted.",
+        "Width x height of the largest frame accepted, in square pixels.",
     )
     max_frames: int = setting(
         "VIDEOQUEUE_MAX_FRAMES",

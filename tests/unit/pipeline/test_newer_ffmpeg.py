@@ -9,6 +9,7 @@ from av.sidedata.sidedata import Type
 from small_videos import MakeVideo, flat
 
 from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.frame import Frame, Look
 
 ONE = 1 << 16
 
@@ -52,12 +53,10 @@ def test_a_matrix_of_colours_that_cannot_be_converted_is_taken_for_a_common_one(
 @pytest.mark.parametrize("name", ["colorspace", "color_range", "color_trc", "color_primaries"])
 @pytest.mark.parametrize("value", [3, 8, 10, 17, 22, 63, 255])
 def test_a_description_of_colours_that_nobody_knows_yet_is_no_error(name: str, value: int) -> None:
-    from videoqueue.pipeline.frame import Frame
-
     grey = av.VideoFrame.from_ndarray(np.full((48, 64), 120, np.uint8), format="gray")
     picture = grey.reformat(format="yuv420p")
     setattr(picture, name, value)
 
-    image = Frame(0, 0.0, picture, None, 1).image()
+    image = Frame(0, 0.0, picture, Look(), 1).image()
 
     assert image.shape == (48, 64, 3)

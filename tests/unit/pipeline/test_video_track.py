@@ -1,0 +1,166 @@
+"""Which track is read, and which part of it: what a player would show."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import pytest
+from small_videos import MakeVideo, flat
+
+from videoqueue.errors import InvalidVideoError
+from videoqueue.pipeline.decoder import open_video
+
+
+class Part(NamedTuple):
+    codec: str
+    level: int
+    frames: int = 4
+    enabled: bool = True
+
+
+def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = None) -> Path:
+    """A file with a track for each part, all frames of which are grey of its level."""
+    with av.open(str(file), "w", format="mp4", options=options or {}) as output:
+        streams = []
+        for part in parts:
+            pixels = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(part.codec, "yuv420p")
+            streams.append(output.add_stream(part.codec, rate=25, width=64, height=48, pix_fmt=pixels))
+        for stream, part in zip(streams, parts, strict=True):
+            for _ in range(part.frames):
+                picture = av.VideoFrame.from_ndarray(flat(64, 48, part.level), format="bgr24")
+                output.mux(stream.encode(picture))
+            if part.frames:
+                output.mux(stream.encode())
+    content = bytearray(file.read_bytes())
+    at = 0
+    for part in parts:
+        at = content.index(b"tkhd", at) + 4
+        content[at + 3] = 3 if part.enabled else 2
+    file.write_bytes(content)
+    return file
+
+
+def levels(file: Path) -> list[int]:
+    with open_video(file) as video:
+        return [round(float(frame.image().mean()), -1) for frame in video.frames()]
+
+
+H264, HEVC, MPEG4, MJPEG, PNG = "libx264", "libx265", "mpeg4", "mjpeg", "png"
+CHOICES = {
+    "the first": ([Part(H264, 100), Part(H264, 200)], 100),
+    "the first that is enabled": ([Part(H264, 100, enabled=False), Part(H264, 200)], 200),
+    "the first of several disabled ones": (
+        [Part(H264, 100, enabled=False), Part(H264, 200, enabled=False)],
+        100,
+    ),
+    "the first of a codec that is read": ([Part(MJPEG, 100), Part(H264, 200)], 200),
+    "also behind a disabled one": (
+        [Part(PNG, 100), Part(MPEG4, 150, enabled=False), Part(H264, 200)],
+        200,
+    ),
+    "a disabled one when the enabled one is not read": (
+        [Part(MJPEG, 100), Part(H264, 200, enabled=False)],
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_video_is(tmp_path: Path, choice: str) -> None:
+    parts, level = CHOICES[choice]
+
+    assert levels(write(tmp_path / "a.mp4", parts)) == [level] * 4
+
+
+def test_a_first_track_without_samples_is_passed_over(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.mp4", [Part(MPEG4, 100), Part(H264, 200)])
+    content = bytearray(file.read_bytes())
+    for kind, count in ((b"stts", 8), (b"stss", 8), (b"stsc", 8), (b"stsz", 12), (b"stco", 8)):
+        at = content.index(kind) + count
+        content[at : at + 4] = bytes(4)
+    file.write_bytes(content)
+
+    assert levels(file) == [200] * 4
+
+
+@pytest.mark.parametrize(
+    "movflags", ["frag_every_frame+empty_moov", "frag_keyframe+empty_moov+default_base_moof"]
+)
+def test_a_first_track_without_samples_in_fragments_is_passed_over(tmp_path: Path, movflags: str) -> None:
+    options = {"movflags": movflags}
+    file = write(tmp_path / "a.mp4", [Part(MPEG4, 100, frames=0), Part(H264, 200)], options)
+
+    assert levels(file) == [200] * 4
+
+
+def test_a_codec_that_is_not_read_is_named_when_there_is_no_other(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.mp4", [Part(MJPEG, 100), Part(PNG, 200)])
+
+    with pytest.raises(InvalidVideoError, match="codec is mjpeg"):
+        levels(file)
+
+
+def with_edits(file: Path, edits: Sequence[tuple[int, int]]) -> Path:
+    """Replaces the edit list: of each edit its duration (1/1000 s) and the time of the media it begins at."""
+    content = bytearray(file.read_bytes())
+    at = content.index(b"elst") + 4
+    assert int.from_bytes(content[at + 4 : at + 8], "big") == len(edits), "one of the same length is needed"
+    for number, (duration, time) in enumerate(edits):
+        struct.pack_into(">Ii", content, at + 8 + 12 * number, duration, time)
+    file.write_bytes(content)
+    return file
+
+
+def frames_of(file: Path) -> list[tuple[int, float]]:
+    with open_video(file) as video:
+        found = [(frame.index, frame.timestamp) for frame in video.frames()]
+        assert video.damaged_frames == 0
+    return found
+
+
+B_FRAMES = {"preset": "medium", "x264-params": "bframes=2:keyint=10:b-adapt=0:scenecut=0"}
+
+
+@pytest.mark.parametrize("encoding", [None, B_FRAMES])
+def test_an_edit_of_duration_zero_lasts_to_the_end(
+    make_video: MakeVideo, encoding: dict[str, str] | None
+) -> None:
+    file = make_video([flat(64, 48, 20 * number) for number in range(12)], encoding=encoding)
+    start = struct.unpack_from(">i", file.read_bytes(), file.read_bytes().index(b"elst") + 16)[0]
+
+    edited = with_edits(file, [(0, start)])
+
+    assert frames_of(edited) == [(number, round(number / 25, 6)) for number in range(12)]
+
+
+@pytest.mark.parametrize("encoding", [None, B_FRAMES])
+def test_what_lies_before_an_edit_of_duration_zero_is_not_shown(
+    make_video: MakeVideo, encoding: dict[str, str] | None
+) -> None:
+    file = make_video([flat(64, 48, 20 * number) for number in range(12)], encoding=encoding)
+    content = file.read_bytes()
+    start = struct.unpack_from(">i", content, content.index(b"elst") + 16)[0]
+    with av.open(str(file)) as container:
+        step = int(Fraction(1, 25) / container.streams.video[0].time_base)
+
+    edited = with_edits(file, [(0, start + 5 * step)])
+
+    assert frames_of(edited) == [(number, round(number / 25, 6)) for number in range(7)]
+    with open_video(edited) as video:
+        assert round(float(next(video.frames()).image().mean()), -1) == 100
+
+
+@pytest.mark.parametrize("movflags", ["frag_keyframe", "frag_every_frame+empty_moov+delay_moov"])
+def test_the_edit_of_a_fragmented_file_is_left_to_ffmpeg(make_video: MakeVideo, movflags: str) -> None:
+    pictures = [flat(64, 48, 20 * number) for number in range(12)]
+    file = make_video(pictures, encoding=B_FRAMES, options={"movflags": movflags})
+    with av.open(str(file)) as container:
+        times = [round(float(frame.pts * frame.time_base), 6) for frame in container.decode(video=0)]
+    assert len(times) == 12
+
+    assert frames_of(file) == list(enumerate(times))
