@@ -3,9 +3,9 @@
 from alembic import context
 from flask import current_app
 
+from videoqueue.causes import cause_of
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.migrating import migrating
-from videoqueue.jobs.refusals import reason
 
 database = current_app.extensions["migrate"].db
 options = current_app.extensions["migrate"].configure_args
@@ -30,4 +30,4 @@ else:
     try:
         run_online()
     except DatabaseUnavailableError as error:
-        raise SystemExit(f"videoqueue: {error} The reason: {reason(error)}") from None
+        raise SystemExit(f"videoqueue: {error} The cause: {cause_of(error)}") from None

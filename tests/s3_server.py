@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, ThreadedMotoServer, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 BUCKET = "videos"
 
@@ -48,6 +55,56 @@ class S3Server:
             aws_secret_access_key="testing",
             config=Config(s3={"addressing_style": "path"}),
         )
+
+
+class PrefixRights:
+    """Refuses, as AWS does, what a policy refuses that grants rights below one prefix of the bucket.
+
+    The policy is that of docs/deploying.md. A missing object is refused as well: only who may list the whole
+    bucket is told that it is missing (GetObject in the API reference of S3).
+    """
+
+    def __init__(self, app: WSGIApplication, prefix: str, *, unfinished: bool = True) -> None:
+        self._app, self._prefix, self._unfinished = app, prefix, unfinished
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ)
+        _, _, key = request.path.lstrip("/").partition("/")
+        if not (self._may_use(key) if key else self._may_ask(request)):
+            return self._refuse(environ, start_response)
+        answer = Response.from_app(self._app, environ)
+        hidden = key and answer.status_code == 404
+        return (self._refuse if hidden else answer)(environ, start_response)
+
+    def _may_use(self, key: str) -> bool:
+        return key.startswith(self._prefix)
+
+    def _may_ask(self, request: Request) -> bool:
+        if request.method != "GET" or not request.args.get("prefix", "").startswith(self._prefix):
+            return False
+        return "list-type" in request.args or (self._unfinished and "uploads" in request.args)
+
+    def _refuse(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        return Response(body, 403, mimetype="application/xml")(environ, start_response)
+
+
+@contextmanager
+def guarded(prefix: str, *, unfinished: bool = True) -> Iterator[S3Server]:
+    """The same objects as every server of this process, by a user with rights below `prefix` only.
+
+    `unfinished`: whether the user may list and end unfinished uploads.
+    """
+    app = PrefixRights(DomainDispatcherApplication(create_backend_app), prefix, unfinished=unfinished)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield S3Server(f"http://127.0.0.1:{server.port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

@@ -288,6 +288,16 @@ def test_the_error_is_caused_by_the_servers_own(stack: Stack) -> None:
 
 
 @postgres
+def test_the_log_names_the_servers_error_in_one_line(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
+    stack.spoil("ALTER TABLE job RENAME TO other")
+    refused(stack.submit())
+    refused(stack.client.get("/readyz"))
+    lines = [record.getMessage() for record in caplog.records if "SQLSTATE 42P01" in record.getMessage()]
+    assert {line.split(".")[0] for line in lines} == {"A request failed", "The database cannot be used"}
+    assert not any("\n" in line or "INSERT" in line for line in lines)
+
+
+@postgres
 def test_a_full_disk_makes_it_unready_until_a_write_succeeds(stack: Stack) -> None:
     stack.spoil(*trigger("53100"))
     accepts_no_job(stack)

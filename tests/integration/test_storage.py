@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,9 @@ class Folder:
 class Bucket:
     """A storage below a prefix of a bucket, and a look behind it."""
 
-    def __init__(self, server: s3_server.S3Server) -> None:
+    def __init__(self, server: s3_server.S3Server, prefix: str | None = None) -> None:
         self.client = server.client
-        self.prefix = f"test/{uuid.uuid4().hex}"
+        self.prefix = prefix or f"test/{uuid.uuid4().hex}"
         self.storage = open_storage(f"s3://{s3_server.BUCKET}/{self.prefix}", Path("unused"))
 
     def left(self) -> list[str]:
@@ -87,14 +88,11 @@ def server():
         yield running
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request, tmp_path, monkeypatch):
+@pytest.fixture(params=["folder", "s3", "s3 with rights below the prefix only"])
+def place(request, tmp_path):
     if request.param == "folder":
         return Folder(tmp_path / "objects")
-    running = request.getfixturevalue("server")
-    for name, value in running.environ.items():
-        monkeypatch.setenv(name, value)
-    return Bucket(running)
+    return request.getfixturevalue("bucket" if request.param == "s3" else "rightless")
 
 
 @pytest.fixture
@@ -107,6 +105,22 @@ def bucket(server, monkeypatch):
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
     return Bucket(server)
+
+
+@pytest.fixture
+def rightless(server, monkeypatch):
+    """A bucket in which the user has rights below the prefix only."""
+    with in_rightless(server, monkeypatch) as bucket:
+        yield bucket
+
+
+@contextmanager
+def in_rightless(server, monkeypatch, **rights):
+    prefix = f"test/{uuid.uuid4().hex}"
+    with s3_server.guarded(f"{prefix}/", **rights) as guarded:
+        for name, value in guarded.environ.items():
+            monkeypatch.setenv(name, value)
+        yield Bucket(server, prefix)
 
 
 def put(storage, key: str, data: bytes, piece: int = 64 * 1024) -> None:
@@ -398,6 +412,50 @@ def test_uploads_below_another_prefix_are_left_alone(bucket, server):
     bucket.leave_unfinished()
     assert Bucket(server).storage.remove_stale(HOUR) == 0
     assert bucket.left() == [KEY]
+
+
+def test_who_may_not_list_unfinished_uploads_is_told_and_goes_on(server, monkeypatch, caplog):
+    with in_rightless(server, monkeypatch, unfinished=False) as bucket:
+        bucket.leave_unfinished()
+        assert bucket.storage.remove_stale(HOUR) == 0
+        assert bucket.left() == [KEY]
+    assert "grant s3:ListBucketMultipartUploads" in caplog.text
+
+
+def test_an_object_that_may_not_be_read_is_not_missing(rightless, server, tmp_path):
+    put(rightless.storage, KEY, b"x")
+
+    def refuse(**_kwargs):
+        raise ClientError(
+            {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject"
+        )
+
+    rightless.storage._client.meta.events.register("before-call.s3.GetObject", refuse)
+    with pytest.raises(StorageUnavailableError):
+        rightless.storage.download(KEY, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "SlowDown", "InvalidAccessKeyId", "ExpiredToken"])
+@pytest.mark.parametrize(
+    ("operation", "use"),
+    [
+        ("ListObjectsV2", lambda storage, path: storage.check()),
+        ("PutObject", lambda storage, path: put(storage, KEY, b"x")),
+        ("GetObject", lambda storage, path: storage.download(KEY, path / "copy")),
+        ("DeleteObject", lambda storage, path: storage.delete(KEY)),
+    ],
+)
+def test_the_cause_of_an_error_is_kept_for_the_log(bucket, tmp_path, code, operation, use):
+    put(bucket.storage, KEY, b"x")
+
+    def fail(**_kwargs):
+        raise ClientError({"Error": {"Code": code}}, operation)
+
+    bucket.storage._client.meta.events.register(f"before-call.s3.{operation}", fail)
+    with pytest.raises(StorageUnavailableError) as caught:
+        use(bucket.storage, tmp_path)
+    assert code in str(caught.value.__cause__)
+    assert code not in str(caught.value)
 
 
 @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])

@@ -10,6 +10,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from videoqueue.api.request_id import request_id
+from videoqueue.causes import with_cause
 from videoqueue.errors import VideoqueueError
 from videoqueue.services import services_of
 from videoqueue.settings import Settings
@@ -92,7 +93,7 @@ def _expected(error: Exception) -> Response:
     if isinstance(error, ApiError) and PROBLEMS[error.code][0] >= 500:
         logger.warning("A request was refused: %s", error)
     elif PROBLEMS[error.code][0] >= 500:
-        logger.error("A request failed: %s (%s)", error, error.__cause__)
+        logger.error("A request failed. %s", with_cause(error))
     return problem(error.code, str(error), headers)
 
 

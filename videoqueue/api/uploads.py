@@ -16,6 +16,7 @@ from videoqueue.api.form_headers import boundary_of
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError, too_large
 from videoqueue.api.request_body import RequestBody
+from videoqueue.causes import with_cause
 from videoqueue.errors import TransientError
 from videoqueue.mp4 import Mp4Check
 from videoqueue.settings import Settings
@@ -96,7 +97,7 @@ def discard(storage: ObjectStorage, received: Received) -> None:
     try:
         storage.delete(received.key)
     except TransientError as error:
-        logger.warning("A video without a job was not removed; a worker does so later. reason=%s", error)
+        logger.warning("A video without a job was not removed; a worker does so later. %s", with_cause(error))
 
 
 class _Video:

@@ -7,10 +7,11 @@ import logging
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from videoqueue.causes import with_cause
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import LOCK_SECONDS, reading, seconds_since_full
 from videoqueue.jobs.models import CHUNK, HEARTBEAT, JOB
-from videoqueue.jobs.refusals import REFUSES, is_busy, reason
+from videoqueue.jobs.refusals import REFUSES, is_busy
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def require_usable(engine: Engine) -> None:
             else:
                 _try(connection)
     except DatabaseUnavailableError as error:
-        logger.warning("The database cannot be used. reason=%s", reason(error))
+        logger.warning("The database cannot be used. %s", with_cause(error))
         raise
 
 

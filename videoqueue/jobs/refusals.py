@@ -12,8 +12,6 @@ from typing import Final
 import psycopg
 import sqlalchemy as sa
 
-from videoqueue.errors import DatabaseUnavailableError
-
 AWAY: Final = "The database does not answer. Try again in a moment."
 REFUSES: Final = "The database cannot be used at the moment. Try again in a minute."
 IN_USE: Final = (
@@ -96,14 +94,6 @@ def words_for(error: sa.exc.SQLAlchemyError) -> str | None:
     if state.startswith(_CLASSES) or state in _STATES or isinstance(error, sa.exc.OperationalError):
         return REFUSES
     return None
-
-
-def reason(error: DatabaseUnavailableError) -> str:
-    """What the database or its driver said, in one line for operators, without the statement."""
-    cause = error.__cause__
-    if isinstance(cause, psycopg.Error) and cause.diag.message_primary:
-        return f"{cause.diag.message_primary} (SQLSTATE {cause.sqlstate})"
-    return " ".join(str(cause).split())
 
 
 def lacks_space(error: sa.exc.SQLAlchemyError) -> bool:

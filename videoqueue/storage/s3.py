@@ -6,6 +6,7 @@ AWS_ACCESS_KEY_ID ..., or AWS's own files).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -37,8 +38,14 @@ from videoqueue.storage.base import (
 )
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, MultipartUploadTypeDef
+
+logger = logging.getLogger(__name__)
+
+#: A right is missing, or the service has no such call.
+_REFUSALS = ("AccessDenied", "NotImplemented", "MethodNotAllowed")
 
 PART_BYTES = 8 * 1024**2  # a part; S3 asks for 5 MiB at least
 PARTS_PER_SIZE = 1000  # then they grow by PART_BYTES: 10,000 parts hold 430 GiB, in 80 MiB of memory
@@ -101,7 +108,7 @@ class S3Storage:
     def download(self, key: str, path: Path) -> None:
         complete = False
         with _translated():
-            body = self._client.get_object(Bucket=self._bucket, Key=self._name(key))["Body"]
+            body = self._open(self._name(key))
             try:
                 with path.open("wb") as file:
                     for block in body.iter_chunks(_BLOCK):
@@ -117,14 +124,8 @@ class S3Storage:
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
 
     def exists(self, key: str) -> bool:
-        try:
-            with _translated():
-                self._client.head_object(Bucket=self._bucket, Key=self._name(key))
-        except ObjectMissingError:
-            # The answer to HEAD has no body that could tell a missing object from a missing bucket.
-            self.check()
-            return False
-        return True
+        with _translated():
+            return self._is_listed(self._name(key))
 
     def list_older_than(self, seconds: float) -> Iterator[str]:
         latest = datetime.now(UTC) - timedelta(seconds=seconds)
@@ -140,20 +141,47 @@ class S3Storage:
         latest = datetime.now(UTC) - timedelta(seconds=seconds)
         removed = 0
         with _translated():
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
-                for upload in page.get("Uploads", []):
+            try:
+                for upload in self._unfinished():
                     if upload["Initiated"] < latest:
                         self._abort(upload["Key"], upload["UploadId"])
                         removed += 1
+            except ClientError as error:
+                if _code(error) not in _REFUSALS:
+                    raise
+                logger.warning(
+                    "Unfinished uploads were not removed: grant s3:ListBucketMultipartUploads and "
+                    "s3:AbortMultipartUpload, or leave it to a rule of the bucket. reason=%s",
+                    error,
+                )
         return removed
 
+    def _unfinished(self) -> Iterator[MultipartUploadTypeDef]:
+        pages = self._client.get_paginator("list_multipart_uploads")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+            yield from page.get("Uploads", [])
+
     def check(self) -> None:
+        """Lists one object below the prefix: HeadBucket would need rights on the whole bucket."""
         with _translated():
             try:
-                self._client.head_bucket(Bucket=self._bucket)
-            except self._client.exceptions.ClientError as error:
+                self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+            except ClientError as error:
                 raise StorageUnavailableError(UNAVAILABLE) from error
+
+    def _open(self, name: str) -> StreamingBody:
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=name)["Body"]
+        except ClientError as error:
+            # Who may not list the whole bucket is refused a missing object as if it were forbidden.
+            if _status(error) == 403 and not self._is_listed(name):
+                raise ObjectMissingError(MISSING) from error
+            raise
+
+    def _is_listed(self, name: str) -> bool:
+        """Whether the object is there; of all names that begin with `name` it would be the first."""
+        found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
+        return any(entry["Key"] == name for entry in found.get("Contents", []))
 
     def _abort(self, name: str, upload_id: str) -> None:
         with suppress(self._client.exceptions.NoSuchUpload):
@@ -251,9 +279,16 @@ def _translated() -> Iterator[None]:
         raise meaning_of(error) from error
 
 
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
 def _meaning(error: ClientError) -> VideoqueueError:
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code, status = _code(error), _status(error)
     if code in ("NoSuchKey", "404"):
         return ObjectMissingError(MISSING)
     if status == 507 or code in ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity"):
