@@ -70,8 +70,8 @@ class Web:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Web]:
-    service = Service(folder, settings)
+def serving(folder: Path, prelude: str = "", **settings: str) -> Iterator[Web]:
+    service = Service(folder, settings, prelude=prelude)
     service.release()
     service.start_process("web")
     eventually(service.answers, "web answers")

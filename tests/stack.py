@@ -47,12 +47,19 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Service:
-    """The Procfile's release, web and worker, as a platform would run them."""
+    """The Procfile's release, web and worker, as a platform would run them.
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    In `cwd`; web and worker behind `prelude` in their shell.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], cwd: Path = ROOT, prelude: str = ""
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
+        self._cwd = cwd
+        self._prelude = prelude
         self._environ = environment(
             {"PORT": str(port), "VIDEOQUEUE_HOST": "127.0.0.1", "VIDEOQUEUE_DATA_DIR": str(folder)}
             | dict(settings)
@@ -72,7 +79,7 @@ class Service:
         subprocess.run(
             ["bash", "-c", procfile()["release"]],
             env=self._environ,
-            cwd=ROOT,
+            cwd=self._cwd,
             check=True,
             capture_output=True,
         )
@@ -80,9 +87,9 @@ class Service:
     def start_process(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                ["bash", "-c", procfile()[name]],
+                ["bash", "-c", self._prelude + procfile()[name]],
                 env=self._environ,
-                cwd=ROOT,
+                cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import videoqueue.search_path
+
+# isort: split
+
 from pathlib import Path
 
 from flask import Flask
@@ -12,6 +16,7 @@ from videoqueue import failpoints
 from videoqueue.api import edge
 from videoqueue.broker import build_broker
 from videoqueue.errors import PipelineError, SettingsError
+from videoqueue.hardening import make_private_database, make_private_folder
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.models import db
 from videoqueue.jobs.patience import use_patience
@@ -45,7 +50,9 @@ def _build(settings: Settings) -> Flask:
         settings.database_url, settings.database_connections
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    settings.data_path.mkdir(parents=True, exist_ok=True)
+    make_private_folder(settings.data_path)
+    if settings.sqlite_file:
+        make_private_database(settings.sqlite_file)
     db.init_app(app)
     Migrate(app, db, directory=str(migrations_folder()))
     with app.app_context():

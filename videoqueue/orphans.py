@@ -1,8 +1,8 @@
 """Ties a process to its parent, so that `kill -9` of the parent leaves nothing behind.
 
 Two uses: a Python child calls `die_with_parent()`; any other program is started through
-`python -m videoqueue.orphans PARENT_PID COMMAND...`, which ties itself and then becomes the command
-(the tie survives execve; prctl(2), PR_SET_PDEATHSIG).
+`python orphans.py PARENT_PID COMMAND...`, which ties itself and then becomes the command (the tie survives
+execve; prctl(2), PR_SET_PDEATHSIG). It is run by its path, so it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 def leashed(command: list[str]) -> list[str]:
     """The command line that runs `command` tied to the calling process."""
-    return [sys.executable, "-P", "-m", "videoqueue.orphans", str(os.getpid()), *command]
+    return [sys.executable, "-P", __file__, str(os.getpid()), *command]
 
 
 if __name__ == "__main__":

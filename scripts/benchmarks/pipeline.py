@@ -139,7 +139,16 @@ def digest(results: Any) -> str:
 
 
 def run(side: str, file: Path, warm: Path, threads: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.sides", SIDES[side], str(file), str(warm), str(threads)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "benchmarks.sides",
+        SIDES[side],
+        str(file),
+        str(warm),
+        str(threads),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result

@@ -160,7 +160,7 @@ def s3() -> Iterator[dict[str, str]]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (
         tempfile.TemporaryDirectory() as folder,
         _running(command, _environment({}), Path(folder)) as process,

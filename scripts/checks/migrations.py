@@ -1,6 +1,6 @@
 """Takes an empty database through all migrations: up, compared with the models, down to nothing, up again.
 
-Usage: PYTHONPATH=scripts python -m checks.migrations [URL]
+Usage: PYTHONPATH=scripts python -P -m checks.migrations [URL]
 
 By the commands an operator uses. URL is an empty database; without it, a new SQLite file and a new Postgres
 server, both in a temporary folder.
@@ -17,7 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parents[2]
-FLASK = [sys.executable, "-m", "flask", "--app", "videoqueue.app", "db"]
+FLASK = [sys.executable, "-P", "-m", "flask", "--app", "videoqueue.app", "db"]
 
 
 def main() -> None:

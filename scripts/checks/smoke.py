@@ -30,7 +30,7 @@ def main() -> None:
         log = folder / "up.log"
         with log.open("wb") as output:
             up = subprocess.Popen(
-                [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(port), "--data-dir", name],
+                [sys.executable, "-P", "-m", "videoqueue", "up", "--port", str(port), "--data-dir", name],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -49,7 +49,7 @@ def _prepare(folder: Path) -> tuple[str, list[str], dict[str, str]]:
     (pipelines / "brightness.json").write_text(json.dumps(PIPELINE))
     port = _free_port()
     path = os.pathsep.join((str(folder / "packages"), str(Path(__file__).resolve().parents[1])))
-    command = [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "videoqueue", "up", "--port", str(port)]
     environment = {
         **os.environ,
         "PYTHONPATH": path,

@@ -25,10 +25,11 @@ from videoqueue.errors import VideoqueueError
 
 # Runs a supervisor in a process of its own, so that a test can send it signals.
 HARNESS = """
-import json, os, sys
+import json, os, signal, sys
 from videoqueue.cli.program import Program
 from videoqueue.cli.supervisor import Supervisor
-names, options, mode = json.loads(sys.argv[1])
+names, options, mode, hangup = json.loads(sys.argv[1])
+signal.signal(signal.SIGHUP, getattr(signal, hangup))  # the tests themselves may have been started by nohup
 programs = [Program(name, command, dict(os.environ)) for name, command in names]
 supervisor = Supervisor(programs, sys.stdout, **options)
 if mode == "run":
@@ -77,9 +78,12 @@ def program(name: str, script: str, **options: Any) -> Program:
 class Running:
     """A supervisor in a process of its own."""
 
-    def __init__(self, scripts: dict[str, str], folder: Path, options: dict[str, Any], mode: str) -> None:
+    def __init__(
+        self, scripts: dict[str, str], folder: Path, options: dict[str, Any], mode: str, hangup: str
+    ) -> None:
         self.log = folder / "log"
-        arguments = json.dumps([[[name, shell(script)] for name, script in scripts.items()], options, mode])
+        programs = [[name, shell(script)] for name, script in scripts.items()]
+        arguments = json.dumps([programs, options, mode, hangup])
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", HARNESS, arguments],
@@ -119,8 +123,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a supervisor of shell scripts whose working directory is `tmp_path`."""
     running: list[Running] = []
 
-    def run(scripts: dict[str, str], mode: str = "run", **options: Any) -> Running:
-        running.append(Running(scripts, tmp_path, FAST | options, mode))
+    def run(scripts: dict[str, str], mode: str = "run", hangup: str = "SIG_DFL", **options: Any) -> Running:
+        running.append(Running(scripts, tmp_path, FAST | options, mode, hangup))
         return running[-1]
 
     yield run
@@ -252,6 +256,18 @@ def test_a_signal_stops_everything_and_is_a_success(start: Start, tmp_path: Path
     assert running.exit_code() == 0
     assert not any(map(is_alive, pids))
     assert running.text.splitlines()[-2:] == ["up     | stopping; Ctrl-C again stops at once", "RETURNED"]
+
+
+def test_started_by_nohup_it_goes_on_when_the_terminal_is_closed(start: Start, tmp_path: Path) -> None:
+    running = start({"web": family("web")}, hangup="SIG_IGN")
+    web = family_pids(tmp_path, "web")[0]
+    running.await_ready()
+
+    running.signal(signal.SIGHUP)
+    os.kill(web, signal.SIGKILL)
+
+    eventually(lambda: len(pids_in(tmp_path / "web.leader")) == 2)
+    assert "stopping" not in running.text
 
 
 def test_two_interrupts_at_once_are_a_normal_stop(start: Start, tmp_path: Path) -> None:

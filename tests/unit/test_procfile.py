@@ -2,11 +2,11 @@
 
 import shlex
 import subprocess
-import sys
 
 import pytest
 from stack import procfile
 
+from videoqueue import launch
 from videoqueue.cli.stack import web_command, worker_command
 from videoqueue.settings import load_settings
 
@@ -25,8 +25,10 @@ def arguments(name: str, environ: dict[str, str]) -> list[str]:
 )
 def test_web_and_worker_are_started_as_the_procfile_says(environ: dict[str, str]) -> None:
     settings = load_settings(environ)
-    assert web_command() == [sys.executable, "-m", *arguments("web", environ)]
-    assert worker_command(settings) == [sys.executable, "-m", *arguments("worker", environ)]
+    assert web_command() == launch.command(*arguments("web", environ))
+    python, *start, program = arguments("worker", environ)[:4]
+    assert (python, start) == ("python", ["-m", "videoqueue.launch"])
+    assert worker_command(settings) == launch.command(program, *arguments("worker", environ)[4:])
 
 
 def test_the_procfile_has_release_web_and_worker() -> None:

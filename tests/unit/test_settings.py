@@ -1,7 +1,10 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from videoqueue.errors import SettingsError
-from videoqueue.settings import load_settings
+from videoqueue.settings import absolute_paths, load_settings
 
 
 def test_nothing_set_gives_defaults_below_the_data_folder() -> None:
@@ -83,3 +86,50 @@ def test_a_shared_database_beside_a_local_folder_may_not_start() -> None:
     with pytest.raises(SettingsError, match="VIDEOQUEUE_STORAGE_URL is not set"):
         load_settings(environ).require_durable()
     load_settings(environ | {"VIDEOQUEUE_STORAGE_URL": "s3://bucket"}).require_durable()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("sqlite:///jobs.db", "sqlite:///{here}/jobs.db"),
+        ("sqlite:///below/jobs.db?timeout=5", "sqlite:///{here}/below/jobs.db?timeout=5"),
+        ("sqlite:///file:jobs.db?mode=rwc&uri=true", "sqlite:///file:{here}/jobs.db?mode=rwc&uri=true"),
+        ("sqlite:////srv/jobs.db", "sqlite:////srv/jobs.db"),
+    ],
+)
+def test_a_sqlite_file_is_meant_from_the_working_directory(
+    given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"DATABASE_URL": given}).database_url == meant.format(here=tmp_path)
+
+
+def test_paths_mean_the_same_after_the_folder_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "labels.txt").touch()
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    environ = {
+        "DATABASE_URL": "sqlite:///jobs.db",
+        "VIDEOQUEUE_PIPELINES_DIR": "pipelines",
+        "VIDEOQUEUE_FAILPOINTS_DIR": "pipelines",
+        "VIDEOQUEUE_YOLO_MODEL": "./model.onnx",
+        "VIDEOQUEUE_YOLO_LABELS": "labels.txt",
+        "OTHER": "./other",
+        "VIDEOQUEUE_LEASE_SECONDS": "30",
+    }
+    monkeypatch.chdir(tmp_path)
+    before = load_settings(environ)
+
+    absolute = absolute_paths(environ)
+    os.chdir(tmp_path / "elsewhere")
+
+    assert load_settings(absolute) == before
+    assert before.data_dir == str(tmp_path / "var")
+    assert (absolute["OTHER"], absolute["VIDEOQUEUE_LEASE_SECONDS"]) == ("./other", "30")
+
+
+def test_an_idle_connection_outlives_a_platforms_router() -> None:
+    assert load_settings({}).keep_alive_seconds == 95

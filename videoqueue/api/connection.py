@@ -70,16 +70,16 @@ class BoundedSocket(socket.socket):
         """
         try:
             seen = self.recv(_PEEK, socket.MSG_PEEK)
+            # Readable without a byte more than last time: the client hung up.
+            whole = len(seen) == self._seen or _END_OF_HEADERS in seen or len(seen) >= _PEEK
+            enough = 0 if whole else len(seen)
+            if enough != self._seen:
+                self._seen = enough
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough + 1)
         except BlockingIOError:
             return None
         except OSError:
             return b""
-        # Readable without a byte more than last time: the client hung up.
-        whole = len(seen) == self._seen or _END_OF_HEADERS in seen or len(seen) >= _PEEK
-        enough = 0 if whole else len(seen)
-        if enough != self._seen:
-            self._seen = enough
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough + 1)
         return seen if whole else None
 
     def setblocking(self, flag: bool) -> None:

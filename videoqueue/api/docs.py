@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template
+from flask.blueprints import BlueprintSetupState
 
 from videoqueue.api.openapi import document
 from videoqueue.services import services_of
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
+
+_TEMPLATE = "docs.html"
+_STYLE = files("videoqueue.api").joinpath("templates/docs.css").read_text()
 
 
 @blueprint.get("/openapi.json")
@@ -25,9 +28,9 @@ def openapi() -> Response:
 def docs() -> Response:
     """One page that loads nothing, whose policy lets nothing but its own style be used."""
     described = _document()
-    page = render_template("docs.html", api=described, operations=_operations(described), style=_style())
+    page = render_template(_TEMPLATE, api=described, operations=_operations(described), style=_STYLE)
     response = Response(page, mimetype="text/html")
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
@@ -40,9 +43,10 @@ def _document() -> dict[str, Any]:
     return document(tuple(sorted(services.pipelines)), services.settings.default_pipeline)
 
 
-@cache
-def _style() -> str:
-    return files("videoqueue.api").joinpath("templates/docs.css").read_text()
+@blueprint.record
+def _load(state: BlueprintSetupState) -> None:
+    """Reads the template at the start: a request must not need a file that cannot be opened."""
+    state.app.jinja_env.get_template(_TEMPLATE)
 
 
 def _operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

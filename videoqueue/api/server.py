@@ -4,21 +4,38 @@ Read by gunicorn's master before it starts a worker, so that a wrong setting end
 a worker that is restarted for ever. Names are gunicorn's own.
 """
 
-from __future__ import annotations
+import videoqueue.search_path  # noqa: F401 - first: it keeps out what lies in the working directory
 
+# isort: split
 import ipaddress
 import logging
+import os
 from typing import Any
 
 from videoqueue.api.connection import Pace
 from videoqueue.api.request_id import RequestIdFilter
 from videoqueue.api.web_worker import BoundedThreadWorker, Bounds, Lane
 from videoqueue.errors import SettingsError
+from videoqueue.hardening import file_limit, harden
 from videoqueue.logs import QUIET
 from videoqueue.orphans import die_with_parent
-from videoqueue.settings import load_settings
+from videoqueue.settings import Settings, absolute_paths, load_settings
+
+#: Open files that a web process needs beside those of its clients, and more for each request it serves: the
+#: database, the queue, the storage and the video on its way there.
+_FILES, _FILES_FOR_A_REQUEST = 64, 8
+
+
+def _connections(settings: Settings) -> int:
+    """Clients at once, so many that files are left to serve them; of a very low limit, half."""
+    limit = file_limit()
+    needed = _FILES + _FILES_FOR_A_REQUEST * settings.web_threads
+    return max(1, min(settings.max_connections, limit - min(needed, limit // 2)))
+
 
 try:
+    # gunicorn may be told to change its folder, before each worker reads the settings again.
+    os.environ.update(absolute_paths(os.environ))
     _settings = load_settings()
     _settings.require_durable()
 except SettingsError as error:
@@ -38,8 +55,8 @@ BoundedThreadWorker.bounds = Bounds(
     ),
 )
 threads = _settings.web_threads
-#: Seconds an idle connection is kept; above the usual proxies' 60, so that it is the proxy who closes.
-keepalive = 65
+worker_connections = _connections(_settings)
+keepalive = _settings.keep_alive_seconds
 #: Seconds to finish requests on shutdown; platforms kill after 30.
 graceful_timeout = 20
 #: Whose X-Forwarded headers are believed is for VIDEOQUEUE_TRUSTED_PROXIES to say.
@@ -64,6 +81,11 @@ logconfig_dict = {
         **{name: {"level": "WARNING"} for name in QUIET},
     },
 }
+
+
+def on_starting(server: Any) -> None:
+    """The master is private, and opens as many files as it may; its workers inherit that."""
+    harden()
 
 
 def post_fork(server: Any, worker: Any) -> None:

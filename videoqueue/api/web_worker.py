@@ -23,8 +23,9 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 
+from videoqueue.api.accepting import AcceptingWorker
 from videoqueue.api.connection import BoundedSocket, DirectBody, Pace
 from videoqueue.api.unreadable import UNREADABLE
 
@@ -81,22 +82,25 @@ class _Connection(TConn):  # type: ignore[misc]
             super().close()
 
 
-class BoundedThreadWorker(ThreadWorker):  # type: ignore[misc]
+class BoundedThreadWorker(AcceptingWorker):
     """Everything but `handle` and what it calls runs in the main loop."""
 
     bounds: Bounds
 
-    def init_process(self) -> None:
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._lingering: deque[_Connection] = deque()
         self._stop_at = math.inf
+
+    def init_process(self) -> None:
         wsgi.Response = _Response
         super().init_process()
 
     def accept(self, listener: Any) -> None:
-        try:
-            plain, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        accepted = self.next_connection(listener)
+        if accepted is None:
             return
+        plain, address = accepted
         self.nr_conns += 1
         bounded = BoundedSocket.adopt(plain, self.bounds.pace)
         conn = _Connection(self, self.cfg, bounded, address, listener.getsockname())
@@ -111,8 +115,16 @@ class BoundedThreadWorker(ThreadWorker):  # type: ignore[misc]
     def _await_head(self, conn: _Connection) -> None:
         """Keeps the connection in the main loop until a request head has come, for so long as it may take."""
         conn.timeout = time.monotonic() + self.bounds.header_seconds
+        try:
+            self.poller.register(
+                conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
+            )
+        except OSError as error:
+            self.nr_conns -= 1
+            conn.close()
+            self.pause_accepting(error)
+            return
         self.pending_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def on_client_socket_readable(self, conn: _Connection, client: BoundedSocket) -> None:
         """The next request begins on a connection that was kept."""
@@ -183,6 +195,7 @@ class BoundedThreadWorker(ThreadWorker):  # type: ignore[misc]
             util.close(conn.sock)
             return
         self._lingering.append(conn)
+        self.nr_conns += 1
 
     def _discard(self, conn: _Connection, client: BoundedSocket) -> None:
         try:
@@ -198,6 +211,7 @@ class BoundedThreadWorker(ThreadWorker):  # type: ignore[misc]
     def _hang_up(self, conn: _Connection) -> None:
         self.poller.unregister(conn.sock)
         util.close(conn.sock)
+        self.nr_conns -= 1
 
     def murder_pending(self) -> None:
         """Called by the main loop about once a second: ends what has waited too long."""

@@ -1,7 +1,8 @@
 """The `videoqueue` command. Commands import what they need when they run, so that `--help` is quick."""
 
-from __future__ import annotations
+import videoqueue.search_path  # noqa: F401 - first: it keeps out what lies in the working directory
 
+# isort: split
 import sys
 
 import click
@@ -14,10 +15,30 @@ from videoqueue.cli.settings import settings
 from videoqueue.cli.up import up
 from videoqueue.cli.validate import validate
 from videoqueue.errors import VideoqueueError
+from videoqueue.hardening import private_files
+
+
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"videoqueue, version {version('videoqueue')}")
+    except PackageNotFoundError:
+        click.echo("videoqueue, not installed: its version is that of the folder it lies in")
+    context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="videoqueue")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version.",
+)
 def cli() -> None:
     """Reads videos frame by frame, in the background.
 
@@ -34,6 +55,7 @@ for command in (up, demo, submit, status, results, jobs, process, validate, sett
 
 def main() -> None:
     """Runs the command line; an expected error is one line on stderr and exit code 1."""
+    private_files()
     try:
         cli()
     except VideoqueueError as error:

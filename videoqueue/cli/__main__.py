@@ -1,4 +1,4 @@
-"""`python -m videoqueue.cli`, where the package is not installed."""
+"""`python -m videoqueue.cli`, the same as `python -m videoqueue`."""
 
 from videoqueue.cli import main
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from videoqueue.cli.program import Program
 from videoqueue.errors import VideoqueueError
+from videoqueue.hardening import make_private_folder, plain_environment
 
 _SOCKET_PATH_BYTES = 107  # the most that Linux takes as the path of a unix socket
 _SOCKET_NAME = "valkey.sock"
@@ -42,7 +43,7 @@ logfile ""
 
 
 class DataFolder:
-    """The folder that keeps everything, created with mode 0700 and locked until `close` or the process' end.
+    """The folder that keeps everything: closed to other users, and locked until `close` or the process' end.
 
     Raises:
         VideoqueueError: another process has it, or it cannot be written; one line for the user.
@@ -53,7 +54,7 @@ class DataFolder:
         self._socket_folder: Path | None = None
         self._lock = -1
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.path)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
@@ -127,7 +128,9 @@ def valkey_program(data_folder: DataFolder) -> tuple[Program, str]:
     except OSError as error:
         raise VideoqueueError(_cannot_use(folder, error)) from None
     command = [str(_valkey_binary()), str(config)]
-    program = Program("valkey", command, dict(os.environ), cwd=folder, ready=lambda: _answers_ping(path))
+    program = Program(
+        "valkey", command, plain_environment(os.environ), cwd=folder, ready=lambda: _answers_ping(path)
+    )
     return program, f"unix://{quote(str(path))}"
 
 

@@ -10,13 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 
 class Guard:
-    """A small process that sees this one end, by whatever means, and kills the groups it was told of."""
+    """A small process that sees this one end, by whatever means, and kills the groups it was told of.
 
-    def __init__(self) -> None:
+    `environ` is its whole environment, which others of the same user can read.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
         self._groups: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at = 0.0
@@ -35,6 +40,7 @@ class Guard:
                 stdin=subprocess.PIPE,
                 stdout=quiet,
                 stderr=quiet,
+                env=self._environ,
                 bufsize=0,
                 start_new_session=True,
             )

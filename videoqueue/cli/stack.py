@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import http.client
 import os
-import sys
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
-import videoqueue
+from videoqueue import launch
 from videoqueue.cli.embedded import DataFolder, check_port, valkey_program
 from videoqueue.cli.program import Program
-from videoqueue.settings import Settings, load_settings
+from videoqueue.settings import Settings, absolute_paths, load_settings
 
 
 def web_command() -> list[str]:
     """The Procfile's `web`, run by this interpreter."""
     options = ["--config", "python:videoqueue.api.server"]
-    return [sys.executable, "-m", "gunicorn", *options, "videoqueue.app:create_app()"]
+    return launch.command("gunicorn", *options, "videoqueue.app:create_app()")
 
 
 def worker_command(settings: Settings) -> list[str]:
@@ -27,7 +25,8 @@ def worker_command(settings: Settings) -> list[str]:
     # Milliseconds. Jobs are given back within a second; but while the queue is away, Dramatiq would try for
     # ten minutes to acknowledge their messages.
     limit = ["--worker-shutdown-timeout", "10000"]
-    return [sys.executable, "-m", "dramatiq", "videoqueue.worker.entry", *counts, *limit]
+    # Without a folder to import from; Dramatiq's default is the working directory.
+    return launch.command("dramatiq", "videoqueue.worker.entry", "--path", *counts, *limit)
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,10 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
     """
     check_port(host, port)
     programs = []
-    environ = dict(os.environ) | {
+    environ = absolute_paths(os.environ) | {
         "VIDEOQUEUE_DATA_DIR": str(folder.path),
         "VIDEOQUEUE_HOST": host,
         "PORT": str(port),
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, (str(Path(videoqueue.__path__[0]).parent), os.environ.get("PYTHONPATH")))
-        ),
         "PYTHONUNBUFFERED": "1",
     }
     if not environ.get("REDIS_URL"):

@@ -7,6 +7,7 @@ when that is killed with -9: the kernel kills the leaders (`videoqueue.orphans`)
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -20,6 +21,7 @@ from videoqueue.cli.guard import Guard
 from videoqueue.cli.output import Log, Output
 from videoqueue.cli.program import Child, Program
 from videoqueue.errors import VideoqueueError
+from videoqueue.hardening import plain_environment
 
 _TICK_SECONDS = 0.05
 
@@ -46,7 +48,7 @@ class Supervisor:
     ) -> None:
         self._stop_seconds, self._ready_seconds = stop_seconds, ready_seconds
         self._output = Output(name, [program.name for program in programs], log, log_file)
-        self._guard = Guard()
+        self._guard = Guard(plain_environment(os.environ))
         self._children = [Child(program, self._guard, self._output, backoff) for program in programs]
         # PR_SET_PDEATHSIG fires when the thread that started a child ends, so one thread starts all of them.
         self._thread = threading.Thread(target=self._supervise, name="supervisor")

@@ -31,7 +31,9 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     from videoqueue.cli.embedded import DataFolder
     from videoqueue.cli.stack import prepare_stack
     from videoqueue.cli.supervisor import Supervisor
+    from videoqueue.hardening import harden
 
+    harden()
     settings = load_settings()
     address = host or settings.host or "127.0.0.1"
     with DataFolder(data_dir or settings.data_path) as folder:

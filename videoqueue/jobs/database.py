@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.refusals import lacks_space, was_rolled_back, words_for
+from videoqueue.jobs.refusals import AWAY, lacks_space, was_rolled_back, words_for
 
 _READ_ONLY = "videoqueue_read_only"
 
@@ -90,7 +90,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         DatabaseUnavailableError: the database does not answer, or refuses.
     """
     try:
-        with engine.connect() as connection:
+        with _connected(engine) as connection:
             yield connection.execution_options(**{_READ_ONLY: True})
     except sa.exc.SQLAlchemyError as error:
         _raise_unavailable(engine, error)
@@ -107,7 +107,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     committing = False
     try:
-        with engine.connect() as connection:
+        with _connected(engine) as connection:
             yield connection
             committing = True
             connection.commit()
@@ -115,6 +115,15 @@ def writing(engine: Engine) -> Iterator[Connection]:
         _raise_unavailable(engine, error, may_have_committed=committing and not was_rolled_back(error))
         raise
     _last_full.pop(engine, None)
+
+
+def _connected(engine: Engine) -> Connection:
+    """Connects; psycopg hands on what the system says when this process has no file left to wait with."""
+    try:
+        return engine.connect()
+    except OSError as error:
+        _last_failure[engine] = time.monotonic()
+        raise DatabaseUnavailableError(AWAY) from error
 
 
 def _raise_unavailable(

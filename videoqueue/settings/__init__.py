@@ -4,6 +4,6 @@ Standard names where the world has one (DATABASE_URL, PORT); ours begin with VID
 usual AWS_* variables by itself. A bad value stops the start with one line that names the setting.
 """
 
-from videoqueue.settings.loading import Settings, load_settings, shown
+from videoqueue.settings.loading import Settings, absolute_paths, load_settings, shown
 
-__all__ = ["Settings", "load_settings", "shown"]
+__all__ = ["Settings", "absolute_paths", "load_settings", "shown"]

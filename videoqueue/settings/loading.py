@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from videoqueue.errors import SettingsError
 from videoqueue.settings.pipeline import PipelineSettings
@@ -48,9 +49,25 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return _with_derived_defaults(Settings(**values))
 
 
+def absolute_paths(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns `environ` with every path of a setting absolute, so that it means the same in another folder.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    given = load_settings(environ)
+    paths = {
+        entry.metadata["name"]: getattr(given, entry.name)
+        for entry in fields(Settings)
+        if entry.metadata["unit"] in ("file", "folder") or environ.get(entry.metadata["name"], "").strip()
+    }
+    return dict(environ) | {name: value for name, value in paths.items() if value and isinstance(value, str)}
+
+
 def _with_derived_defaults(given: Settings) -> Settings:
     values = {entry.name: getattr(given, entry.name) for entry in fields(Settings)}
-    data = given.data_path
+    data = Path(given.data_dir).absolute()
+    values["data_dir"] = str(data)
     values["database_url"] = given.database_url or sqlite_url(str(data / "videoqueue.db"))
     values["database_connections"] = given.database_connections or (
         _POSTGRES_CONNECTIONS if given.database_url.startswith("postgresql") else given.web_threads + 2

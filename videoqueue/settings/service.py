@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from videoqueue.errors import SettingsError
 from videoqueue.settings.urls import database_url, http_url, redis_url, storage_url
@@ -61,6 +62,20 @@ class ServiceSettings:
     port: int = setting("PORT", port, 0, "port", "The port the web process listens on. Default: 8000.")
     web_threads: int = setting(
         "VIDEOQUEUE_WEB_THREADS", whole(1), 16, "threads", "Requests served at once by one web process."
+    )
+    max_connections: int = setting(
+        "VIDEOQUEUE_MAX_CONNECTIONS",
+        whole(1),
+        1000,
+        "connections",
+        "Clients connected at once to one web process; fewer when the limit of open files is low. More wait.",
+    )
+    keep_alive_seconds: int = setting(
+        "VIDEOQUEUE_KEEP_ALIVE_SECONDS",
+        whole(0),
+        95,
+        "seconds",
+        "An idle connection is kept for so long; above a proxy's own limit, so that the proxy closes it.",
     )
     web_concurrency: int = setting("WEB_CONCURRENCY", whole(1), 1, "processes", "Web processes.")
     url: str = setting(
@@ -147,6 +162,12 @@ class ServiceSettings:
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir).absolute()
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of a SQLite database; None for another database."""
+        file = unquote(self.database_url.partition("?")[0].removeprefix("sqlite:///"))
+        return Path(file) if file.startswith("/") else None
 
     @property
     def bind(self) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -95,7 +96,7 @@ def redis_url(value: str) -> str:
 
 
 def database_url(value: str) -> str:
-    """As SQLAlchemy takes it: with the driver that is installed, and several hosts as parameters."""
+    """As SQLAlchemy takes it: the installed driver, several hosts as parameters, a file's path absolute."""
     scheme = require_scheme(value, "postgresql", "postgres", "postgresql+psycopg", "sqlite")
     return _sqlite_url(value) if scheme == "sqlite" else _postgres_url(value)
 
@@ -106,11 +107,15 @@ def sqlite_url(path: str) -> str:
 
 
 def _sqlite_url(value: str) -> str:
-    file, _, query = value.removeprefix("sqlite://").partition("?")
+    file, separator, query = value.removeprefix("sqlite://").partition("?")
     if not file.startswith("/") or file[1:] in ("", ":memory:"):
         raise _bad(_SQLITE, "it names no file; an absolute path makes it begin with four slashes")
     _require_known(_pairs(query, _SQLITE), _SQLITE_OPTIONS, _SQLITE)
-    return value
+    # SQLite's own URIs begin with `file:` again.
+    begin = "file:" if file.startswith("/file:") else ""
+    path = file[1:].removeprefix(begin)
+    here = "" if path.startswith("/") else f"{quote(str(Path.cwd()))}/"
+    return f"sqlite:///{begin}{here}{path}{separator}{query}"
 
 
 def _postgres_url(value: str) -> str:

@@ -7,16 +7,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import videoqueue
-from videoqueue import failpoints
+from videoqueue import failpoints, launch
 from videoqueue.errors import OutOfMemoryError, PermanentError, SandboxCrashedError
 from videoqueue.pipeline.memory import is_shortage_text
 from videoqueue.worker.child_output import ChildOutput
@@ -56,10 +53,10 @@ class ChildProcess:
             "limits": asdict(limits),
             "failpoints": failpoints.armed(),
         }
-        command = [sys.executable, "-m", "videoqueue.worker.child", *map(str, (*fds, os.getpid()))]
+        arguments = (*map(str, (*fds, os.getpid())), json.dumps(options))
         try:
             self._process = subprocess.Popen(
-                [*command, json.dumps(options)],
+                launch.command("videoqueue.worker.child", *arguments, readable=True),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # what a plugin prints belongs to the log, too
                 stderr=subprocess.STDOUT,
@@ -211,10 +208,8 @@ def _signal_name(number: int) -> str:
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a child may see of `environ`; it finds packages wherever the worker found them."""
     kept = {name: environ[name] for name in _ENVIRONMENT if name in environ}
-    package = str(Path(videoqueue.__path__[0]).parent)
-    path = os.pathsep.join(filter(None, (package, environ.get("PYTHONPATH"))))
     return kept | {
-        "PYTHONPATH": path,
+        "PYTHONPATH": environ.get("PYTHONPATH", ""),
         # Each video has threads of its own, and without a bound each of them keeps memory that it has freed.
         "MALLOC_ARENA_MAX": "2",
         # At its file limit Python would leave half of a .pyc, which no process could import any more.

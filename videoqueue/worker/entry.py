@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import videoqueue.search_path  # noqa: F401 - first: it keeps out what lies in the working directory
+
+# isort: split
 import errno
 import logging
 import os
@@ -15,6 +18,7 @@ from dramatiq.middleware import Retries
 from videoqueue.broker import build_broker
 from videoqueue.causes import with_cause
 from videoqueue.errors import VideoqueueError
+from videoqueue.hardening import harden
 from videoqueue.jobs.retention import Retention
 from videoqueue.logs import quieten
 from videoqueue.pipeline.plugin import PluginOptions
@@ -110,7 +114,7 @@ class WorkerProcess:
 
 
 def _build() -> WorkerProcess:
-    os.umask(0o077)  # videos, results and database are for nobody else on this machine
+    harden()
     quieten()
     from videoqueue.app import create_app  # the libraries it loads log while they are imported
 
