@@ -293,7 +293,7 @@ def test_the_log_names_the_servers_error_in_one_line(stack: Stack, caplog: pytes
     refused(stack.submit())
     refused(stack.client.get("/readyz"))
     lines = [record.getMessage() for record in caplog.records if "SQLSTATE 42P01" in record.getMessage()]
-    assert {line.split(".")[0] for line in lines} == {"A request failed", "The database cannot be used"}
+    assert {line.split(".")[0] for line in lines} == {"A request failed", "A dependency cannot be used"}
     assert not any("\n" in line or "INSERT" in line for line in lines)
 
 

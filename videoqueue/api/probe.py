@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from videoqueue.causes import cause_of, with_cause
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ class Probe(Generic[T]):
         self._question = question
         self._lock = threading.Lock()
         self._open: Future[T] | None = None
-        self._reason: str | None = None
+        self._kind: tuple[str, str] | None = None
 
     def ask(self) -> Future[T]:
         """The answer to come; wait for it with a timeout."""
@@ -39,17 +41,19 @@ class Probe(Generic[T]):
         try:
             result = self._question()
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it raised
-            self._note(str(error))
+            self._note(error)
             answer.set_exception(error)
         else:
             self._note(None)
             answer.set_result(result)
 
-    def _note(self, reason: str | None) -> None:
-        if reason == self._reason:
+    def _note(self, error: Exception | None) -> None:
+        # The rest of the cause may differ each time.
+        kind = None if error is None else (str(error), cause_of(error).partition(":")[0])
+        if kind == self._kind:
             return
-        self._reason = reason
-        if reason is None:
+        self._kind = kind
+        if error is None:
             logger.info("A dependency can be used again. probe=%s", self._name)
         else:
-            logger.warning("A dependency cannot be used. probe=%s reason=%s", self._name, reason)
+            logger.warning("A dependency cannot be used. probe=%s %s", self._name, with_cause(error))

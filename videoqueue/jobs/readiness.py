@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from videoqueue.causes import with_cause
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import LOCK_SECONDS, reading, seconds_since_full
 from videoqueue.jobs.models import CHUNK, HEARTBEAT, JOB
 from videoqueue.jobs.refusals import REFUSES, is_busy
-
-logger = logging.getLogger(__name__)
 
 #: Only a write that needs room tells that the disk is full: the last one counts for so long; seconds.
 _FULL_SECONDS = 10.0
@@ -37,15 +32,11 @@ def require_usable(engine: Engine) -> None:
     """
     if seconds_since_full(engine) < _FULL_SECONDS:
         raise DatabaseUnavailableError(REFUSES)
-    try:
-        with reading(engine) as connection:
-            if connection.dialect.name == "sqlite":
-                _try_sqlite(connection)
-            else:
-                _try(connection)
-    except DatabaseUnavailableError as error:
-        logger.warning("The database cannot be used. %s", with_cause(error))
-        raise
+    with reading(engine) as connection:
+        if connection.dialect.name == "sqlite":
+            _try_sqlite(connection)
+        else:
+            _try(connection)
 
 
 def _try(connection: Connection) -> None:
