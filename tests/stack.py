@@ -105,6 +105,10 @@ class Service:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
+    def wait_for_end(self, name: str) -> None:
+        """Until the process has ended by itself."""
+        self._processes[name].wait(30)
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 

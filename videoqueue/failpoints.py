@@ -31,6 +31,7 @@ STEPS: Final[Mapping[str, str]] = {
     "worker.claimed": "the row is running",
     "worker.downloaded": "the video lies in the work folder",
     "worker.child_started": "a child process exists, it has no task",
+    "worker.version_stored": "the pipeline's version is stored, what another one had found is removed",
     "worker.chunk_committed": "results, progress and lease were committed",
     "worker.before_complete": "every chunk is committed, the row still running",
     "worker.completed": "the row is completed, the message not acknowledged",

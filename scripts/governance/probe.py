@@ -144,6 +144,7 @@ def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
     job_id = uuid.UUID(accepted["job_id"])
     items = frames(video)
     claim = services.store.claim(job_id, "governance")
+    claim = services.store.begin(claim, "0" * 64)
     services.store.checkpoint(claim, 0, encode(items), [item["frame_index"] for item in items], 0.456)
     status = answered(client.get(f"/video/status/{job_id}"), 200)
     writable = written_while_running(services.store.engine, job_id)

@@ -91,6 +91,8 @@ CHANNEL_CALLS = {
 LISTENING_CALLS = {"listen", "create_server", "start_server", "start_unix_server"}
 CHANNEL_TEXTS = r"^\s*(LISTEN|NOTIFY)\s+\w|\bpg_notify\b"
 
+#: The one pipeline of a job, and under which version of it the results were made.
+PIPELINE_COLUMNS = {"pipeline_id", "pipeline_version"}
 SEVERAL = r"pipeline_?ids|depends_on|parent_job(_id)?|next_jobs?"
 
 COMPOSITIONS = (
@@ -345,8 +347,8 @@ def _one_pipeline(tree: Tree) -> Iterator[tuple[str, int, str]]:
     remedy = "A job names one pipeline, as a text; clients submit a video once for each pipeline."
     for name, table in tree.served["tables"].items():
         columns = _named("pipeline", table["columns"])
-        if columns != ({"pipeline_id"} if name == "job" else set()):
-            yield *_place(table), f"table {name} has {_listed(columns) or 'no pipeline_id'}. {remedy}"
+        if columns != (PIPELINE_COLUMNS if name == "job" else set()):
+            yield *_place(table), f"table {name} has {_listed(columns) or 'no pipeline'}. {remedy}"
         if name != "result_chunk" and table["refers_to"]:
             yield *_place(table), f"table {name} refers to {_listed(table['refers_to'])}. {remedy}"
     kind = tree.served["tables"]["job"]["columns"].get("pipeline_id", "")

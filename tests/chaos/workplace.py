@@ -27,6 +27,7 @@ class Workplace:
         self.pipelines = folder / "pipelines"
         venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
         (packages,) = folder.glob("lib/python*/site-packages")
+        self._plugin = packages / "chaos_plugin.py"
         inherited = (sysconfig.get_path("purelib"), str(ROOT))
         (packages / "inherited.pth").write_text("\n".join(inherited))
         self._install_plugin(packages)
@@ -48,8 +49,14 @@ class Workplace:
             "VIDEOQUEUE_PIPELINES_DIR": str(self.pipelines),
         }
 
+    def edit_plugin(self, old: str, new: str) -> None:
+        """Replaces a text in the installed plugin, as its next release would."""
+        source = self._plugin.read_text()
+        assert old in source
+        self._plugin.write_text(source.replace(old, new))
+
     def _install_plugin(self, packages: Path) -> None:
-        shutil.copy(Path(plugin.__file__), packages / "chaos_plugin.py")
+        shutil.copy(Path(plugin.__file__), self._plugin)
         information = packages / "chaos_plugin-1.0.dist-info"
         information.mkdir()
         (information / "METADATA").write_text("Metadata-Version: 2.1\nName: chaos-plugin\nVersion: 1.0\n")

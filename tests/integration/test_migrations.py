@@ -16,7 +16,7 @@ from flask import Flask
 from stack import ROOT, environment, procfile
 
 from videoqueue.app import create_app, migrations_folder
-from videoqueue.jobs.models import JOB, Base
+from videoqueue.jobs.models import CHUNK, JOB, Base
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 
@@ -114,6 +114,26 @@ def test_a_database_that_cannot_be_migrated_is_said_in_one_line(
         assert why in lines[0]
         assert "Traceback" not in said
         assert "secret" not in said
+
+
+def test_the_release_before_works_on_the_new_tables_and_its_results_are_made_anew(fresh_app: Flask) -> None:
+    """It knows none of the new columns; what it stored was made by nobody knows which version."""
+    store = services_of(fresh_app).store
+    job_id = uuid.uuid4()
+    with fresh_app.app_context():
+        flask_migrate.upgrade()
+    with store.engine.begin() as connection:
+        row = ROW | {"job_id": job_id, "status": "pending", "updated_at": 7, "progress": 0.5}
+        chunk = {"job_id": job_id, "seq": 0, "first_frame": 0, "frame_count": 2, "payload": b"a,b"}
+        for table, values in ((JOB, row), (CHUNK, chunk)):
+            columns = [sa.column(name, table.c[name].type) for name in values]
+            connection.execute(sa.insert(sa.table(table.name, *columns)).values(values))
+    claim = store.claim(job_id, "new")
+    assert claim is not None
+    assert (claim.pipeline_version, claim.start_after, claim.next_seq) == (None, None, 0)
+    store.checkpoint(store.begin(claim, "a" * 64), 0, b"A", [0], 0.1)
+    assert list(services_of(fresh_app).results.chunks(job_id)) == [b"A"]
+    store.engine.dispose()
 
 
 ROW = {

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from videos import make_video, spoil_samples
 
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
 from videoqueue.worker.child_process import child_environment
-from videoqueue.worker.protocol import Ended, Seen, Task
+from videoqueue.worker.protocol import Begun, Ended, Seen, Task
 from videoqueue.worker.sandbox import Sandbox, Stopped
 
 
@@ -56,6 +57,33 @@ def test_a_task_reports_its_frames_and_the_child_serves_the_next(sandbox: Sandbo
     (child,) = children()
     assert frames(sandbox, task(video, start_after=2)) == [3, 4]
     assert children() == [child]
+
+
+def versions(reports: list[object]) -> list[str]:
+    return [report.version for report in reports if isinstance(report, Begun)]
+
+
+def test_the_version_is_reported_before_the_first_frame_and_is_that_of_every_process(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=2)
+    first = list(sandbox.run(task(video, pipeline_id="measure"), never))
+    sandbox.close()
+    second = list(sandbox.run(task(video, pipeline_id="measure"), never))
+    other = list(sandbox.run(task(video, pipeline_id="dawdle"), never))
+    (version,) = versions(first)
+    assert versions(second) == [version]
+    assert versions(other) != [version]
+    kinds = [type(report) for report in first if isinstance(report, Begun | Seen)]
+    assert kinds == [Begun, Seen, Seen]
+
+
+def test_a_task_under_another_version_begins_with_the_first_frame(sandbox: Sandbox, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=4)
+    resumed = task(video, pipeline_id="measure", start_after=1)
+    (version,) = versions(list(sandbox.run(resumed, never)))
+    assert frames(sandbox, replace(resumed, version=version)) == [2, 3]
+    assert frames(sandbox, replace(resumed, version="0" * 64)) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("is_intact", [True, False], ids=["intact", "damaged"])

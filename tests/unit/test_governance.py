@@ -133,6 +133,11 @@ IN_APPLICATION: list[Plant] = [
     (
         "one-pipeline",
         "videoqueue/jobs/models.py",
+        "ResultChunk.pipeline_id = mapped_column(sa.String(100), nullable=True)",
+    ),
+    (
+        "one-pipeline",
+        "videoqueue/jobs/models.py",
         "Job.after = mapped_column(sa.ForeignKey('job.job_id'), nullable=True)",
     ),
     (

@@ -21,6 +21,7 @@ from videoqueue.pipeline.video_info import VideoInfo
 NEW = new_job(frame_stride=2)
 
 
+OURS, OTHER = "a" * 64, "b" * 64
 VIDEO = VideoInfo(damaged_frames=3, width=640, height=360, fps=29.97, duration=4.5, codec="hevc")
 
 
@@ -32,10 +33,25 @@ def age(store: JobStore, job_id: uuid.UUID, **columns: int) -> None:
 
 
 def claimed(store: JobStore) -> Claim:
+    """A running job under the version OURS."""
     job_id, _ = store.create(NEW)
     claim = store.claim(job_id, "worker")
     assert claim is not None
-    return claim
+    return store.begin(claim, OURS)
+
+
+def claimed_again(store: JobStore, claim: Claim) -> Claim:
+    """The next attempt of a running job."""
+    store.release(claim, "interruption", None)
+    again = store.claim(claim.job_id, "other")
+    assert again is not None
+    return again
+
+
+def chunks(store: JobStore, claim: Claim) -> list[bytes]:
+    query = sa.select(ResultChunk.payload).where(ResultChunk.job_id == claim.job_id)
+    with store.engine.connect() as connection:
+        return list(connection.scalars(query.order_by(ResultChunk.seq)))
 
 
 def row(store: JobStore, claim: Claim) -> sa.Row:
@@ -116,6 +132,70 @@ def test_frames_that_could_not_be_decoded_do_not_move_the_place_to_resume_at(sto
     assert again.start_after == 10
 
 
+def test_another_version_of_the_pipeline_begins_with_the_first_frame(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a,b", [0, 2], 0.5)
+    again = claimed_again(store, claim)
+    assert (again.pipeline_version, again.start_after, again.next_seq) == (OURS, 2, 1)
+    again = store.begin(again, OTHER)
+    assert (again.pipeline_version, again.start_after, again.next_seq) == (OTHER, None, 0)
+    assert chunks(store, claim) == []
+    job = row(store, claim)
+    assert (job.pipeline_version, job.progress, job.status, job.attempt) == (OTHER, 0.0, "running", 2)
+    store.checkpoint(again, 0, b"A", [0], 0.1)
+    assert chunks(store, claim) == [b"A"]
+
+
+def test_the_same_version_of_the_pipeline_goes_on(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a,b", [0, 2], 0.5)
+    again = claimed_again(store, claim)
+    before = row(store, again)
+    assert store.begin(again, OURS) == again
+    assert row(store, again) == before
+    assert chunks(store, claim) == [b"a,b"]
+
+
+@pytest.mark.parametrize("column", ["pipeline_version", "last_index"])
+def test_results_of_a_release_that_knows_no_version_are_made_anew(store: JobStore, column: str) -> None:
+    """It leaves both columns null, also in a job that this release has begun and takes back."""
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a,b", [0, 2], 0.5)
+    table = Job if column == "pipeline_version" else ResultChunk
+    with store.engine.begin() as connection:
+        connection.execute(sa.update(table).values({column: None}))
+    again = claimed_again(store, claim)
+    assert (again.pipeline_version, again.start_after, again.next_seq) == (None, None, 0)
+    again = store.begin(again, OURS)
+    assert chunks(store, claim) == []
+    assert row(store, claim).pipeline_version == OURS
+
+
+def test_what_is_done_again_forgives_no_setback(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a,b,c", [0, 2, 4], 0.5)
+    store.release(claim, "crashes", "x")
+    again = store.claim(claim.job_id, "other")
+    assert again is not None
+    again = store.begin(again, OTHER)
+    store.checkpoint(again, 0, b"A,B", [0, 2], 0.3)
+    assert row(store, again).crashes == 1
+    store.checkpoint(again, 1, b"C,D", [4, 6], 0.7)
+    assert row(store, again).crashes == 0
+
+
+def test_two_versions_that_take_turns_and_crash_at_one_frame_come_to_an_end(store: JobStore) -> None:
+    job_id, _ = store.create(NEW)
+    for version in (OURS, OTHER):
+        claim = store.claim(job_id, "worker")
+        assert claim is not None
+        claim = store.begin(claim, version)
+        store.checkpoint(claim, 0, b"a", [0], 0.1)
+        waits = store.release(claim, "crashes", "killed")
+    assert not waits
+    assert row(store, claim).status == "failed"
+
+
 @pytest.mark.parametrize(("end", "said"), [("complete", "etag"), ("fail", "why")])
 def test_what_is_known_of_the_video_is_stored_when_the_job_ends(store: JobStore, end: str, said: str) -> None:
     claim = claimed(store)
@@ -127,7 +207,7 @@ def test_what_is_known_of_the_video_is_stored_when_the_job_ends(store: JobStore,
     assert {name: getattr(ended, name) for name in vars(VIDEO)} == vars(VIDEO)
 
 
-@pytest.mark.parametrize("write", ["renew", "checkpoint", "complete", "fail", "release"])
+@pytest.mark.parametrize("write", ["renew", "begin", "checkpoint", "complete", "fail", "release"])
 def test_every_write_of_an_attempt_that_lost_the_job_is_refused(store: JobStore, write: str) -> None:
     stale = claimed(store)
     store.release(stale, "interruption", None)
@@ -135,17 +215,18 @@ def test_every_write_of_an_attempt_that_lost_the_job_is_refused(store: JobStore,
     assert current is not None
     arguments = {
         "renew": (),
+        "begin": (OTHER,),
         "checkpoint": (0, b"a", [0], 0.1),
         "complete": ("etag",),
         "fail": ("why",),
         "release": ("failures", "why"),
     }[write]
+    store.checkpoint(current, 0, b"current", [0], 0.1)
     before = row(store, current)
     with pytest.raises(LeaseLostError):
         getattr(store, write)(stale, *arguments)
     assert row(store, current) == before
-    with store.engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(ResultChunk)) == 0
+    assert chunks(store, current) == [b"current"]
 
 
 @pytest.mark.parametrize("end", ["complete", "fail"])
@@ -328,6 +409,7 @@ def test_an_end_committed_without_an_answer_counts(
         ("complete", ("etag",)),
         ("fail", ("why",)),
         ("release", ("failures", "why")),
+        ("begin", (OTHER,)),
         ("checkpoint", (0, b"a", [0], 0.1)),
     ],
 )

@@ -27,7 +27,7 @@ from videoqueue.errors import (
 from videoqueue.jobs.models import Job
 from videoqueue.pipeline.video_info import VideoInfo
 from videoqueue.services import Services
-from videoqueue.worker.protocol import Alive, Ended, Seen, Task
+from videoqueue.worker.protocol import Alive, Begun, Ended, Report, Seen, Task
 from videoqueue.worker.run_job import JobRunner
 from videoqueue.worker.sandbox import Stopped
 
@@ -36,14 +36,14 @@ ITEMS = [{"frame_index": index, "result": {"text": str(index)}} for index in ran
 
 
 class Script:
-    """Plays the sandbox: yields what it is given, raises what it is given."""
+    """Plays the sandbox: begins under a version, yields what it is given, raises what it is given."""
 
-    def __init__(self, *steps: object) -> None:
-        self.steps = steps
+    def __init__(self, *steps: object, version: str = "a" * 64) -> None:
+        self.steps = (Begun(version), *steps)
         self.tasks: list[Task] = []
         self.video = b""
 
-    def run(self, task: Task, should_stop: Callable[[], bool]) -> Iterator[Seen | Alive]:
+    def run(self, task: Task, should_stop: Callable[[], bool]) -> Iterator[Report]:
         self.tasks.append(task)
         self.video = Path(task.path).read_bytes()
         for step in self.steps:
@@ -214,6 +214,42 @@ def test_the_next_attempt_goes_on_behind_the_last_chunk(services, job_id, run) -
     assert script.tasks[0].start_after == 1
     assert row(services, job_id).status == "completed"
     assert results(services, job_id) == ITEMS
+
+
+def test_an_attempt_under_another_version_begins_anew(services, job_id, run) -> None:
+    stopping = threading.Event()
+    run(Script(Alive(0.9), Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id)
+    before = row(services, job_id)
+    others = [{"frame_index": index, "result": {"text": "other"}} for index in range(4)]
+    seen: list[sa.Row] = []
+    script = Script(lambda: seen.append(row(services, job_id)), *map(Seen, others), version="b" * 64)
+    run(script)(job_id)
+    assert (script.tasks[0].start_after, script.tasks[0].version) == (1, "a" * 64)
+    assert (before.pipeline_version, before.progress) == ("a" * 64, 0.9)
+    assert (seen[0].pipeline_version, seen[0].progress) == ("b" * 64, 0.0)
+    assert row(services, job_id).status == "completed"
+    assert results(services, job_id) == others
+
+
+def test_a_version_that_changes_within_an_attempt_begins_anew(services, job_id, run) -> None:
+    """As when a task is tried once more in a fresh process, and a model was replaced meanwhile."""
+    object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
+    others = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
+    later = Begun("b" * 64)
+    run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), later, *map(Seen, others)))(job_id)
+    assert results(services, job_id) == others
+    assert row(services, job_id).pipeline_version == "b" * 64
+
+
+def test_what_is_not_yet_committed_goes_too_when_the_version_changes(services, job_id, run) -> None:
+    others = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
+    run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), Begun("b" * 64), *map(Seen, others)))(job_id)
+    assert results(services, job_id) == others
+
+
+def test_a_fresh_process_of_the_same_version_goes_on_in_the_middle(services, job_id, run) -> None:
+    run(Script(Seen(ITEMS[0]), Begun("a" * 64), Seen(ITEMS[1])))(job_id)
+    assert results(services, job_id) == ITEMS[:2]
 
 
 def test_while_shutting_down_no_job_is_started(services, job_id, run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from unicodedata import category
 
@@ -24,6 +25,7 @@ from videoqueue.worker.protocol import (
     LENGTH,
     OUTCOMES,
     Alive,
+    Begun,
     Seen,
     error_of,
     pack,
@@ -78,12 +80,20 @@ def test_what_is_no_message_is_a_crash(data: bytes) -> None:
 
 @pytest.mark.parametrize("reached", [None, 3])
 def test_a_frame_and_its_size(reached: int | None) -> None:
-    assert report_of({"type": "item", "item": ITEM}, 99, reached) == Seen(ITEM, 99)
+    assert report_of({"type": "item", "item": ITEM}, 99, reached, has_begun=True) == Seen(ITEM, 99)
 
 
 @pytest.mark.parametrize(("sent", "taken"), [(0.5, 0.5), (1, 1.0), (7, 1.0), (-1, 0.0), (10**400, 1.0)])
 def test_a_sign_of_life_stays_a_fraction(sent: float, taken: float) -> None:
-    assert report_of({"type": "alive", "progress": sent}, 0, None) == Alive(taken)
+    assert report_of({"type": "alive", "progress": sent}, 0, None, has_begun=False) == Alive(taken)
+
+
+def test_the_version_is_reported_once_and_before_the_first_frame() -> None:
+    version = {"type": "version", "version": "0123456789abcdef" * 4}
+    assert report_of(version, 0, None, has_begun=False) == Begun(version["version"])
+    for message, has_begun in [(version, True), ({"type": "item", "item": ITEM}, False)]:
+        with pytest.raises(SandboxCrashedError, match="makes no sense"):
+            report_of(message, 0, None, has_begun)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +115,17 @@ def test_a_sign_of_life_stays_a_fraction(sent: float, taken: float) -> None:
         {"type": "alive", "progress": float("inf")},
         {"type": "alive", "progress": float("nan")},
         {"type": "alive", "progress": True},
+        {"type": "version", "version": 1},
+        {"type": "version", "version": "1.0"},
+        {"type": "version", "version": "f" * 65},
         {"type": "exec"},
         {},
     ],
 )
-def test_a_message_that_no_child_sends_is_a_crash(message: dict[str, Any]) -> None:
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_message_that_no_child_sends_is_a_crash(message: dict[str, Any], has_begun: bool) -> None:
     with pytest.raises(SandboxCrashedError, match="makes no sense"):
-        report_of(message, 0, 4)
+        report_of(message, 0, 4, has_begun)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +148,7 @@ def test_an_item_keeps_its_text_and_nothing_beside_it() -> None:
     text = "a\n\t\x00\x1b[31m\u202eb\u2028 \U0001f600"
     result = {"text": text, "timestamp": 0, "deep": nested(30), "whole": 2**64 - 1}
     message = {"type": "item", "item": {"frame_index": 4, "result": result, "more": 1}}
-    assert report_of(unpack(pack(message)[LENGTH.size :]), 9, None) == Seen(
+    assert report_of(unpack(pack(message)[LENGTH.size :]), 9, None, has_begun=True) == Seen(
         {"frame_index": 4, "result": result}, 9
     )
 
@@ -142,7 +156,7 @@ def test_an_item_keeps_its_text_and_nothing_beside_it() -> None:
 def test_a_lone_surrogate_in_an_item_is_replaced_so_that_it_can_be_stored_and_served() -> None:
     result = {"text": "a\ud800b", "\udfff": ["\ud83d\ude00", {"x": "\udc00"}], "timestamp": 0.5}
     message = {"type": "item", "item": {"frame_index": 4, "result": result}}
-    report = report_of(unpack(pack(message)[LENGTH.size :]), 9, None)
+    report = report_of(unpack(pack(message)[LENGTH.size :]), 9, None, has_begun=True)
     assert isinstance(report, Seen)
     assert json.loads(encode([report.item]).decode()) == {
         "frame_index": 4,
@@ -171,7 +185,7 @@ def outcome_of(data: bytes) -> object:
         message = unpack(data)
         if message["type"] in OUTCOMES:
             return error_of(message)
-        return report_of(message, len(data), 3)
+        return report_of(message, len(data), 3, has_begun=message["type"] != "version")
     except SandboxCrashedError as error:
         return error
 
@@ -183,6 +197,8 @@ def assert_is_harmless(outcome: object) -> None:
             assert type(item["frame_index"]) is int
             assert 3 < item["frame_index"] < 2**53
             assert json.loads(encode([item]).decode(), parse_constant=pytest.fail) == item
+        case Begun(version):
+            assert re.fullmatch("[0-9a-f]{64}", version)
         case Alive(progress):
             assert type(progress) is float
             assert 0 <= progress <= 1
@@ -202,10 +218,11 @@ VALUES = st.recursive(
 MESSAGES = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from([*OUTCOMES, "item", "alive"]) | VALUES,
+        "type": st.sampled_from([*OUTCOMES, "item", "alive", "version"]) | VALUES,
         "message": TEXTS | VALUES,
         "code": st.sampled_from(["not_mp4", "unsupported_video"]) | VALUES,
         "progress": VALUES,
+        "version": st.text("0123456789abcdef", min_size=63, max_size=65) | VALUES,
         "item": VALUES
         | st.fixed_dictionaries(
             {

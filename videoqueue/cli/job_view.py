@@ -20,6 +20,7 @@ def described(row: Any, now: int) -> dict[str, Any]:
         "status": row.status,
         "progress": row.progress,
         "pipeline_id": row.pipeline_id,
+        "pipeline_version": row.pipeline_version,
         "frame_stride": row.frame_stride,
         "max_frames": row.max_frames,
         "input_key": row.input_key,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from videoqueue.errors import LeaseLostError
+from videoqueue.errors import IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import microseconds
 from videoqueue.jobs.models import CHUNK, JOB
 from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
@@ -28,6 +29,26 @@ def new_row(job_id: uuid.UUID, new: NewJob, time: int, limits: Limits) -> Change
         "created_at": time,
         "updated_at": time,
     }
+
+
+def earlier(connection: Connection, new: NewJob) -> uuid.UUID:
+    """The job that was submitted with the same idempotency key.
+
+    Raises:
+        IdempotencyKeyReusedError: it has other content or parameters.
+    """
+    same = (JOB.c.owner == new.owner) & (JOB.c.idempotency_key == new.idempotency_key)
+    row = connection.execute(sa.select(JOB).where(same)).one()
+    if any(
+        getattr(row, name) != getattr(new, name)
+        for name in ("input_sha256", "pipeline_id", "frame_stride", "max_frames")
+    ):
+        raise IdempotencyKeyReusedError(
+            "This Idempotency-Key was used before, for another video or other parameters. "
+            "Use a new key for a new submission."
+        )
+    found: uuid.UUID = row.job_id
+    return found
 
 
 def fenced(connection: Connection, claim: Claim, changes: Changes) -> None:
@@ -78,12 +99,12 @@ def end_of_attempt(until: int | sa.ColumnElement[int]) -> Changes:
 
 def claim_of(connection: Connection, job_id: uuid.UUID) -> Claim:
     row = connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one()
-    last = connection.execute(
-        sa.select(CHUNK.c.seq, CHUNK.c.first_frame, CHUNK.c.frame_count, CHUNK.c.last_index)
-        .where(CHUNK.c.job_id == job_id)
-        .order_by(CHUNK.c.seq.desc())
-        .limit(1)
-    ).one_or_none()
+    last = _last_chunk(connection, job_id)
+    # A chunk without its last frame is from a release that knows no version, which resumes under any.
+    if row.pipeline_version is None or (last is not None and last.last_index is None):
+        version, last = None, None
+    else:
+        version = row.pipeline_version
     return Claim(
         job_id=row.job_id,
         attempt=row.attempt,
@@ -92,17 +113,39 @@ def claim_of(connection: Connection, job_id: uuid.UUID) -> Claim:
         max_frames=row.max_frames,
         input_key=row.input_key,
         failures=row.failures,
-        start_after=None if last is None else _last_index(last, row.frame_stride),
-        next_seq=last.seq + 1 if last else 0,
+        pipeline_version=version,
+        start_after=None if last is None else last.last_index,
+        next_seq=0 if last is None else last.seq + 1,
         worked_seconds=row.worked / 1_000_000,
     )
 
 
-def _last_index(chunk: Any, stride: int) -> int:
-    """The index of the chunk's last frame; older releases did not store it, and knew no missing frames."""
-    if chunk.last_index is not None:
-        return int(chunk.last_index)
-    return int(chunk.first_frame + (chunk.frame_count - 1) * stride)
+def begun(connection: Connection, claim: Claim, version: str) -> Claim:
+    """Removes the chunks of a job that begins anew; the claim for that."""
+    last = _last_chunk(connection, claim.job_id)
+    connection.execute(sa.delete(CHUNK).where(CHUNK.c.job_id == claim.job_id))
+    reached = -1 if last is None else last.first_frame if last.last_index is None else last.last_index
+    return replace(
+        claim,
+        pipeline_version=version,
+        start_after=None,
+        next_seq=0,
+        repeats_until=max(claim.repeats_until, reached),
+    )
+
+
+def forgiven(claim: Claim, last_index: int) -> Changes:
+    """Clears the setbacks in a row, for results that the job never had.
+
+    What is done again proves nothing: two versions that take turns, and crash at the same frame, would
+    otherwise forgive each other for ever.
+    """
+    return {"failures": 0, "crashes": 0} if last_index > claim.repeats_until else {}
+
+
+def _last_chunk(connection: Connection, job_id: uuid.UUID) -> Any:
+    query = sa.select(CHUNK.c.seq, CHUNK.c.first_frame, CHUNK.c.last_index).where(CHUNK.c.job_id == job_id)
+    return connection.execute(query.order_by(CHUNK.c.seq.desc()).limit(1)).one_or_none()
 
 
 def tenths(progress: float) -> float:

@@ -45,6 +45,8 @@ class Job(Base):
     input_sha256: Mapped[str] = mapped_column(sa.String(64))
     #: Tenths from 0.0 to 1.0; 1.0 exactly when completed.
     progress: Mapped[float] = mapped_column(sa.Float, default=0.0)
+    #: Under which version of the pipeline the chunks were made; null before the first attempt has loaded it.
+    pipeline_version: Mapped[str | None] = mapped_column(sa.String(64))
     #: Counts claims; the fencing token of every write by a worker.
     attempt: Mapped[int] = mapped_column(sa.Integer, default=0)
     #: Passing errors and crashes since the last committed chunk.

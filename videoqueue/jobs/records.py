@@ -24,7 +24,10 @@ class NewJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A running attempt and where it resumes: behind frame `start_after`, with chunk number `next_seq`."""
+    """A running attempt and where it resumes: behind frame `start_after`, with chunk number `next_seq`.
+
+    It does so only under `pipeline_version`. Under another it begins with the first frame: `JobStore.begin`.
+    """
 
     job_id: uuid.UUID
     attempt: int
@@ -33,8 +36,12 @@ class Claim:
     max_frames: int | None
     input_key: str
     failures: int
+    #: That of the chunks there are; None when there are none, or when it is not known.
+    pipeline_version: str | None
     start_after: int | None
     next_seq: int
+    #: Up to this frame the attempt does again what another version had done; -1 when nothing.
+    repeats_until: int = -1
     #: Time spent by the attempts before this one.
     worked_seconds: float
 

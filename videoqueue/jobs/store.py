@@ -19,8 +19,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
-from videoqueue.jobs.changes import Changes, claim_of, end_of_attempt, fenced, new_row, set_back, tenths
+from videoqueue.errors import DatabaseUnavailableError, LeaseLostError
+from videoqueue.jobs.changes import (
+    Changes,
+    begun,
+    claim_of,
+    earlier,
+    end_of_attempt,
+    fenced,
+    forgiven,
+    new_row,
+    set_back,
+    tenths,
+)
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
 from videoqueue.jobs.models import CHUNK, JOB
 from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
@@ -55,7 +66,8 @@ class JobStore:
         except sa.exc.IntegrityError:
             if new.idempotency_key is None:
                 raise
-            return self._earlier(new), False
+            with reading(self.engine) as connection:
+                return earlier(connection, new), False
         return job_id, True
 
     def retry(self, job_id: uuid.UUID) -> uuid.UUID | None:
@@ -74,21 +86,6 @@ class JobStore:
             new = NewJob(**copied | {"idempotency_key": None})
             connection.execute(sa.insert(JOB).values(new_row(again, new, now(connection), self.limits)))
             return again
-
-    def _earlier(self, new: NewJob) -> uuid.UUID:
-        same = (JOB.c.owner == new.owner) & (JOB.c.idempotency_key == new.idempotency_key)
-        with reading(self.engine) as connection:
-            row = connection.execute(sa.select(JOB).where(same)).one()
-        if any(
-            getattr(row, name) != getattr(new, name)
-            for name in ("input_sha256", "pipeline_id", "frame_stride", "max_frames")
-        ):
-            raise IdempotencyKeyReusedError(
-                "This Idempotency-Key was used before, for another video or other parameters. "
-                "Use a new key for a new submission."
-            )
-        found: uuid.UUID = row.job_id
-        return found
 
     def get(self, job_id: uuid.UUID) -> sa.Row[Any] | None:
         """The job's row, or None."""
@@ -143,6 +140,20 @@ class JobStore:
             lease = now(connection) + microseconds(self.limits.lease_seconds)
             fenced(connection, claim, {"lease_until": lease})
 
+    def begin(self, claim: Claim, version: str) -> Claim:
+        """Notes that the attempt's results are those of the pipeline's `version`; removes those of another.
+
+        Returns: the claim, which goes on where results of that version end: at the first frame, if there were
+        others. Raises LeaseLostError, and then nothing is changed.
+        """
+        if claim.pipeline_version == version:
+            return claim
+        with writing(self.engine) as connection:
+            time = now(connection)
+            changes = {"pipeline_version": version, "progress": 0.0, "updated_at": time}
+            fenced(connection, claim, changes)
+            return begun(connection, claim, version)
+
     def checkpoint(self, claim: Claim, seq: int, payload: bytes, frames: list[int], progress: float) -> None:
         """Commits the results of `frames` as chunk `seq`, with progress and a renewed lease.
 
@@ -154,10 +165,8 @@ class JobStore:
                 changes = {
                     "lease_until": time + microseconds(self.limits.lease_seconds),
                     "progress": tenths(progress),
-                    "failures": 0,
-                    "crashes": 0,
                     "updated_at": time,
-                }
+                } | forgiven(claim, frames[-1])
                 # The fenced update comes first: it locks the row, so a worker that lost it inserts nothing.
                 fenced(connection, claim, changes)
                 connection.execute(

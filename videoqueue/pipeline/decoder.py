@@ -26,6 +26,8 @@ from videoqueue.pipeline.video import Presentation, Video, codec_pixel_aspect
 
 __all__ = ["CODECS", "DECODERS", "Frame", "Video", "open_video"]
 
+#: FFmpeg's libraries, which decide the pixels.
+LIBRARY_VERSIONS: Mapping[str, tuple[int, ...]] = av.library_versions
 #: FFmpeg's decoders of these codecs; AV1 has two.
 DECODERS = (*CODECS, "libdav1d")
 # FFmpeg decodes first frames of every track, sound and attached pictures included, when it opens a file.

@@ -7,11 +7,13 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
+from typing import Any
 
 from videoqueue.errors import OutOfMemoryError, PipelineError, VideoqueueError
 from videoqueue.pipeline.memory import is_shortage
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions
 from videoqueue.pipeline.validation.manifest import manifest_flaws
+from videoqueue.pipeline.version.plugins import Origin, PluginVersion
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class PluginRegistry:
         self._options = options
         self._factories = dict(factories or {})
         self._plugins: dict[str, Plugin] = {}
+        self._versions: dict[str, Mapping[str, Any]] = {}
         self._making = threading.Lock()
 
     def get(self, name: str) -> Plugin:
@@ -50,6 +53,7 @@ class PluginRegistry:
             PipelineError: it is not installed, could not be made, or does not keep the contract. What another
                 exception said is in the log, not in the text.
             OutOfMemoryError: an allocation failed.
+            TransientError: a file of it was changed meanwhile.
             VideoqueueError: raised by the plugin itself, handed on.
         """
         try:
@@ -63,8 +67,20 @@ class PluginRegistry:
         """As `get`, without a line in the log: for callers who tell the `reason` themselves."""
         with self._making:
             if name not in self._plugins:
-                self._plugins[name] = self._make(name)
+                version = PluginVersion(name, _origin(name), self._options.values)
+                plugin = self._make(name)
+                self._versions[name] = version.of_loaded(plugin.manifest.version)
+                self._plugins[name] = plugin
             return self._plugins[name]
+
+    def version(self, name: str) -> Mapping[str, Any]:
+        """What decides the results of the plugin of that name, as it is loaded; plain values.
+
+        Raises:
+            VideoqueueError: as `load`.
+        """
+        self.load(name)
+        return self._versions[name]
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of the plugin of that name. The plugin is made only if its factory declares none.
@@ -131,6 +147,15 @@ def reason(error: VideoqueueError) -> str:
 def _raise_if_short(name: str, error: BaseException) -> None:
     if is_shortage(error):
         raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: memory ran out.") from error
+
+
+def _origin(name: str) -> Origin:
+    """Where the plugin of that name comes from; nothing is known of one that is given, or not there."""
+    if name in BUILT_IN:
+        return Origin(BUILT_IN[name].partition(":")[0])
+    for found in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        return Origin(found.module, found.dist.name if found.dist else None)
+    return Origin()
 
 
 def _imported(target: str) -> PluginFactory:

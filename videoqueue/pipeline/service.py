@@ -11,12 +11,13 @@ from typing import Any
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
-from videoqueue.pipeline.decoder import Frame, Video, open_video
+from videoqueue.pipeline.decoder import LIBRARY_VERSIONS, Frame, Video, open_video
 from videoqueue.pipeline.definition import PipelineDefinition, find, load_definitions
 from videoqueue.pipeline.frame_pool import FramePool, Turn
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.version.pipelines import code_of_process, pipeline_version
 from videoqueue.pipeline.video_info import VideoInfo
 
 Item = dict[str, Any]
@@ -51,7 +52,9 @@ class VideoFilePipelineService:
         self._bounds = bounds or Bounds()
         self._decoder_threads = decoder_threads
         self._inference_threads = inference_threads
-        self._pipelines: dict[str, DagPipelineService] = {}
+        self._pipelines: dict[str, tuple[DagPipelineService, str]] = {}
+        # Now, because modules that are loaded stay as they are when their files change.
+        self._code = {**code_of_process(), "ffmpeg": LIBRARY_VERSIONS}
 
     def run_on_file(
         self, mp4_path: str | Path, pipeline_id: str, frame_stride: int = 1, max_frames: int | None = None
@@ -69,6 +72,8 @@ class VideoFilePipelineService:
         on_progress: Callable[[float], None] | None = None,
         on_load: Callable[[], None] | None = None,
         on_video: Callable[[VideoInfo], None] | None = None,
+        version: str | None = None,
+        on_version: Callable[[str], None] | None = None,
     ) -> Iterator[Item]:
         """Yields an item for every `frame_stride`-th frame, the first included, at most `max_frames` of them.
 
@@ -81,11 +86,14 @@ class VideoFilePipelineService:
                 same fraction again whenever a later one was decoded or processed.
             on_load: called when the video is open, and each time a plugin is loaded.
             on_video: called when an open video is done with, also after an error, with what is known of it.
+            version: the pipeline's version in the run that `start_after` comes from. If it is another now,
+                `start_after` does not count and every frame is processed. None: it counts.
+            on_version: called with the version of the pipeline when its plugins are loaded.
 
         Raises:
             PermanentError: at once for a bad argument, later for a bad video or a failing plugin; the text
                 names the frame. OutOfMemoryError, one of them, when an allocation failed.
-            TransientError: raised by a plugin.
+            TransientError: raised by a plugin, or a file of a plugin was changed while it was loaded.
             OSError: the file is missing or cannot be read.
         """
         _check_count("frame_stride", frame_stride)
@@ -93,22 +101,21 @@ class VideoFilePipelineService:
             _check_count("max_frames", max_frames)
         definition = find(self._definitions, pipeline_id)
         last_index = None if max_frames is None else (max_frames - 1) * frame_stride
-        resume_at = 0 if start_after is None else start_after + 1
-        wanted = _Selection(frame_stride, resume_at, last_index)
-        tell = _Callbacks(on_progress or _ignore, on_load or _nothing, on_video or _ignore)
+        wanted = _Wanted(frame_stride, last_index, start_after, version)
+        tell = _Callbacks(
+            on_progress or _ignore, on_load or _nothing, on_video or _ignore, on_version or _ignore
+        )
         return self._items(Path(mp4_path), definition, wanted, tell)
 
     def _items(
-        self,
-        mp4_path: Path,
-        definition: PipelineDefinition,
-        wanted: _Selection,
-        tell: _Callbacks,
+        self, mp4_path: Path, definition: PipelineDefinition, wanted: _Wanted, tell: _Callbacks
     ) -> Iterator[Item]:
         with open_video(mp4_path, self._bounds, self._decoder_threads) as video:
             tell.loaded()
             try:
-                yield from self._items_of(video, self._pipeline(definition, tell.loaded), wanted, tell)
+                pipeline, version = self._pipeline(definition, tell.loaded)
+                tell.version(version)
+                yield from self._items_of(video, pipeline, wanted.under(version), tell)
             finally:
                 tell.video(video.info)
 
@@ -128,12 +135,18 @@ class VideoFilePipelineService:
                     yield _item(turn)
                 tell.progressed(progress.after(turn.index, turn.timestamp))
 
-    def _pipeline(self, definition: PipelineDefinition, on_load: Callable[[], None]) -> DagPipelineService:
+    def _pipeline(
+        self, definition: PipelineDefinition, on_load: Callable[[], None]
+    ) -> tuple[DagPipelineService, str]:
+        """The pipeline with its plugins loaded, and its version."""
         if definition.id not in self._pipelines:
+            plugins = {}
             for name in dict.fromkeys(node.plugin for node in definition.nodes):
                 self._registry.get(name)
+                plugins[name] = self._registry.version(name)
                 on_load()
-            self._pipelines[definition.id] = DagPipelineService(definition, self._registry)
+            version = pipeline_version(definition, plugins, self._code)
+            self._pipelines[definition.id] = DagPipelineService(definition, self._registry), version
         return self._pipelines[definition.id]
 
 
@@ -142,6 +155,24 @@ class _Callbacks:
     progressed: Callable[[float], None]
     loaded: Callable[[], None]
     video: Callable[[VideoInfo], None]
+    version: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The frames asked for, before the version of the pipeline is known."""
+
+    stride: int
+    last_index: int | None
+    start_after: int | None
+    version: str | None
+
+    def under(self, version: str) -> _Selection:
+        """The frames to process; those of an earlier run are not left out if it had another version."""
+        first = 0
+        if self.start_after is not None and self.version in (None, version):
+            first = self.start_after + 1
+        return _Selection(self.stride, first, self.last_index)
 
 
 class _Selection:

@@ -71,6 +71,7 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
             on_load=reply.loaded,
             on_progress=reply.progressed,
             on_video=reply.video_read,
+            on_version=reply.begun,
             **task,
         )
         for item in items:
@@ -115,6 +116,9 @@ class _Reporter:
 
     def video_read(self, video: VideoInfo) -> None:
         self._video = video
+
+    def begun(self, version: str) -> None:
+        self.send({"type": "version", "version": version})
 
     def loaded(self) -> None:
         self.alive(0.0)

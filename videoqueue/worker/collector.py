@@ -11,7 +11,7 @@ from videoqueue.failpoints import failpoint
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim, JobStore
 from videoqueue.pipeline.video_info import VideoInfo
-from videoqueue.worker.protocol import Alive, Ended, Report, Seen
+from videoqueue.worker.protocol import Alive, Begun, Ended, Report, Seen
 from videoqueue.worker.sandbox import Stopped
 
 #: A chunk is committed early when it holds so many frames or bytes, to bound memory and row size.
@@ -51,6 +51,8 @@ class Collector:
 
     def _take(self, report: Report) -> None:
         match report:
+            case Begun(version):
+                self._begin(version)
             case Seen(item):
                 self._items.append(item)
                 self._size += report.size
@@ -61,6 +63,17 @@ class Collector:
         overdue = time.monotonic() - self._committed >= self._checkpoint_seconds
         if overdue or len(self._items) >= _CHUNK_FRAMES or self._size >= _CHUNK_BYTES:
             self._commit()
+
+    def _begin(self, version: str) -> None:
+        """Drops what another version of the pipeline has found so far, stored or not."""
+        if version == self._claim.pipeline_version:
+            return
+        self._claim = self._store.begin(self._claim, version)
+        failpoint("worker.version_stored")
+        self._seq = self._claim.next_seq
+        self._items.clear()
+        self._size = 0
+        self._progress = 0.0
 
     def _commit(self) -> None:
         if self._items:

@@ -1,9 +1,11 @@
 """What worker and child say to each other, in length-prefixed JSON (4 bytes big endian, then UTF-8).
 
-The worker sends a `Task`. The child answers with any number of `item` and `alive` messages and then exactly
-one of `OUTCOMES`, which also has what is known of the video (the fields of `VideoInfo`). Everything from a
-child is checked and cleaned here, because hostile bytes may have taken it over: any message becomes a report,
-an outcome's error, or a `SandboxCrashedError`.
+The worker sends a `Task`. The child answers with any number of `alive` messages, one `version` message, then
+any number of `item` and `alive` messages, and then exactly one of `OUTCOMES`, which also has what is known of
+the video (the fields of `VideoInfo`). A task that fails may end before the version is known.
+
+Everything from a child is checked and cleaned here, because hostile bytes may have taken it over: any message
+becomes a report, an outcome's error, or a `SandboxCrashedError`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ OUTCOMES = frozenset({"done", "bad_video", "no_frame", "out_of_memory", "failed"
 _LARGEST = 2**31 - 1
 #: Names of codecs, as FFmpeg writes them.
 _CODEC = re.compile(r"[a-z0-9_]{1,32}")
+_VERSION = re.compile(r"[0-9a-f]{64}")
 _NONSENSE = "The process that reads the video sent a message that makes no sense."
 _FAULTS = frozenset(get_args(VideoFault))
 #: The largest whole number that every JSON parser keeps exact (RFC 8259, section 6).
@@ -45,17 +48,29 @@ _MOST_INDEX = 2**53 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a child is asked to do. `label` names the job in the log; the child does not get it."""
+    """What a child is asked to do: to go on behind frame `start_after`, if the pipeline still has `version`.
+
+    If not, the child begins with the first frame. `version` None: it goes on whatever the version is. `label`
+    names the job in the log; the child does not get it.
+    """
 
     path: str
     pipeline_id: str
     frame_stride: int
     max_frames: int | None
     start_after: int | None
+    version: str | None = None
     label: str = ""
 
     def message(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "label"}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The pipeline is loaded and has this version; what follows are its results."""
+
+    version: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ class Alive:
 
 
 #: What a sandbox reports of a task.
-Report: TypeAlias = Seen | Alive | Ended
+Report: TypeAlias = Begun | Seen | Alive | Ended
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
@@ -101,14 +116,26 @@ def unpack(data: bytes) -> dict[str, Any]:
     return message
 
 
-def report_of(message: Mapping[str, Any], size: int, reached: int | None) -> Seen | Alive:
-    """What a message under way says; `reached` is the last frame seen, behind which the next must lie.
+def report_of(
+    message: Mapping[str, Any], size: int, reached: int | None, has_begun: bool
+) -> Begun | Seen | Alive:
+    """What a message under way says.
+
+    `reached` is the last frame seen, behind which the next must lie. `has_begun` tells whether the version
+    was reported: it must be, once, before the first frame.
 
     Raises:
-        SandboxCrashedError: it is no report, a number is out of its range, or a value cannot be stored.
+        SandboxCrashedError: it is no report at this place, a number is out of its range, or a value cannot be
+            stored.
     """
     match message:
-        case {"type": "item", "item": {"frame_index": int() as index, "result": dict() as result}}:
+        case {"type": "version", "version": str() as version} if not has_begun and _VERSION.fullmatch(
+            version
+        ):
+            return Begun(version)
+        case {"type": "item", "item": {"frame_index": int() as index, "result": dict() as result}} if (
+            has_begun
+        ):
             first = 0 if reached is None else reached + 1
             if not isinstance(index, bool) and first <= index <= _MOST_INDEX:
                 return Seen({"frame_index": index, "result": _result(result)}, size)

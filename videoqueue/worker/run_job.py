@@ -103,6 +103,7 @@ class JobRunner:
             frame_stride=claim.frame_stride,
             max_frames=claim.max_frames,
             start_after=claim.start_after,
+            version=claim.pipeline_version,
             label=f"job_id={claim.job_id} attempt={claim.attempt}",
         )
         services = self._services

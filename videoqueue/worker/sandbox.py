@@ -18,6 +18,7 @@ from videoqueue.worker.child_process import ChildProcess, Stopped
 from videoqueue.worker.limits import SandboxLimits
 from videoqueue.worker.protocol import (
     OUTCOMES,
+    Begun,
     Ended,
     Report,
     Seen,
@@ -44,7 +45,6 @@ class Sandbox:
         self._options = pipeline_options
         self._limits = limits or SandboxLimits()
         self._child: ChildProcess | None = None
-        self._reached: int | None = None
 
     def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
         """Has a child run the task and yields what it reports, in order.
@@ -59,10 +59,12 @@ class Sandbox:
             SandboxCrashedError: the child died or hung; the message names the signal, exit code or setting.
             Stopped: `should_stop` became true. What it raises itself is handed on.
         """
-        self._reached = task.start_after
+        rest = _Rest(task)
         for fresh in (self._child is None, True):
             try:
-                yield from self._attempt(replace(task, start_after=self._reached), should_stop)
+                yield from self._attempt(rest, should_stop)
+            except _OutOfTurn:
+                logger.info("Task begun once more in a fresh process: the used one spoke out of turn.")
             except (NoFrameError, OutOfMemoryError) as error:
                 if fresh:
                     raise self._final(error) from error
@@ -76,24 +78,22 @@ class Sandbox:
         if child is not None:
             child.kill()
 
-    def _attempt(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
+    def _attempt(self, rest: _Rest, should_stop: Callable[[], bool]) -> Generator[Report]:
         if self._child is not None and not (self._child.is_alive and self._child.is_silent):
             self.close()  # it died or spoke between two tasks, which is not the next one's fault
         child = self._child = self._child or ChildProcess(self._options, self._limits)
         failpoint("worker.child_started")
         kept = False
         try:
-            child.begin(task)
+            child.begin(rest.task)
+            rest.has_begun = False
             while True:
                 data = child.receive(should_stop)
                 message = unpack(data)
                 kind = message["type"]
-                if kind in OUTCOMES:
+                if kind in OUTCOMES and (rest.has_begun or kind != "done"):
                     break
-                report = report_of(message, len(data), self._reached)
-                if isinstance(report, Seen):
-                    self._reached = report.item["frame_index"]
-                yield report
+                yield self._report(child, message, len(data), rest)
             child.jobs += 1
             child.end()
             error = error_of(message)
@@ -105,6 +105,17 @@ class Sandbox:
         yield Ended(video_of(message))
         if error is not None:
             raise error
+
+    def _report(self, child: ChildProcess, message: Mapping[str, Any], size: int, rest: _Rest) -> Report:
+        try:
+            report = report_of(message, size, rest.task.start_after, rest.has_begun)
+        except SandboxCrashedError:
+            # What is still on its way from an earlier task is not the fault of this one.
+            if child.jobs and not rest.has_begun:
+                raise _OutOfTurn from None
+            raise
+        rest.take(report)
+        return report
 
     def _is_as_good_as_new(self, child: ChildProcess, outcome: str) -> bool:
         if outcome not in _BEHAVED and not (outcome == "no_frame" and child.jobs == 1):
@@ -119,3 +130,26 @@ class Sandbox:
             "Submit a smaller video, or raise the limit."
         )
         return OutOfMemoryError(clean_text(str(error), MOST_CHARACTERS - len(hint)) + hint)
+
+
+class _OutOfTurn(Exception):  # noqa: N818 - no error of the task
+    """A used child sent something else before it began."""
+
+
+class _Rest:
+    """What is still to do of a task, should another child have to go on."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.has_begun = False
+
+    def take(self, report: Report) -> None:
+        match report:
+            case Begun(version):
+                self.has_begun = True
+                # Frames seen under another version do not count; the child begins anew by itself.
+                counts = self.task.version in (None, version)
+                start_after = self.task.start_after if counts else None
+                self.task = replace(self.task, version=version, start_after=start_after)
+            case Seen(item):
+                self.task = replace(self.task, start_after=item["frame_index"])
