@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import psutil
 import pytest
@@ -46,6 +47,26 @@ def test_a_missing_chunk_breaks_the_connection(web: Web, coding: str, lost: int)
             requests.get(
                 f"{web.url}/video/results/{job_id}{query}", headers={"Accept-Encoding": coding}, timeout=60
             )
+
+
+def test_a_database_that_fails_in_between_breaks_the_connection_and_is_no_bug(web: Web) -> None:
+    url = large(web)
+    before = len(web.service.log("web"))
+    with requests.get(url, stream=True, timeout=60) as answer:
+        assert answer.raw.read(1000)
+        with web.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE result_chunk RENAME TO other")
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            for _ in answer.iter_content(1024 * 1024):
+                pass
+    refused = requests.get(url, timeout=60)
+    with web.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE other RENAME TO result_chunk")
+    assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+    assert refused.headers["Retry-After"] == "5"
+    log = web.service.log("web")[before:]
+    assert re.search("Results were broken off.*no such table", log)
+    assert "Traceback" not in log
 
 
 def test_a_hundred_thousand_frames_need_no_memory(web: Web) -> None:

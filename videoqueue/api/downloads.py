@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,9 +18,13 @@ from videoqueue.api.parameters import load_one
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import PageRequest, rfc3339
 from videoqueue.api.slots import Slots
+from videoqueue.causes import with_cause
+from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.patience import wait_at_most
 from videoqueue.jobs.progress import JobProgress
 from videoqueue.jobs.results import Position, ResultReader
+
+logger = logging.getLogger(__name__)
 
 _TOKEN: Final = re.compile(r"([0-9a-f]{16})\.([0-9]{1,9})\.([0-9]{1,9})")
 _DEFAULT_PAGE: Final = 1000
@@ -56,6 +62,7 @@ class Results:
 
         Raises:
             ApiError: `rate_limited`.
+            DatabaseUnavailableError: the results cannot be read at the moment.
         """
         # Response.make_conditional would first read the whole body to learn its length.
         if request.if_none_match.contains(self.etag):
@@ -63,6 +70,8 @@ class Results:
         elif request.method == "HEAD":
             response = Response(iter(()), mimetype="application/json")
         else:
+            # Once the body has begun, no error can be told any more.
+            reader.require_readable(self._job.job_id)
             give_back = slots.take()
             pieces = _patiently(self._pieces(reader), seconds, give_back)
             response = Response(pieces, mimetype="application/json")
@@ -129,7 +138,10 @@ def _cut(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _patiently(pieces: Iterator[bytes], seconds: float, at_end: Callable[[], None]) -> Iterator[bytes]:
-    """The client's slowness is not the database's: its time begins anew for each piece."""
+    """The client's slowness is not the database's: its time begins anew for each piece.
+
+    A database that fails in between breaks the connection off: the answer must not end validly.
+    """
     try:
         while True:
             wait_at_most(seconds)
@@ -137,6 +149,10 @@ def _patiently(pieces: Iterator[bytes], seconds: float, at_end: Callable[[], Non
             if piece is None:
                 return
             yield piece
+    except DatabaseUnavailableError as error:
+        logger.warning("Results were broken off. %s", with_cause(error))
+        # gunicorn closes the connection, and takes every other error for a bug.
+        raise ConnectionResetError(errno.ECONNRESET, "broken off") from error
     finally:
         wait_at_most(None)  # the thread goes on to other work
         at_end()

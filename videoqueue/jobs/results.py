@@ -54,6 +54,15 @@ class ResultReader:
             yield payload
             seq += 1
 
+    def require_readable(self, job_id: uuid.UUID) -> None:
+        """Reads nothing, but as the results would be read.
+
+        Raises:
+            DatabaseUnavailableError: the database does not answer, or refuses.
+        """
+        with reading(self._engine) as connection:
+            connection.execute(_PAYLOAD.limit(0), {"wanted_job": job_id, "wanted_seq": 0})
+
     def etag(self, job_id: uuid.UUID) -> str:
         """SHA-256 of the `results` array as served; hexadecimal."""
         digest = hashlib.sha256()
