@@ -30,12 +30,14 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
 from __future__ import annotations
 
 from videoqueue.mp4.check import Mp4Check, Mp4Info
-from videoqueue.mp4.choice import VideoTrack
+from videoqueue.mp4.choice import NoReadableTrackError, VideoTrack
+from videoqueue.mp4.codecs import CODECS
 from videoqueue.mp4.from_file import video_track
 from videoqueue.mp4.refusals import MAX_EDITS, MAX_PCM_SAMPLES, MAX_SAMPLES, MAX_STEPS, MAX_TRACKS
 from videoqueue.mp4.square import square_size
 
 __all__ = [
+    "CODECS",
     "MAX_EDITS",
     "MAX_PCM_SAMPLES",
     "MAX_SAMPLES",
@@ -43,6 +45,7 @@ __all__ = [
     "MAX_TRACKS",
     "Mp4Check",
     "Mp4Info",
+    "NoReadableTrackError",
     "VideoTrack",
     "square_size",
     "video_track",

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NoReturn
 
-from videoqueue.errors import VideoFault
+from videoqueue.errors import InvalidVideoError, VideoFault
 from videoqueue.mp4.codecs import CODECS, printable
-from videoqueue.mp4.refusals import refuse
 from videoqueue.mp4.track import Track
 
 _MOST_SHOWN: Final = 8  # tracks that a refusal lists
 _KINDS: Final = {b"soun": "audio", b"pict": "still pictures", b"text": "text", b"": "unknown"}
+
+
+class NoReadableTrackError(InvalidVideoError):
+    """No track of the file can be its video; the message says what was found in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ class Choice:
         self._refuse("no_video_track", "The file has no video track. Upload a video with a picture.")
 
     def _refuse(self, code: VideoFault, message: str) -> NoReturn:
-        refuse(code, f"{message} Found: {self._found()}.")
+        raise NoReadableTrackError(code, f"{message} Found: {self._found()}.")
 
     @cached_property
     def _first_with_id(self) -> dict[int, int]:

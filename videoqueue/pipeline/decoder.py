@@ -16,11 +16,11 @@ from typing import Any
 import av
 import av.container
 
-from videoqueue.mp4 import VideoTrack, square_size
+from videoqueue.mp4 import CODECS, VideoTrack, square_size
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decode_errors import opening, reading
 from videoqueue.pipeline.frame import Frame
-from videoqueue.pipeline.track import CODECS, VideoStream, described_track, video_stream
+from videoqueue.pipeline.track import VideoStream, described_track, video_stream
 from videoqueue.pipeline.truncation import readable_part
 from videoqueue.pipeline.video import Presentation, Video, codec_pixel_aspect
 

@@ -9,10 +9,8 @@ import av.stream
 import av.video.stream
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import VideoTrack, video_track
+from videoqueue.mp4 import CODECS, NoReadableTrackError, VideoTrack, video_track
 from videoqueue.pipeline.decode_errors import unsupported
-
-CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "h263")
 
 VideoStream = av.video.stream.VideoStream
 _STILL_PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
@@ -22,12 +20,15 @@ def described_track(file: Path, accept_truncated: bool = False) -> VideoTrack | 
     """Returns what the boxes of a file say of its video; None when FFmpeg may know better.
 
     Raises:
+        NoReadableTrackError: no track can be the video.
         InvalidVideoError: the file is empty (`file_empty`) or samples are missing (`truncated_mp4`). With
             `accept_truncated`, a file whose last fragment is cut off is no such file.
         OSError: the file is missing or cannot be read.
     """
     try:
         return video_track(file, accept_truncated=accept_truncated)
+    except NoReadableTrackError:
+        raise
     except InvalidVideoError as error:
         if error.code in ("file_empty", "truncated_mp4"):
             raise
@@ -45,18 +46,19 @@ def video_stream(container: av.container.InputContainer, track: VideoTrack | Non
         raise InvalidVideoError(
             "no_video_track", "The file has no video track. Submit a file with moving pictures."
         )
-    stream = _described(moving, track) or _first(moving)
+    stream = (track and _described(container, track)) or _first(moving)
     name = _codec(stream)
     if name not in CODECS:
         raise unsupported(f"The video codec is {name}. Convert the video to one of: {', '.join(CODECS)}.")
     return stream
 
 
-def _described(streams: list[VideoStream], track: VideoTrack | None) -> VideoStream | None:
-    if track is None:
-        return None
-    same_id = [stream for stream in streams if stream.id == track.track_id and _codec(stream) == track.codec]
-    return next(iter(same_id), None)
+def _described(container: av.container.InputContainer, track: VideoTrack) -> VideoStream | None:
+    # Files may use an id twice. FFmpeg has a stream for each track, and one more for each attached picture.
+    streams = [stream for stream in container.streams if not stream.disposition & _STILL_PICTURES]
+    same_id = [stream for stream in streams if stream.id & 0xFFFF_FFFF == track.track_id]
+    stream = same_id[track.same_id] if track.same_id < len(same_id) else None
+    return stream if isinstance(stream, VideoStream) and _codec(stream) == track.codec else None
 
 
 def _first(streams: list[VideoStream]) -> VideoStream:

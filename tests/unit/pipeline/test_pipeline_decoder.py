@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from mp4_boxes import encode
 from small_videos import MakeVideo, Picture, flat
 
 from videoqueue.errors import InvalidVideoError, OutOfMemoryError
@@ -257,7 +258,7 @@ def test_sound_with_or_without_a_cover_picture_is_no_video(tmp_path: Path, cover
 def test_a_codec_that_is_not_on_the_list_is_refused_by_name(make_video: MakeVideo) -> None:
     code, text = fault_of(make_video(steps(2), codec="png", pixels="rgb24"))
 
-    assert (code, "codec is png" in text, "h264" in text) == ("unsupported_video", True, True)
+    assert (code, "codec png is not read" in text, "h264" in text) == ("unsupported_video", True, True)
 
 
 def test_an_encrypted_video_is_refused(make_video: MakeVideo) -> None:
@@ -352,8 +353,8 @@ def test_the_frame_limit_counts_decoded_frames(make_video: MakeVideo) -> None:
 
 
 def test_the_limit_of_tracks(tmp_path: Path) -> None:
-    file = tmp_path / "song.mp4"
-    write_sound(file, cover=True)
+    file = tmp_path / "tracks.mp4"
+    file.write_bytes(encode(audio="aac"))
 
     with (
         pytest.raises(
@@ -362,8 +363,8 @@ def test_the_limit_of_tracks(tmp_path: Path) -> None:
         open_video(file, Bounds(streams=1)),
     ):
         pytest.fail("it opened")
-    with pytest.raises(InvalidVideoError, match="no video track"), open_video(file, Bounds(streams=2)):
-        pytest.fail("it opened")
+    with open_video(file, Bounds(streams=2)) as video:
+        assert len(list(video.frames())) == 5
 
 
 def test_an_encrypted_file_that_cannot_be_opened_is_called_encrypted(

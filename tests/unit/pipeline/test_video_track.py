@@ -98,10 +98,35 @@ def test_a_first_track_without_samples_in_fragments_is_passed_over(tmp_path: Pat
     assert levels(file) == [200] * 4
 
 
+@pytest.mark.parametrize("track_id", [0, 1, 7, 0xFFFFFFFF])
+def test_of_two_tracks_with_one_id_the_one_that_is_chosen_is_read(tmp_path: Path, track_id: int) -> None:
+    file = write(tmp_path / "a.mp4", [Part(H264, 100, enabled=False), Part(H264, 200), Part(H264, 50)])
+    content, at = bytearray(file.read_bytes()), 0
+    for _ in range(3):
+        at = content.index(b"tkhd", at) + 4
+        struct.pack_into(">I", content, at + 12, track_id)
+    file.write_bytes(content)
+
+    assert levels(file) == [200] * 4
+
+
+@pytest.mark.parametrize("kind", [b"thmb", b"auxl", b"vdep"])
+def test_a_track_that_belongs_to_another_is_passed_over(tmp_path: Path, kind: bytes) -> None:
+    file = write(tmp_path / "a.mp4", [Part(H264, 100), Part(H264, 200)])
+    content = file.read_bytes()
+    at = content.index(b"edts") - 4
+    (size,) = struct.unpack_from(">I", content, at)
+    # In place of the edit list, so that no offset changes.
+    reference = struct.pack(">I4sI4sII", 20, b"tref", 12, kind, 2, size - 20) + b"free"
+    file.write_bytes(content[:at] + reference + content[at + len(reference) :])
+
+    assert levels(file) == [200] * 4
+
+
 def test_a_codec_that_is_not_read_is_named_when_there_is_no_other(tmp_path: Path) -> None:
     file = write(tmp_path / "a.mp4", [Part(MJPEG, 100), Part(PNG, 200)])
 
-    with pytest.raises(InvalidVideoError, match="codec is mjpeg"):
+    with pytest.raises(InvalidVideoError, match=r"codec mjpeg is not read.* track 2: png, not read"):
         levels(file)
 
 
