@@ -11,6 +11,7 @@ from av.video.reformatter import Interpolation
 
 from videoqueue.mp4.square import square_size
 from videoqueue.pipeline.decode_errors import reading
+from videoqueue.pipeline.hdr import Colours, complete, to_sdr
 from videoqueue.pipeline.same_picture import same_picture
 from videoqueue.pipeline.upright import is_quarter_turn, upright
 
@@ -33,15 +34,19 @@ class Look:
     """How a player shows a picture.
 
     `matrix` is the display matrix. `pixel_aspect` is width and height of a stored pixel, None when square; it
-    is applied first.
+    is applied first. `colours` are those of HDR and the like, None when converting to BGR is enough.
     """
 
     matrix: bytes | None = None
     pixel_aspect: tuple[int, int] | None = None
+    colours: Colours | None = None
 
     def size_of(self, picture: av.VideoFrame) -> tuple[int, int]:
         """Width and height in square pixels, not yet turned."""
-        return square_size(picture.width, picture.height, self.pixel_aspect)
+        aspect = self.pixel_aspect
+        if aspect is None or aspect[0] == aspect[1]:
+            return picture.width, picture.height
+        return square_size(picture.width, picture.height, aspect)
 
     def upright_size_of(self, picture: av.VideoFrame) -> tuple[int, int]:
         """Width and height of the image."""
@@ -74,15 +79,18 @@ class Frame:
             OutOfMemoryError: an allocation failed.
         """
         with reading(f"Frame {self.index} cannot be converted"):
-            width, height = self._look.size_of(self._picture)
-            pixels: Any = self._picture.to_ndarray(
-                format="bgr24", width=width, height=height, interpolation=_EXACT, threads=self._threads
-            )
-            return upright(pixels, self._look.matrix)
+            return upright(self._bgr(), self._look.matrix)
 
     def looks_like(self, other: Frame) -> bool:
         """Whether `image()` of both gives the very same pixels. False only means that it is not known."""
         return self._look == other._look and same_picture(self._picture, other._picture)
+
+    def _bgr(self) -> npt.NDArray[np.uint8]:
+        width, height = self._look.size_of(self._picture)
+        options: Any = {"width": width, "height": height, "interpolation": _EXACT, "threads": self._threads}
+        colours = self._look.colours
+        pixels: Any = self._picture.to_ndarray(format="bgr48le" if colours else "bgr24", **options)
+        return to_sdr(pixels, colours) if colours else pixels
 
 
 def _describe_colours(picture: av.VideoFrame) -> None:
@@ -91,3 +99,4 @@ def _describe_colours(picture: av.VideoFrame) -> None:
         picture.colorspace = _NEAREST_SPACE.get(picture.colorspace, _UNSPECIFIED_SPACE)
     if picture.color_range not in _CONVERTED_RANGES:
         picture.color_range = _UNSPECIFIED_RANGE
+    complete(picture)

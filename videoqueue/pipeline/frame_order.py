@@ -21,6 +21,7 @@ _DELAY = 4
 # Frames are held back uncompressed.
 _MOST_BYTES = 256 * 1024 * 1024
 _BYTES_A_PIXEL = 3
+_MOST_AWAITED = 100
 # AV_PICTURE_TYPE_NONE: the grey picture that a decoder makes for a reference it does not have.
 _STAND_IN = 0
 
@@ -58,6 +59,8 @@ class FrameOrder:
 
     def released(self, next_pts: int | None) -> Iterator[av.VideoFrame]:
         """Yields the frames that need not wait; `next_pts` is the earliest time of the packets to be sent."""
+        if not self._held and len(self._awaited) < _MOST_AWAITED:
+            return
         self._give_up(self._sent - self._delay)
         earliest = min(self._awaited, default=None)
         if next_pts is not None and (earliest is None or next_pts < earliest):

@@ -62,6 +62,8 @@ class PacketReader:
     @property
     def next_pts(self) -> int | None:
         """The earliest time at which one of the packets that were read ahead is shown."""
+        if not self._ahead:
+            return None
         times = (packet.pts for packet, counted in self._ahead if counted and packet.pts is not None)
         return min(times, default=None)
 

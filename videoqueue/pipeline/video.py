@@ -17,6 +17,7 @@ from videoqueue.pipeline.display_matrix import MatrixReader
 from videoqueue.pipeline.frame import Frame, Look
 from videoqueue.pipeline.frame_index import FrameNumbers
 from videoqueue.pipeline.frame_order import FrameOrder
+from videoqueue.pipeline.hdr import colours_of
 from videoqueue.pipeline.packets import PacketReader
 from videoqueue.pipeline.truncation import cut_off
 from videoqueue.pipeline.video_info import VideoInfo
@@ -58,6 +59,7 @@ class Video:
         self._bounds = bounds
         self._presentation = presentation
         self._pixel_aspect = presentation.pixel_aspect
+        self._pixels_known = presentation.pixel_aspect is not None
         self._size: tuple[int, int] | None = None
         self._samples_checked = 0
         self._timestamp: float | None = None
@@ -130,9 +132,10 @@ class Video:
             pictures = self._decode(packet)
             if pictures is None:
                 order.failed(packet.pts)
-            if pictures and self._pixel_aspect is None:
+            if pictures and not self._pixels_known:
                 # Fixed with the first picture: boxes of a video are in one kind of pixels.
-                self._pixel_aspect = codec_pixel_aspect(self._stream.codec_context) or (1, 1)
+                self._pixels_known = True
+                self._pixel_aspect = codec_pixel_aspect(self._stream.codec_context)
             for picture in pictures or ():
                 if not reader.is_shown(picture.pts):
                     continue
@@ -174,7 +177,8 @@ class Video:
     def _frame(self, index: int, picture: av.VideoFrame) -> Frame:
         assert self._timestamp is not None
         with reading(f"Frame {index} cannot be read"):
-            look = Look(self._matrices.matrix_of(picture), self._pixel_aspect)
+            matrix = self._matrices.matrix_of(picture)
+        look = Look(matrix, self._pixel_aspect, colours_of(picture))
         self._bounds.check_size(f"Frame {index}", *look.size_of(picture))
         self._size = self._size or look.upright_size_of(picture)
         return Frame(index, self._timestamp, picture, look, self._presentation.threads)
@@ -205,12 +209,12 @@ class Video:
 
 
 def codec_pixel_aspect(context: Any) -> tuple[int, int] | None:
-    """Width and height of a pixel as the coded video says, None when it does not.
+    """Width and height of a pixel as the coded video says, None when they are equal or it does not say.
 
     Not the stream's ratio: FFmpeg also takes that from the scale in the display matrix.
     """
     ratio = context.sample_aspect_ratio
-    return (ratio.numerator, ratio.denominator) if ratio else None
+    return (ratio.numerator, ratio.denominator) if ratio and ratio != 1 else None
 
 
 def _duration(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
