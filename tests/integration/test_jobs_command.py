@@ -17,6 +17,7 @@ from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.jobs.models import Base, Job
+from videoqueue.pipeline.video_info import VideoInfo
 from videoqueue.services import Services
 
 Run = Callable[..., Result]
@@ -88,6 +89,17 @@ def test_show_tells_everything(run: Run, services: Services) -> None:
     lines = run("show", str(job_id)).stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(job)
     assert f"job_id{' ' * 14}{job_id}" in lines
+
+
+def test_show_tells_what_was_found_out_about_the_video(run: Run, services: Services) -> None:
+    video = VideoInfo(damaged_frames=3, width=640, height=360, fps=29.97, duration=4.5, codec="hevc")
+    claim = services.store.claim(submitted(services)[0], "host:1")
+    assert claim is not None
+    claim = services.store.begin(claim, "a" * 64)
+    services.store.complete(claim, "etag", video)
+    job = json.loads(run("show", str(claim.job_id), "--json").stdout)
+    assert {name: job[name] for name in vars(video)} == vars(video)
+    assert job["pipeline_version"] == "a" * 64
 
 
 def test_show_tells_how_long_a_running_job_is_still_leased(run: Run, services: Services) -> None:
