@@ -84,6 +84,12 @@ class Service:
             capture_output=True,
         )
 
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """A command of the operator, with the service's settings."""
+        return subprocess.run(
+            command, env=self._environ, cwd=self._cwd, capture_output=True, text=True, check=False
+        )
+
     def start_process(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(

@@ -71,11 +71,14 @@ def make_private_folder(folder: Path) -> None:
     closed in any case.
 
     Raises:
-        OSError: the folder cannot be made or opened.
+        OSError: the folder cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.scandir(folder) as entries:
-        found = list(entries)
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except PermissionError:
+        return  # somebody else's, who lets us write there
     for entry in found:
         if entry.name in _OWN_FOLDERS or entry.name.startswith(_OWN_FILES):
             _close(Path(entry.path))

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from serving import Client, Web, padded, serving
-from stack import ROOT, environment, eventually, wait_until_gone
+from serving import Client, Web, padded, post_raw, serving
+from stack import ROOT, Service, environment, eventually, wait_until_gone
 from videos import make_video
 
 SAY = "import videoqueue.api.server as server; server.when_ready(None)"
@@ -115,3 +115,25 @@ def test_told_to_stop_it_finishes_the_upload_it_is_receiving(web: Web, tmp_path:
         assert b" 202 " in client.one_answer()
         wait_until_gone(processes)
     assert len(web.rows()) == 1
+
+
+def test_relative_paths_mean_the_folder_it_was_started_in_also_when_gunicorn_changes_it(
+    tmp_path: Path, redis_url: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    settings = {
+        "REDIS_URL": redis_url,
+        "VIDEOQUEUE_DATA_DIR": "./data",
+        "GUNICORN_CMD_ARGS": f"--chdir {tmp_path / 'elsewhere'}",
+    }
+    service = Service(tmp_path / "data", settings, cwd=tmp_path)
+    try:
+        service.release()
+        service.start_process("web")
+        eventually(service.answers, "web answers")
+        body = make_video(tmp_path / "video.mp4").read_bytes()
+        assert post_raw(service.url, body).status_code == 202
+    finally:
+        service.stop()
+    assert list((tmp_path / "data" / "objects" / "inputs").iterdir()) != []
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -156,13 +156,15 @@ def test_nothing_of_the_procfile_s_processes_can_be_seen_by_others(
 ) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
-    prelude = f"exec {sys.executable} {ordinary} "
+    prelude = f"ulimit -Sn 200; exec {sys.executable} {ordinary} "
     service = Service(data, {"REDIS_URL": redis_url} | SETTINGS, prelude=prelude)
     try:
         service.start()
         complete_a_job(service.url, tmp_path)
         processes = [each for name in ("web", "worker") for each in family(service.pid(name))]
         require_closed(ordinary, processes, 4)
+        limits = [each.rlimit(psutil.RLIMIT_NOFILE) for each in processes if not is_child(each)]
+        assert [soft for soft, _ in limits] == [hard for _, hard in limits]
     finally:
         service.stop()
     logs = {str(data / "web.log"), str(data / "worker.log")}  # the test's own

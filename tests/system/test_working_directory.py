@@ -128,6 +128,9 @@ def test_the_procfile_runs_where_only_requirements_are_installed_and_runs_the_ap
     with running(Service(tmp_path / "data", settings, cwd=field.folder)) as service:
         complete_a_job(service.url, tmp_path)
         assert str(field.folder / "videoqueue") in " ".join(family(service.pid("worker"))[-1].cmdline())
+        for arguments in (["--version"], ["jobs", "list"]):
+            done = service.run(["python", "-m", "videoqueue", *arguments])
+            assert (done.returncode, done.stderr) == (0, "")
     assert field.ran() == []
 
 
