@@ -113,7 +113,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     sandbox = make_sandbox(settings)
     folder = tmp_path / "work"
     folder.mkdir()
-    yield Worker(services, sandbox, JobRunner(services, sandbox, lambda: folder, "test", threading.Event()), folder)
+    yield Worker(
+        services, sandbox, JobRunner(services, sandbox, lambda: folder, "test", threading.Event()), folder
+    )
     sandbox.close()
     services.store.engine.dispose()
 

@@ -213,6 +213,12 @@ def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(tmp_path):
             "The video codec mjpeg is not read",
             "track 1: mjpeg, not read",
         ),
+        (
+            (track(b"mp4a", track_id=2, handler=b"soun", more=references(b"chap", 1)), track(b"jpeg")),
+            "unsupported_video",
+            "The video codec jpeg is not read",
+            "track 1: audio; track 2: jpeg, not read, pictures for another track",
+        ),
         ((), "no_video_track", "The file has no video track.", "no track"),
     ],
 )

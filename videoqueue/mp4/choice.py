@@ -88,9 +88,10 @@ class Choice:
 
     def refuse(self) -> NoReturn:
         """Refuses a file none of whose tracks can be chosen: says what was found in each."""
-        filled = [index for index in self._moving if self._samples(index)] or self._moving
-        codecs = [self._tracks[index].codec for index in filled]
-        codecs = [codec for codec in codecs if not codec.readable]
+        filled = [self._tracks[index] for index in self._moving if self._samples(index)]
+        moving = [self._tracks[index] for index in self._moving]
+        pictures = filled or moving or [track for track in self._tracks if track.is_video]
+        codecs = [track.codec for track in pictures if not track.codec.readable]
         if any(codec.encrypted for codec in codecs):
             self._refuse("unsupported_video", "The video is encrypted (DRM). Upload it without encryption.")
         if codecs and not codecs[0].fourcc:
@@ -103,7 +104,7 @@ class Choice:
                 f"The video codec {codecs[0].shown()} is not read, only {', '.join(CODECS)}. "
                 "Convert the video to H.264.",
             )
-        if self._moving:
+        if moving:
             self._refuse("no_video_track", "The file's video track holds no frames. Check that it plays.")
         self._refuse("no_video_track", "The file has no video track. Upload a video with a picture.")
 
