@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import av.error
 
 from videoqueue.errors import InvalidVideoError, OutOfMemoryError, VideoFault
-from videoqueue.pipeline.truncation import mentions_encryption
 
 #: What decoding a packet or converting a picture may raise because of the data. PyAV raises a plain OSError
 #: for the errors of FFmpeg that it has no class for.
@@ -35,7 +33,7 @@ def reading(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def opening(file: Path) -> Iterator[None]:
+def opening() -> Iterator[None]:
     """The same while the file is being opened.
 
     Raises:
@@ -49,8 +47,6 @@ def opening(file: Path) -> Iterator[None]:
     except av.error.PatchWelcomeError as error:
         raise refusal_of(what, error) from error
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
-        if mentions_encryption(file):
-            raise encrypted() from error
         raise _damaged("not_mp4", what, "it is something else, damaged, or encrypted") from error
 
 

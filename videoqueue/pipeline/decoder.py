@@ -82,7 +82,7 @@ def _container(
     file: Path, size: int, bounds: Bounds, more: Mapping[str, str] | None = None
 ) -> Iterator[av.container.InputContainer]:
     with readable_part(file, size) as source:
-        with opening(file):
+        with opening():
             options = {**_DEMUXER_OPTIONS, **bounds.demuxer_options(), **(more or {})}
             container = av.open(source, "r", format="mp4", options=options, metadata_errors="replace")
         with container:

@@ -1,11 +1,10 @@
-"""What a file that was cut off still holds, by its boxes; and why a file cannot be opened, without FFmpeg.
+"""What can be read of a file that is cut off.
 
 FFmpeg ends quietly where a file ends: a recording cut inside a fragment would pass for a shorter one.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import SEEK_END, SEEK_SET, RawIOBase
@@ -13,10 +12,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from videoqueue.errors import InvalidVideoError
-
-# Reading so many headers takes about a second; a real file has some hundred.
-_MOST_BOXES = 500_000
-_MOST_HEADER_BYTES = 16 * 1024 * 1024
 
 
 @contextmanager
@@ -58,39 +53,5 @@ class _Beginning(RawIOBase):
         return self._stream.tell()
 
 
-def mentions_encryption(file: Path) -> bool:
-    """Whether the header names encrypted pictures (ISO/IEC 23001-7). For a file that cannot be opened anyway:
-    it looks for the bytes alone.
-    """
-    with file.open("rb") as stream:
-        for kind, position, length in _outermost(stream, file.stat().st_size):
-            if kind == b"moov":
-                stream.seek(position)
-                return b"encv" in stream.read(min(length, _MOST_HEADER_BYTES))
-    return False
-
-
 def cut_off(how: str) -> InvalidVideoError:
     return InvalidVideoError("truncated_mp4", f"The video is cut off: {how}. Submit the complete file.")
-
-
-def _header(data: bytes) -> tuple[int, bytes]:
-    """Length in bytes, header included, and kind of a box; length 0: it lasts to the end, or is no box."""
-    if len(data) < 8:
-        return 0, b""
-    length, kind = struct.unpack_from(">I4s", data)
-    if length == 1 and len(data) == 16:
-        length = struct.unpack_from(">Q", data, 8)[0]
-    return length, kind
-
-
-def _outermost(stream: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, position and length of each outermost box."""
-    position = 0
-    for _ in range(_MOST_BOXES):
-        stream.seek(position)
-        length, kind = _header(stream.read(16))
-        yield kind, position, length
-        position += length
-        if length < 8 or position >= size:
-            return
