@@ -130,7 +130,7 @@ def run(services: Services, folder: Path, job_id: uuid.UUID, before: Callable[[]
     ],
     ids=["right", "table", "column"],
 )
-def test_results_that_are_refused_are_a_counted_setback_with_a_pause(
+def test_results_that_are_refused_cost_no_try_and_the_job_waits(
     services: Services,
     server: Server,
     tmp_path: Path,
@@ -139,13 +139,13 @@ def test_results_that_are_refused_are_a_counted_setback_with_a_pause(
     statement: str,
     cause: str,
 ) -> None:
-    """The setback itself is taken: tried again at once, the work would be done in vain for ever."""
+    """The interruption itself is recorded: without a pause the same work would be done again at once."""
     before = lambda: server.execute(statement.format(role=server.name))  # noqa: E731
     assert run(services, tmp_path, job_id, before) == services.settings.retry_seconds
     job = services.store.get(job_id)
-    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
     assert "database cannot be used" in job.error_message
-    (line,) = (line for line in caplog.messages if line.startswith("Job waits for another try."))
+    (line,) = (line for line in caplog.messages if line.startswith("Job interrupted."))
     assert f"job_id={job_id} attempt=1 " in line
     assert line.endswith(f"cause={cause}")
     assert "bug" not in caplog.text

@@ -372,10 +372,10 @@ def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id
     assert job.error_message.startswith("Gave up after 5 tries in a row: ")
 
 
-def test_results_for_which_the_database_has_no_room_are_a_counted_setback(
+def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_waits(
     services, job_id, run, caplog
 ) -> None:
-    """The database refuses the results and takes the setback: tried at once, it would be refused for ever."""
+    """The interruption itself is recorded: without a pause the same work would be done again at once."""
     engine = services.store.engine
     engine.dispose()
 
@@ -387,8 +387,8 @@ def test_results_for_which_the_database_has_no_room_are_a_counted_setback(
     item = {"frame_index": 0, "result": {"text": "x" * 500_000}}
     assert run(Script(Seen(item)))(job_id) == 5.0
     job = row(services, job_id)
-    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
-    (line,) = lines(caplog, "Job waits for another try.")
+    assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
+    (line,) = lines(caplog, "Job interrupted.")
     assert f"job_id={job_id} attempt=1 " in line
     assert "cause=SQLITE_FULL: database or disk is full" in line
     assert "bug" not in caplog.text

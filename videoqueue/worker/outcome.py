@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from videoqueue.causes import cause_of, one_line, with_cause
@@ -51,8 +51,6 @@ class Verdict:
     reason: str | None = None
     delay: float = 0.0
     cause: str = ""
-    #: The database was reached, and refused a statement.
-    refused: bool = False
     #: What was found out about the video; stored when the job ends.
     video: VideoInfo = field(default_factory=VideoInfo)
 
@@ -79,8 +77,10 @@ def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
         case PermanentError():
             return Verdict("failed", reason, cause=cause)
         case DatabaseUnavailableError():
-            refused = was_refused(error)
-            return Verdict("failures" if refused else "interruption", reason, backoff, cause, refused)
+            # The job is not at fault, so no try is counted. The pause keeps a database that refuses the results
+            # and takes this record from having the same work done again at once.
+            pause = settings.retry_seconds if was_refused(error) else 0.0
+            return Verdict("interruption", reason, pause, cause)
         case SandboxCrashedError():
             return Verdict("crashes", reason, settings.crash_retry_seconds, cause)
         case TransientError():
@@ -134,8 +134,8 @@ class Recorder:
             except LeaseLostError:
                 return Ended("Job lost to another worker.")
             except DatabaseUnavailableError as error:
-                if verdict.refused:  # it refuses everything: the job is not at fault
-                    verdict = Verdict("interruption", verdict.reason, cause=verdict.cause)
+                if verdict.kind == "interruption":  # once this is recorded, the database is usable again
+                    verdict = replace(verdict, delay=0.0)
                 logger.warning(
                     "Outcome not recorded yet. job_id=%s attempt=%d %s",
                     claim.job_id,
@@ -161,8 +161,10 @@ class Recorder:
                 failpoint("worker.failed")
                 return _ended("Job failed.", verdict)
             case "interruption":
-                self._store.release(claim, "interruption", None)
-                return _ended("Job interrupted.", verdict, 0.0)
+                # Of what is over there is nothing to tell; what goes on is shown by `videoqueue jobs show`.
+                reason = verdict.reason if verdict.delay else None
+                self._store.release(claim, "interruption", reason, verdict.delay)
+                return _ended("Job interrupted.", verdict, verdict.delay)
         waits = self._store.release(claim, verdict.kind, verdict.reason, verdict.delay)
         failpoint("worker.released")
         if waits:
