@@ -167,6 +167,7 @@ def test_a_child_sees_no_secrets() -> None:
         "PATH",
         "PYTHONPATH",
         "MALLOC_ARENA_MAX",
+        "OPENBLAS_NUM_THREADS",
         "PYTHONDONTWRITEBYTECODE",
     }
 

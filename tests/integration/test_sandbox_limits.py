@@ -18,8 +18,9 @@ from videoqueue.errors import (
     SandboxCrashedError,
 )
 from videoqueue.settings import Settings, load_settings
+from videoqueue.settings.capacity import USUAL_MEMORY
 from videoqueue.worker.factory import make_sandbox
-from videoqueue.worker.limits import SandboxLimits
+from videoqueue.worker.limits import SandboxLimits, data_bytes
 from videoqueue.worker.protocol import Seen, Task
 from videoqueue.worker.sandbox import Sandbox
 
@@ -231,13 +232,21 @@ def test_what_stops_a_task_from_outside_costs_the_child(sandbox_with: MakeSandbo
 
 
 def test_the_defaults_of_limits_and_settings_agree() -> None:
-    settings: Settings = load_settings({})
+    settings: Settings = load_settings({"VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(USUAL_MEMORY)})
     limits = SandboxLimits()
     assert limits == SandboxLimits(
         memory_bytes=settings.sandbox_memory_bytes,
         file_bytes=settings.sandbox_file_bytes,
         open_files=settings.sandbox_open_files,
+        log_lines=settings.sandbox_log_lines,
         jobs=settings.sandbox_jobs,
         job_seconds=settings.job_timeout_seconds,
         stall_seconds=settings.stall_timeout_seconds,
     )
+
+
+def test_a_child_reserves_little_memory_for_threads(sandbox_with: MakeSandbox, video: Path) -> None:
+    """NumPy starts one for each core, and stacks of 8 MiB count although nothing is in them."""
+    frames(sandbox_with(), video)
+    assert the_child().num_threads() == 1
+    assert data_bytes(the_child().pid) < 100 << 20

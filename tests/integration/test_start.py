@@ -65,6 +65,20 @@ def test_an_unknown_default_pipeline_stops_the_start(tmp_path: Path) -> None:
     assert "VIDEOQUEUE_DEFAULT_PIPELINE='nope' cannot be used: it takes one of ocr_only" in done.stderr
 
 
+def test_memory_too_low_for_the_models_stops_the_worker_with_the_number_needed(tmp_path: Path) -> None:
+    settings = {
+        "VIDEOQUEUE_DATA_DIR": str(tmp_path),
+        "REDIS_URL": "redis://127.0.0.1",
+        "VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(512 * 1024**2),
+    }
+    done = start("worker", settings)
+    assert done.returncode != 0
+    (line,) = {line for line in done.stderr.splitlines() if line.startswith("videoqueue: ")}
+    assert line.startswith("videoqueue: VIDEOQUEUE_SANDBOX_MEMORY_BYTES=536870912 is too low")
+    assert "Set it to at least 838860800" in line
+    assert "Traceback" not in done.stderr
+
+
 def test_a_pipeline_that_cannot_run_stops_the_worker_with_a_line_for_each_fault(tmp_path: Path) -> None:
     node = {"id": "look", "plugin": "telescope", "tool": "zoom"}
     ends = {"entry_nodes": ["look"], "output_nodes": ["look"]}

@@ -69,13 +69,6 @@ def test_a_lease_must_outlast_two_renewals() -> None:
         load_settings({"VIDEOQUEUE_LEASE_SECONDS": "5", "VIDEOQUEUE_RENEW_SECONDS": "4"})
 
 
-def test_inference_threads_share_the_cores_among_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    environ = {"VIDEOQUEUE_WORKER_PROCESSES": "2", "VIDEOQUEUE_WORKER_THREADS": "2"}
-    assert load_settings(environ).inference_threads == 2
-    assert load_settings(environ | {"VIDEOQUEUE_INFERENCE_THREADS": "5"}).inference_threads == 5
-
-
 def test_without_a_queue_nothing_may_start() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL is not set"):
         load_settings({}).require_durable()

@@ -16,9 +16,12 @@ from types import TracebackType
 from typing import Any
 
 from videoqueue.pipeline.decoder import Frame
+from videoqueue.pipeline.memory import check_room
 
 # Turns that hold no pixels are small; so many let the decoder run ahead of slow frames over those left out.
 _MOST_TURNS = 256
+# For a thread's stack and first objects. `Thread.start` waits for ever for one that cannot allocate these.
+_ROOM_BYTES = 16 * 1024**2
 
 
 class Turn:
@@ -84,8 +87,16 @@ class FramePool:
         ]
 
     def __enter__(self) -> FramePool:
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                check_room(_ROOM_BYTES)
+                thread.start()
+        except BaseException:
+            self._stop()
+            for thread in self._threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
         return self
 
     def __exit__(

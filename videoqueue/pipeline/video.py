@@ -18,6 +18,7 @@ from videoqueue.pipeline.frame import Frame, Look
 from videoqueue.pipeline.frame_index import FrameNumbers
 from videoqueue.pipeline.frame_order import FrameOrder
 from videoqueue.pipeline.hdr import colours_of
+from videoqueue.pipeline.memory import came_near_limit
 from videoqueue.pipeline.packets import PacketReader
 from videoqueue.pipeline.truncation import cut_off
 from videoqueue.pipeline.video_info import VideoInfo
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     import av.video.stream
 
     from videoqueue.pipeline.packets import Packet
+
+# What a decoder allocates at once, at most: a picture, or its tables.
+_BYTES_A_PIXEL = 3
+_DECODER_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class Video:
         order = FrameOrder(context.codec.canonical_name)
         for picture in self._pictures(reader, order):
             index = self._numbers.number(picture.pts, intact=not order.damaged)
+            if order.damaged:
+                self._check_memory(picture.width * picture.height)
             if index is None:
                 continue
             self._timestamp = self._time_of(picture)
@@ -123,6 +130,8 @@ class Video:
                 break
         else:
             self._check_samples()
+        if self.damaged_frames:
+            self._check_memory(context.width * context.height)
         self._damage.check(self._why_no_frame())
 
     def _pictures(self, reader: PacketReader, order: FrameOrder) -> Iterator[av.VideoFrame]:
@@ -173,6 +182,11 @@ class Video:
                     raise refusal from error
             self._damage.failed(refusal)
             return None
+
+    def _check_memory(self, pixels: int) -> None:
+        """Raises OutOfMemoryError when frames may be lost because a picture of so many pixels had no room."""
+        if came_near_limit(_BYTES_A_PIXEL * pixels + _DECODER_BYTES):
+            raise out_of_memory("A frame cannot be decoded")
 
     def _frame(self, index: int, picture: av.VideoFrame) -> Frame:
         assert self._timestamp is not None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from videoqueue.errors import SettingsError
+from videoqueue.settings.capacity import default_memory, default_threads
+from videoqueue.settings.machine import usable_cores, usable_memory
 from videoqueue.settings.pipeline import PipelineSettings
 from videoqueue.settings.service import ServiceSettings
 from videoqueue.settings.urls import sqlite_url
@@ -28,8 +30,12 @@ class Settings(WorkerSettings, PipelineSettings, ServiceSettings):
     """Every setting with its parsed value. An empty variable counts as not set."""
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/")) -> Settings:
     """Reads every setting once.
+
+    Args:
+        environ: the variables; those of this process by default.
+        root: the folder that holds `proc` and `sys`, which tell what the machine has.
 
     Raises:
         SettingsError: a value cannot be used; the message is one line: setting, value, what it takes.
@@ -46,7 +52,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         except ValueError as error:
             value = _refused(given) if entry.metadata["unit"] == "URL" else given
             raise SettingsError(f"{name}={value!r} cannot be used: {name} {error}.") from None
-    return _with_derived_defaults(Settings(**values))
+    return _with_derived_defaults(Settings(**values), root)
 
 
 def absolute_paths(environ: Mapping[str, str]) -> dict[str, str]:
@@ -64,7 +70,7 @@ def absolute_paths(environ: Mapping[str, str]) -> dict[str, str]:
     return dict(environ) | {name: value for name, value in paths.items() if value and isinstance(value, str)}
 
 
-def _with_derived_defaults(given: Settings) -> Settings:
+def _with_derived_defaults(given: Settings, root: Path) -> Settings:
     values = {entry.name: getattr(given, entry.name) for entry in fields(Settings)}
     data = Path(given.data_dir).absolute()
     values["data_dir"] = str(data)
@@ -72,8 +78,14 @@ def _with_derived_defaults(given: Settings) -> Settings:
     values["database_connections"] = given.database_connections or (
         _POSTGRES_CONNECTIONS if given.database_url.startswith("postgresql") else given.web_threads + 2
     )
-    workers = given.worker_processes * given.worker_threads
-    values["inference_threads"] = given.inference_threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    children = given.worker_processes * given.worker_threads
+    memory = given.sandbox_memory_bytes or default_memory(
+        usable_memory(root), given.worker_processes, children
+    )
+    values["sandbox_memory_bytes"] = memory
+    values["inference_threads"] = given.inference_threads or default_threads(
+        usable_cores(root), children, memory, given.yolo_model
+    )
     values["max_concurrent_uploads"] = given.max_concurrent_uploads or max(1, given.web_threads // 2)
     values["max_concurrent_downloads"] = given.max_concurrent_downloads or max(1, given.web_threads // 4)
     if given.renew_seconds * 2 > given.lease_seconds:

@@ -23,7 +23,8 @@ class PipelineSettings:
         whole(1),
         0,
         "threads",
-        "Threads that read the frames of one job. Default: cores / (worker processes x worker threads).",
+        "Threads that read the frames of one job. Default: the cores that the container or machine gives, at "
+        "most 8, divided by (worker processes x worker threads); fewer when a child has no memory for them.",
     )
     default_pipeline: str = setting(
         "VIDEOQUEUE_DEFAULT_PIPELINE", text, "yolo_ocr", "pipeline", "Used when a submission names none."

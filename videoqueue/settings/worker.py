@@ -41,9 +41,11 @@ class WorkerSettings:
     sandbox_memory_bytes: int = setting(
         "VIDEOQUEUE_SANDBOX_MEMORY_BYTES",
         whole(64 * 1024**2),
-        2 * 1024**3,
+        0,
         "bytes",
-        "Memory of one child process, which reads a video; one that keeps more than 75 % is replaced.",
+        "Memory of one child process, which reads a video; one that keeps more than 75 % is replaced. "
+        "Default: what the container or machine has, less the worker's own part, divided by (worker "
+        "processes x worker threads), at most 2 GiB. A worker does not start when the models need more.",
     )
     sandbox_file_bytes: int = setting(
         "VIDEOQUEUE_SANDBOX_FILE_BYTES",

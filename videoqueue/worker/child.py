@@ -28,7 +28,7 @@ from videoqueue.errors import (
 from videoqueue.failpoints import failpoint
 from videoqueue.orphans import die_with_parent
 from videoqueue.pipeline.video_info import VideoInfo
-from videoqueue.worker.limits import SandboxLimits, begin_job, confine
+from videoqueue.worker.limits import SandboxLimits, begin_job, confine, shrink_stacks
 from videoqueue.worker.protocol import LENGTH, pack
 from videoqueue.worker.untrusted import clean_text
 
@@ -41,6 +41,7 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
     failpoints.arm(options["failpoints"])
     limits = SandboxLimits(**options["limits"])
     confine(limits)
+    shrink_stacks()
     # A pipe is written in blocks otherwise, and what was printed before a crash would be lost.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

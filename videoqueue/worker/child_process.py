@@ -212,6 +212,8 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": environ.get("PYTHONPATH", ""),
         # Each video has threads of its own, and without a bound each of them keeps memory that it has freed.
         "MALLOC_ARENA_MAX": "2",
+        # NumPy's OpenBLAS starts a thread for each core at its import: 2.6 GB of the limit on 64 cores.
+        "OPENBLAS_NUM_THREADS": "1",
         # At its file limit Python would leave half of a .pyc, which no process could import any more.
         "PYTHONDONTWRITEBYTECODE": "1",
     }

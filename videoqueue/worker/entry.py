@@ -17,7 +17,7 @@ from dramatiq.middleware import Retries
 
 from videoqueue.broker import build_broker
 from videoqueue.causes import with_cause
-from videoqueue.errors import VideoqueueError
+from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
 from videoqueue.jobs.retention import Retention
 from videoqueue.logs import quieten
@@ -26,7 +26,7 @@ from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.validation.pipelines import check_definitions
 from videoqueue.services import Services, services_of
 from videoqueue.worker import actors
-from videoqueue.worker.factory import make_sandbox
+from videoqueue.worker.factory import check_memory, make_sandbox
 from videoqueue.worker.lifecycle import Lifecycle
 from videoqueue.worker.purger import Purger
 from videoqueue.worker.run_job import JobRunner
@@ -126,10 +126,19 @@ def _build() -> WorkerProcess:
         settings.worker_processes,
         settings.database_connections * settings.worker_processes,
     )
+    _check_memory(services)
     _check_pipelines(services)
     process = WorkerProcess(services)
     process.prepare_folder()
     return process
+
+
+def _check_memory(services: Services) -> None:
+    """Ends the process when every job would run out of memory."""
+    try:
+        check_memory(services.settings)
+    except SettingsError as error:
+        raise SystemExit(f"videoqueue: {error}") from None
 
 
 def _check_pipelines(services: Services) -> None:

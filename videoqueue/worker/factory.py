@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from videoqueue.errors import SettingsError
 from videoqueue.settings import Settings
+from videoqueue.settings.capacity import needed_memory
 from videoqueue.worker.limits import SandboxLimits
 from videoqueue.worker.sandbox import Sandbox
 
@@ -18,3 +20,21 @@ def make_sandbox(settings: Settings) -> Sandbox:
         stall_seconds=settings.stall_timeout_seconds,
     )
     return Sandbox(settings.pipeline_options, limits)
+
+
+def check_memory(settings: Settings) -> None:
+    """Checks that a child process may use enough memory to load the models and read a 1080p video.
+
+    Raises:
+        SettingsError: it may not; the message is one line and names the least number of bytes.
+    """
+    threads, memory = settings.inference_threads, settings.sandbox_memory_bytes
+    needed = needed_memory(threads, settings.yolo_model)
+    if memory >= needed:
+        return
+    fewer = "" if threads == 1 else ", or lower VIDEOQUEUE_INFERENCE_THREADS"
+    raise SettingsError(
+        f"VIDEOQUEUE_SANDBOX_MEMORY_BYTES={memory} is too low (unless set, it is what this container or "
+        f"machine has to spare). With VIDEOQUEUE_INFERENCE_THREADS={threads}, loading the models and reading "
+        f"1080p needs {needed} bytes. Set it to at least {needed} where there is so much memory{fewer}."
+    )

@@ -6,6 +6,7 @@ so a child that hostile bytes have taken over changes nothing about them. See se
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
@@ -16,6 +17,9 @@ from pathlib import Path
 
 #: OpenVINO reserves much more address space than it uses.
 _ADDRESS_SPACE_FACTOR = 3
+_STACK_BYTES = 2 * 1024**2
+#: More than a pthread_attr_t has anywhere.
+_SIZE_OF_ATTRIBUTES = 256
 #: A child that fills more than this part of its memory between jobs is replaced.
 _GROWN = 0.75
 #: A child that crashes with more than this part of its memory in use is taken for one that ran out of it.
@@ -74,6 +78,19 @@ def confine(limits: SandboxLimits) -> None:
         except (ValueError, OSError):
             if sys.platform == "linux":
                 raise
+
+
+def shrink_stacks() -> None:
+    """Gives threads that are started later small stacks: each reserves 8 MiB of the memory limit otherwise.
+
+    See pthread_setattr_default_np(3), which only the GNU C library has.
+    """
+    library = ctypes.CDLL(None)
+    attributes = ctypes.create_string_buffer(_SIZE_OF_ATTRIBUTES)
+    with suppress(AttributeError):
+        library.pthread_attr_init(attributes)
+        library.pthread_attr_setstacksize(attributes, ctypes.c_size_t(_STACK_BYTES))
+        library.pthread_setattr_default_np(attributes)
 
 
 def begin_job(limits: SandboxLimits) -> None:
