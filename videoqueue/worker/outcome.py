@@ -77,8 +77,8 @@ def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
         case PermanentError():
             return Verdict("failed", reason, cause=cause)
         case DatabaseUnavailableError():
-            # The job is not at fault, so no try is counted. The pause keeps a database that refuses the results
-            # and takes this record from having the same work done again at once.
+            # The job is not at fault, so no try is counted. The pause keeps a database that refuses the
+            # results and takes this record from having the same work done again at once.
             pause = settings.retry_seconds if was_refused(error) else 0.0
             return Verdict("interruption", reason, pause, cause)
         case SandboxCrashedError():
