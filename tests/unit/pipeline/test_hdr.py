@@ -71,9 +71,9 @@ def write(
     full: bool = False,
 ) -> Path:
     height, width = signals[0].shape[:2]
-    options = {"preset": "ultrafast", "x265-params": "log-level=none:lossless=1"}
+    options = {"preset": "ultrafast", "qp": "0"}
     with av.open(str(file), "w", format="mp4") as output:
-        stream = output.add_stream("libx265", rate=1, width=width, height=height, options=options)
+        stream = output.add_stream("libx264", rate=1, width=width, height=height, options=options)
         context: Any = stream.codec_context
         context.pix_fmt = "yuv444p10le"
         context.color_trc, context.color_primaries, context.colorspace = transfer, primaries, matrix
