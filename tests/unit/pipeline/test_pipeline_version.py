@@ -223,7 +223,7 @@ def test_the_version_stays_whatever_becomes_of(
         ("pipeline/plugins/offline.py", True),
         ("pipeline/plugins/yolo/letterbox.py", False),
         ("pipeline/definitions/ocr_only.json", False),
-        ("api/video.py", False),
+        ("cli/process.py", False),
     ],
 )
 def test_the_version_covers_the_source_that_decides_results(
