@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware
 from redis.backoff import NoBackoff
@@ -49,15 +50,15 @@ class _Broker(RedisBroker):
     def _dispatch(self, command: str) -> Callable[..., Any]:
         dispatch: Callable[..., Any] = super()._dispatch(command)  # type: ignore[no-untyped-call]
 
-        def fetch(*arguments: Any) -> Any:
-            # Dramatiq logs a ConnectionError in one line and every other error with its traceback, both
-            # once a second for as long as the error lasts.
+        def consume(*arguments: Any) -> Any:
+            # Dramatiq logs this error in one line and goes on. Any other is logged with its traceback, once
+            # a second for as long as it lasts, or ends the thread when delayed messages are put back.
             try:
                 return dispatch(*arguments)
             except FAULTS as error:
-                raise redis.ConnectionError(explain(error)) from error
+                raise ConnectionClosed(explain(error)) from error  # type: ignore[no-untyped-call]
 
-        return fetch if command == "fetch" else dispatch
+        return consume if command in ("fetch", "requeue") else dispatch
 
 
 def build_broker(
