@@ -109,3 +109,16 @@ def test_a_data_folder_in_which_nothing_can_be_made_stops_the_worker(tmp_path: P
         "(File exists). It takes a folder that the worker may write in."
     ]
     assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_that_cannot_be_made_stops_the_worker(tmp_path: Path) -> None:
+    folder = tmp_path / "file" / "data"
+    folder.parent.touch()
+    done = start("worker", {"VIDEOQUEUE_DATA_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1"})
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("videoqueue: ")]
+    assert lines == [
+        f"videoqueue: A file or folder cannot be used: ENOTDIR: Not a directory ({folder}). "
+        "Look at VIDEOQUEUE_DATA_DIR and VIDEOQUEUE_PIPELINES_DIR."
+    ]
+    assert "Traceback" not in done.stderr
