@@ -99,5 +99,8 @@ def test_a_worker_stops_in_order_while_the_queue_is_away(proxy: TcpProxy) -> Non
     eventually(lambda: worker.work_queue.qsize() == 1, "a second message is fetched")
     with proxy.down():
         worker.stop(timeout=100)
-    over.set()
     assert stopped == [True]
+    over.set()
+    for thread in worker.workers:
+        thread.join(30)
+        assert not thread.is_alive()

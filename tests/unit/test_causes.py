@@ -51,7 +51,7 @@ def s3_that_says(status: int, code: str, message: str) -> Iterator[str]:
     body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_DELETE(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -85,8 +85,8 @@ def test_s3_is_named_by_the_code_it_answered(
         credentials.setenv("AWS_ENDPOINT_URL_S3", url)
         storage = open_storage("s3://bucket/prefix", tmp_path)
         with pytest.raises(StorageUnavailableError) as caught:
-            storage.download("inputs/x.mp4", tmp_path / "x.mp4")
-    assert cause_of(caught.value) == f"{code} (GetObject, HTTP {status}): {message}"
+            storage.delete("inputs/x.mp4")
+    assert cause_of(caught.value) == f"{code} (DeleteObject, HTTP {status}): {message}"
 
 
 def test_s3_that_is_not_there_is_named_by_address_and_errno(

@@ -13,12 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from boto3.session import Session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
+from videoqueue.causes import cause_of
 from videoqueue.errors import (
     ObjectMissingError,
     SettingsError,
@@ -36,6 +34,7 @@ from videoqueue.storage.base import (
     meaning_of,
     require_key,
 )
+from videoqueue.storage.s3_client import ClientSource
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -51,18 +50,6 @@ PART_BYTES = 8 * 1024**2  # a part; S3 asks for 5 MiB at least
 PARTS_PER_SIZE = 1000  # then they grow by PART_BYTES: 10,000 parts hold 430 GiB, in 80 MiB of memory
 _BLOCK = 1024 * 1024  # bytes copied at a time
 
-_CONFIG = Config(
-    connect_timeout=3,  # seconds
-    read_timeout=20,
-    retries={"mode": "standard", "total_max_attempts": 3},
-    max_pool_connections=32,
-    signature_version="s3v4",
-    # Look-alikes refuse the checksums that boto3 adds by default.
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-)
-_PATH_STYLE = Config(s3={"addressing_style": "path"})
-
 
 def open_s3(bucket: str, prefix: str) -> S3Storage:
     """The storage below `prefix` (may be empty) of a bucket that exists; nothing is sent yet.
@@ -70,40 +57,34 @@ def open_s3(bucket: str, prefix: str) -> S3Storage:
     Raises:
         SettingsError: AWS's own configuration cannot be used.
     """
+    clients = ClientSource()
     try:
-        session = Session()
-        client = session.client("s3", config=_CONFIG)
-        if _wants_path_style(client):
-            client = session.client("s3", config=_CONFIG.merge(_PATH_STYLE))
+        clients.get()
+    except CredentialRetrievalError as error:
+        logger.warning("The credentials of S3 cannot be had yet. cause=%s", cause_of(error))
     except (BotoCoreError, ValueError) as error:
         raise SettingsError(
             "VIDEOQUEUE_STORAGE_URL names S3, but AWS's own settings cannot be used: look at AWS_REGION, "
             "AWS_ENDPOINT_URL_S3 (http://HOST:PORT or https://HOST), AWS_PROFILE and ~/.aws/config."
         ) from error
-    return S3Storage(client, bucket, prefix)
-
-
-def _wants_path_style(client: S3Client) -> bool:
-    """Whether to write http://host/bucket/key.
-
-    boto3 does so for an IP address only. Self-hosted look-alikes seldom have a name bucket.host, so every
-    endpoint outside AWS gets it, unless ~/.aws/config chooses an `addressing_style`.
-    """
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    chosen = (getattr(client.meta.config, "s3", None) or {}).get("addressing_style")
-    return chosen is None and not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return S3Storage(clients, bucket, prefix)
 
 
 class S3Storage:
     """Keeps objects below a prefix of one bucket; threads share the one client, as boto3 allows."""
 
-    def __init__(self, client: S3Client, bucket: str, prefix: str) -> None:
-        self._client = client
+    def __init__(self, clients: ClientSource, bucket: str, prefix: str) -> None:
+        self._clients = clients
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
+    @property
+    def _client(self) -> S3Client:
+        return self._clients.get()
+
     def open_writer(self, key: str) -> ObjectWriter:
-        return _S3Writer(self._client, self._bucket, self._name(key))
+        with _translated():
+            return _S3Writer(self._client, self._bucket, self._name(key))
 
     def download(self, key: str, path: Path) -> None:
         complete = False
