@@ -24,9 +24,12 @@ def is_quarter_turn(matrix: bytes | None) -> bool:
 
 
 def upright(image: npt.NDArray[np.uint8], matrix: bytes | None) -> npt.NDArray[np.uint8]:
-    """Applies the display matrix to an image (height, width, 3); a quarter turn swaps height and width."""
+    """Applies the display matrix to an image (height, width, 3); a quarter turn swaps height and width.
+
+    Returns: an array that is C-contiguous. The image need not be: FFmpeg pads its rows.
+    """
     if matrix is None or len(matrix) < _MATRIX_BYTES:
-        return image
+        return np.ascontiguousarray(image)
     a, b, _, c, d = struct.unpack_from("=5i", matrix)
     quarter_turn = is_quarter_turn(matrix)
     if quarter_turn:

@@ -16,6 +16,7 @@ from small_videos import MakeVideo, Picture, flat
 from videoqueue.errors import InvalidVideoError, OutOfMemoryError
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.frame import Frame, Look
 
 ONE = 1 << 16
 LAST = 1 << 30
@@ -109,6 +110,19 @@ def test_pixels_are_blue_green_red_and_lie_together(make_video: MakeVideo) -> No
 
     assert image[24, 32] == pytest.approx([0, 0, 200], abs=6)
     assert (image.dtype, image.flags.c_contiguous) == (np.uint8, True)
+
+
+@pytest.mark.parametrize(("width", "aspect"), [(66, None), (854, None), (64, (4, 3)), (80, (32, 11))])
+def test_rows_lie_together_at_every_width(
+    make_video: MakeVideo, width: int, aspect: tuple[int, int] | None
+) -> None:
+    """FFmpeg pads the rows of a picture whose width is no multiple of 16."""
+    with open_video(make_video([flat(width, 48, 90)])) as video:
+        picture = next(video.frames())._picture
+
+    image = Frame(0, 0.0, picture, Look(pixel_aspect=aspect), 1).image()
+
+    assert image.flags.c_contiguous
 
 
 @pytest.mark.parametrize(("codec", "pixels"), [("libx264", "yuv444p"), ("mpeg4", "yuv420p")])
@@ -402,6 +416,7 @@ READ_IN_LITTLE_MEMORY = """
 import resource, sys
 from videoqueue.errors import NoFrameError
 from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.frame import Frame, Look
 resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))
 try:
     with open_video(sys.argv[1]) as video:
