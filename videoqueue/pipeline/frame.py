@@ -82,7 +82,7 @@ class Frame:
             return upright(self._bgr(), self._look.matrix)
 
     def looks_like(self, other: Frame) -> bool:
-        """Whether `image()` of both gives the very same pixels. False only means that it is not known."""
+        """Whether `image()` of both returns the same pixels. False only means that it is not known."""
         return self._look == other._look and same_picture(self._picture, other._picture)
 
     def _bgr(self) -> npt.NDArray[np.uint8]:

@@ -64,7 +64,7 @@ def colours_of(picture: av.VideoFrame) -> Colours | None:
 
 
 def complete(picture: av.VideoFrame) -> None:
-    """Gives an HDR picture that does not say how its colours are coded the matrix of BT.2020."""
+    """Sets the matrix of BT.2020 on an HDR picture that does not say how its colours are coded."""
     if picture.color_trc in (_PQ, _HLG) and picture.colorspace == _UNSPECIFIED:
         picture.colorspace = _BT2020
 
