@@ -87,7 +87,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_database(file: Path) -> None:
-    """Makes SQLite's database file, empty, for this user alone; SQLite creates its other files with the same mode.
+    """Makes an empty SQLite file for this user alone; SQLite creates its other files with the same mode.
 
     One that was there before is closed to other users, with the files beside it. A failure is ignored: it
     shows when the database is opened.
