@@ -11,9 +11,13 @@ import numpy as np
 
 
 def make_video(
-    path: Path, text: str = "HELLO 42", frames: int = 3, size: tuple[int, int] = (320, 180)
+    path: Path,
+    text: str = "HELLO 42",
+    frames: int = 3,
+    size: tuple[int, int] = (320, 180),
+    moving: bool = False,
 ) -> Path:
-    """An H.264 MP4 of `frames` frames at 10 a second; the text stands black on white in each."""
+    """An H.264 MP4 of `frames` frames at 10 a second; the text stands, or moves, black on white in each."""
     picture = np.full((size[1], size[0], 3), 255, np.uint8)
     cv2.putText(picture, text, (20, size[1] // 2), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 2, cv2.LINE_AA)
     with av.open(str(path), "w", format="mp4") as container:
@@ -21,7 +25,8 @@ def make_video(
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.time_base = Fraction(1, 10)
         for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            shown = np.roll(picture, 16 * index, axis=1) if moving else picture
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="bgr24")
             frame.pts, frame.time_base = index, Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 from videos import make_video, spoil_samples
 
+import videoqueue
 from videoqueue.errors import (
     JobTimeoutError,
     NoFrameError,
@@ -18,12 +20,13 @@ from videoqueue.errors import (
     SandboxCrashedError,
 )
 from videoqueue.settings import Settings, load_settings
-from videoqueue.settings.capacity import USUAL_MEMORY
+from videoqueue.settings.capacity import USUAL_MEMORY, default_memory, default_threads
 from videoqueue.worker.factory import make_sandbox
 from videoqueue.worker.limits import SandboxLimits, data_bytes
 from videoqueue.worker.protocol import Seen, Task
 from videoqueue.worker.sandbox import Sandbox
 
+SAMPLE = Path(videoqueue.__path__[0]) / "cli" / "sample.mp4"
 MEMORY = 512 * 1024**2
 MakeSandbox = Callable[..., Sandbox]
 
@@ -250,3 +253,28 @@ def test_a_child_reserves_little_memory_for_threads(sandbox_with: MakeSandbox, v
     frames(sandbox_with(), video)
     assert the_child().num_threads() == 1
     assert data_bytes(the_child().pid) < 100 << 20
+
+
+@pytest.mark.parametrize("mebibytes", [64, 128, 192, 256, 320, 384, 448, 512])
+def test_the_real_pipeline_without_enough_memory_always_says_so(mebibytes: int) -> None:
+    """Whoever notices first: Python, NumPy, OpenBLAS, OpenCV, OpenVINO, the dynamic linker, or no one."""
+    limits = SandboxLimits(memory_bytes=mebibytes << 20, stall_seconds=20.0)
+    with (
+        closing(Sandbox({"inference_threads": 2}, limits)) as sandbox,
+        pytest.raises(
+            OutOfMemoryError, match=rf"{mebibytes << 20} bytes \(VIDEOQUEUE_SANDBOX_MEMORY_BYTES\)"
+        ),
+    ):
+        frames(sandbox, SAMPLE, "yolo_ocr")
+
+
+@pytest.mark.parametrize(("machine", "cores"), [(1 << 30, 64), (64 << 30, 64)], ids=["1-gib", "64-gib"])
+def test_1080p_is_read_with_the_defaults_of_a_small_and_of_a_large_machine(
+    tmp_path: Path, machine: int, cores: int
+) -> None:
+    memory = default_memory(machine, 1, 1)
+    threads = default_threads(cores, 1, memory)
+    full_hd = make_video(tmp_path / "hd.mp4", "1080 LINES", frames=24, size=(1920, 1080), moving=True)
+    with closing(Sandbox({"inference_threads": threads}, SandboxLimits(memory_bytes=memory))) as sandbox:
+        assert frames(sandbox, full_hd, "yolo_ocr") == list(range(24))
+        assert the_child().memory_info().rss < memory

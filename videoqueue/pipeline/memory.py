@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import mmap
 import resource
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from videoqueue.errors import OutOfMemoryError, VideoqueueError
@@ -33,9 +35,10 @@ _SIGNS = (
 )
 
 
-_SIZES = ("VmPeak:", "VmSize:", "VmData:")
-# The largest allocation that a library is expected to hide: a layer of a model, or a picture.
-_HIDDEN_BYTES = 32 * 1024**2
+# Fields of /proc/self/statm, in pages; see proc_pid_statm(5).
+_SIZE, _DATA = 0, 5
+# The largest allocation that a library is expected to hide: the buffers of a model.
+_HIDDEN_BYTES = 64 * 1024**2
 
 
 def is_shortage(error: BaseException | None) -> bool:
@@ -51,7 +54,7 @@ def is_shortage(error: BaseException | None) -> bool:
         if not isinstance(error, VideoqueueError) and _errno(error) is None and is_shortage_text(str(error)):
             return True
         # pybind11 makes one of any C++ exception, and a library may catch the one that says so.
-        if type(error) is RuntimeError and came_near_limit(_HIDDEN_BYTES):
+        if type(error) is RuntimeError and _is_near_limit():
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -63,25 +66,30 @@ def is_shortage_text(text: str) -> bool:
     return any(sign in text for sign in _SIGNS)
 
 
-def came_near_limit(room: int) -> bool:
-    """Whether an allocation of `room` bytes may have failed in this process's life, by its limits of memory.
+class MemoryMark:
+    """The most memory that this process was seen to have, by `look`; it tells whether a limit was near.
 
-    A library may hide a failed allocation. The kernel keeps the largest size that the process ever had; see
-    proc_pid_status(5). False where there is no limit, or the system does not tell.
+    A library may hide a failed allocation, and the kernel keeps no record of one.
     """
-    limits = resource.getrlimit(resource.RLIMIT_DATA)[0], resource.getrlimit(resource.RLIMIT_AS)[0]
-    try:
-        lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
-        size = {words[0]: int(words[1]) * 1024 for words in lines if words[0] in _SIZES}
-        peak = size["VmPeak:"]
-        # What does not count as data, the mapped files, seldom shrinks.
-        peaks = peak - size["VmSize:"] + size["VmData:"], peak
-    except (OSError, LookupError, ValueError):
-        return False
-    return any(
-        limit != resource.RLIM_INFINITY and peak + room > limit
-        for peak, limit in zip(peaks, limits, strict=True)
-    )
+
+    def __init__(self) -> None:
+        kinds = (resource.RLIMIT_AS, _SIZE), (resource.RLIMIT_DATA, _DATA)
+        limits = ((resource.getrlimit(kind)[0], field) for kind, field in kinds)
+        self._limits = [(limit, field) for limit, field in limits if limit != resource.RLIM_INFINITY]
+        self._room = sys.maxsize
+
+    def look(self) -> None:
+        """Notes how much memory the process has now. Costs some microseconds, or nothing without a limit."""
+        if not self._limits:
+            return
+        with suppress(OSError, LookupError, ValueError):
+            pages = Path("/proc/self/statm").read_text().split()
+            free = (limit - int(pages[field]) * mmap.PAGESIZE for limit, field in self._limits)
+            self._room = min(self._room, *free)
+
+    def came_near(self, room: int) -> bool:
+        """Whether an allocation of `room` bytes may have failed; False where there is no limit."""
+        return self._room < room
 
 
 def check_room(count: int) -> None:
@@ -90,6 +98,12 @@ def check_room(count: int) -> None:
         mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
         raise MemoryError(f"{count} bytes cannot be allocated") from error
+
+
+def _is_near_limit() -> bool:
+    mark = MemoryMark()
+    mark.look()
+    return mark.came_near(_HIDDEN_BYTES)
 
 
 def _errno(error: BaseException) -> int | None:

@@ -18,7 +18,7 @@ from videoqueue.pipeline.frame import Frame, Look
 from videoqueue.pipeline.frame_index import FrameNumbers
 from videoqueue.pipeline.frame_order import FrameOrder
 from videoqueue.pipeline.hdr import colours_of
-from videoqueue.pipeline.memory import came_near_limit
+from videoqueue.pipeline.memory import MemoryMark
 from videoqueue.pipeline.packets import PacketReader
 from videoqueue.pipeline.truncation import cut_off
 from videoqueue.pipeline.video_info import VideoInfo
@@ -69,6 +69,7 @@ class Video:
         self._samples_checked = 0
         self._timestamp: float | None = None
         self._matrices = MatrixReader()
+        self._memory = MemoryMark()
         self._numbers = FrameNumbers()
         self._damage = Damage(self._numbers, bounds.decoded_share)
         samples = len(stream.index_entries)
@@ -139,6 +140,7 @@ class Video:
             if reader.counted:
                 order.sent(packet.pts)
             pictures = self._decode(packet)
+            self._memory.look()
             if pictures is None:
                 order.failed(packet.pts)
             if pictures and not self._pixels_known:
@@ -185,7 +187,7 @@ class Video:
 
     def _check_memory(self, pixels: int) -> None:
         """Raises OutOfMemoryError when frames may be lost because a picture of so many pixels had no room."""
-        if came_near_limit(_BYTES_A_PIXEL * pixels + _DECODER_BYTES):
+        if self._memory.came_near(_BYTES_A_PIXEL * pixels + _DECODER_BYTES):
             raise out_of_memory("A frame cannot be decoded")
 
     def _frame(self, index: int, picture: av.VideoFrame) -> Frame:

@@ -162,9 +162,13 @@ class ChildProcess:
     def _note_memory(self) -> None:
         self._most_data = max(self._most_data, data_bytes(self._process.pid))
 
+    @property
+    def _was_full(self) -> bool:
+        return self._most_data > self._limits.full_bytes
+
     def _stalled(self) -> Exception:
-        # A thread that cannot be started for want of memory leaves Python waiting for it.
-        if is_shortage_text(self._said()):
+        # Python and OpenVINO may wait for ever for a thread that could not allocate.
+        if self._was_full or is_shortage_text(self._said()):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
         return SandboxCrashedError(
             "The process that reads the video gave no sign of life for "
@@ -177,8 +181,9 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             return SandboxCrashedError("The process that reads the video hung up without ending.")
         # A limit of ours ends in a failed allocation; SIGKILL is what the kernel sends for the whole machine.
-        full = code in _MAY_BE_MEMORY and self._most_data > self._limits.full_bytes
-        if full or (code != -signal.SIGKILL and is_shortage_text(self._said())):
+        if (code in _MAY_BE_MEMORY and self._was_full) or (
+            code != -signal.SIGKILL and is_shortage_text(self._said())
+        ):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         hint = " The machine may have run out of memory." if code == -signal.SIGKILL else ""

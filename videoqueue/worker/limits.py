@@ -22,8 +22,8 @@ _STACK_BYTES = 2 * 1024**2
 _SIZE_OF_ATTRIBUTES = 256
 #: A child that fills more than this part of its memory between jobs is replaced.
 _GROWN = 0.75
-#: A child that crashes with more than this part of its memory in use is taken for one that ran out of it.
-_FULL = 0.9
+#: A child that crashes or hangs with more than this part of its memory in use is taken to be out of it.
+_FULL = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)

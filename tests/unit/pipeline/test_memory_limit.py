@@ -9,7 +9,7 @@ from pathlib import Path
 from damage import moving, zero
 from small_videos import MakeVideo
 
-#: Limits this process to what it has and 200 MiB; `reach(n)` allocates n MiB more for a moment.
+#: Limits this process to what it has and some MiB; `allocate(n)` takes n MiB.
 LIMITED = """
 import mmap, resource, sys, threading
 import av, numpy
@@ -17,7 +17,7 @@ from videoqueue.errors import OutOfMemoryError
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decoder import open_video
 from videoqueue.pipeline.frame_pool import FramePool
-from videoqueue.pipeline.memory import came_near_limit, is_shortage
+from videoqueue.pipeline.memory import MemoryMark, is_shortage
 
 MIB = 1 << 20
 
@@ -25,8 +25,8 @@ def read(file):
     with open_video(file) as video:
         return [frame.index for frame in video.frames()]
 
-def reach(count):
-    mmap.mmap(-1, count * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+def allocate(count):
+    return mmap.mmap(-1, count * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 def limit(room):
     with open("/proc/self/status") as status:
@@ -48,13 +48,20 @@ def run(code: str, file: Path | str = "") -> str:
     return done.stdout + done.stderr
 
 
-def test_a_process_knows_how_near_it_came_to_its_limit() -> None:
+def test_a_process_knows_how_near_it_was_seen_to_its_limit() -> None:
     code = (
-        "print(came_near_limit(10**15))\n"
+        "mark = MemoryMark()\n"
+        "mark.look()\n"
+        "print(mark.came_near(10**15))\n"
         "limit(200)\n"
-        "print(came_near_limit(100 * MIB), came_near_limit(210 * MIB))\n"
-        "reach(150)\n"
-        "print(came_near_limit(20 * MIB), came_near_limit(60 * MIB))\n"
+        "mark = MemoryMark()\n"
+        "mark.look()\n"
+        "print(mark.came_near(190 * MIB), mark.came_near(210 * MIB))\n"
+        "more = allocate(150)\n"
+        "mark.look()\n"
+        "more.close()\n"
+        "mark.look()\n"
+        "print(mark.came_near(40 * MIB), mark.came_near(60 * MIB))\n"
     )
     assert run(code) == "False\nFalse True\nFalse True\n"
 
@@ -64,7 +71,7 @@ def test_an_unknown_error_of_native_code_near_the_limit_is_a_shortage() -> None:
         "limit(200)\n"
         "error = RuntimeError('could not create a primitive')\n"
         "print(is_shortage(error))\n"
-        "reach(190)\n"
+        "more = allocate(150)\n"
         "print(is_shortage(error), is_shortage(ValueError('a bug')))\n"
     )
     assert run(code) == "False\nTrue False\n"
@@ -77,7 +84,7 @@ def test_a_frame_that_may_be_lost_for_want_of_memory_is_not_left_out(make_video:
         "print(read(file) != [])\n"
         "limit(200)\n"
         "print(read(file) != [])\n"
-        "reach(190)\n"
+        "more = allocate(190)\n"
         "try:\n"
         "    read(file)\n"
         "except OutOfMemoryError as error:\n"
