@@ -399,10 +399,11 @@ def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run,
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     refused: list[str] = []
 
-    @event.listens_for(services.store.engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
+    # At the checkout: a connection that is read only refuses BEGIN IMMEDIATE, and so a switch behind it.
+    @event.listens_for(services.store.engine, "checkout")
+    def _checkout(connection: Any, _record: Any, _proxy: Any) -> None:
         switch = "ON" if read_only.is_set() else "OFF"
-        connection.exec_driver_sql(f"PRAGMA query_only = {switch}")
+        connection.execute(f"PRAGMA query_only = {switch}").close()
 
     @event.listens_for(services.store.engine, "handle_error")
     def _error(context: Any) -> None:
