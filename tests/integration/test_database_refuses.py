@@ -44,6 +44,8 @@ class Stack:
             "REDIS_URL": redis_url,
             "VIDEOQUEUE_DATA_DIR": str(folder / "data"),
             "VIDEOQUEUE_STORAGE_URL": f"file://{self.folder}",
+            # The machine may be busy: what is tested is what the database says, not how quickly.
+            "VIDEOQUEUE_READY_SECONDS": "30",
         }
         self.owner = sa.create_engine(owner)
         Base.metadata.create_all(self.owner)

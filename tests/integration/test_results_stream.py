@@ -53,11 +53,12 @@ def test_a_database_that_fails_in_between_breaks_the_connection_and_is_no_bug(we
     url = large(web)
     before = len(web.service.log("web"))
     with requests.get(url, stream=True, timeout=60) as answer:
-        assert answer.raw.read(1000)
+        pieces = answer.iter_content(1000)
+        assert next(pieces)
         with web.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE result_chunk RENAME TO other")
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            for _ in answer.iter_content(1024 * 1024):
+            for _ in pieces:
                 pass
     refused = requests.get(url, timeout=60)
     with web.engine.begin() as connection:
@@ -65,7 +66,7 @@ def test_a_database_that_fails_in_between_breaks_the_connection_and_is_no_bug(we
     assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
     assert refused.headers["Retry-After"] == "5"
     log = web.service.log("web")[before:]
-    assert re.search(r"Results were broken off\. .*cause=SQLITE_", log)
+    assert re.search("Results were broken off.*no such table", log)
     assert "Traceback" not in log
 
 
