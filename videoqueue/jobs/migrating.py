@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.jobs.database import LOCK_SECONDS, writing
+from videoqueue.jobs.patience import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 _LOCK: Final = "30321, 1835624306"
 #: How long SQLite waits for the other migration; seconds. Postgres waits as long as it takes.
 _WAIT_SECONDS: Final = 600
+#: How long all statements of a migration together may take on Postgres; seconds.
+_MIGRATION_SECONDS: Final = 24 * 3600.0
 
 
 @contextmanager
@@ -27,12 +30,16 @@ def migrating(engine: Engine) -> Iterator[Connection]:
     Raises:
         DatabaseUnavailableError: the database does not answer, or refuses.
     """
-    with writing(engine) as connection:
-        if connection.dialect.name == "sqlite":
-            _begin_sqlite(connection)
-        else:
-            _take_turn(connection)
-        yield connection
+    wait_at_most(_MIGRATION_SECONDS)
+    try:
+        with writing(engine) as connection:
+            if connection.dialect.name == "sqlite":
+                _begin_sqlite(connection)
+            else:
+                _take_turn(connection)
+            yield connection
+    finally:
+        wait_at_most(None)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -17,6 +17,10 @@ from sqlalchemy.engine import Engine
 
 T = TypeVar("T")
 
+#: How long a single statement may take where no deadline is set, seconds. A worker's thread that waited for a
+#: lost reply for ever would renew no lease and end no job.
+HUNG_SECONDS = 60.0
+
 
 class _Patience(threading.local):
     until: float | None = None
@@ -26,7 +30,10 @@ _patience = _Patience()
 
 
 def wait_at_most(seconds: float | None) -> None:
-    """From now on, all that this thread does with the database together may take so long; None for ever."""
+    """From now on, all that this thread does with the database together may take so long.
+
+    With None, each statement may take `HUNG_SECONDS`.
+    """
     _patience.until = None if seconds is None else time.monotonic() + seconds
 
 
@@ -36,7 +43,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
     def wait(self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None) -> T:
         until = _patience.until
         if until is None:
-            return super().wait(gen, interval, timeout)
+            until = time.monotonic() + HUNG_SECONDS
         left = max(0.0, until - time.monotonic())
         try:
             return super().wait(gen, interval, left if timeout is None else min(left, timeout))
