@@ -1,4 +1,4 @@
-"""A database that answers but refuses: 503 for clients, not ready, no video left behind, never "a bug"."""
+"""A database that refuses statements is 503 and not ready. It leaves no video behind, and is no bug."""
 
 from __future__ import annotations
 

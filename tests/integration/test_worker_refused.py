@@ -1,4 +1,4 @@
-"""A Postgres that answers and refuses: for the worker a passing error, named in its log, never a bug."""
+"""A Postgres that refuses statements is a passing error for the worker. The log names its cause."""
 
 from __future__ import annotations
 

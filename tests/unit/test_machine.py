@@ -1,4 +1,4 @@
-"""What a container or machine gives: control groups of both versions, in folders made like the kernel's."""
+"""Limits of control groups, versions 1 and 2, read from folders made like the kernel's."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def confine(limits: SandboxLimits) -> None:
 
 
 def shrink_stacks() -> None:
-    """Gives threads that are started later small stacks: each reserves 8 MiB of the memory limit otherwise.
+    """Sets a small stack size for later threads. By default each reserves 8 MiB of the memory limit.
 
     See pthread_setattr_default_np(3), which only the GNU C library has.
     """
@@ -94,7 +94,7 @@ def shrink_stacks() -> None:
 
 
 def begin_job(limits: SandboxLimits) -> None:
-    """Gives this process the processor time of one more job: the kernel counts it over the whole life."""
+    """Raises the CPU limit by the time of one job: the kernel counts over the life of the process."""
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
