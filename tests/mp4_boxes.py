@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import numpy as np
 import pytest
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import Mp4Check, Mp4Info
+from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
+from videoqueue.settings import load_settings
 
 
 def encode(codec="libx264", container="mp4", frames=5, size=(64, 48), audio=None, options=None) -> bytes:
@@ -136,8 +138,14 @@ def references(kind: bytes, *track_ids: int) -> bytes:
     return box(b"tref", box(kind, struct.pack(f">{len(track_ids)}I", *track_ids)))
 
 
-def check(data: bytes, piece: int = 1 << 16, max_pixels: int | None = None, **options: Any) -> Mp4Info:
-    walk = Mp4Check(max_pixels, **options)
+DEFAULTS: Final = CheckLimits(**load_settings({}).check_limits)
+BOUNDED: Final = replace(DEFAULTS, pixels=8192 * 4320)
+
+
+def check(
+    data: bytes, piece: int = 1 << 16, accept_truncated: bool = False, limits: CheckLimits = DEFAULTS
+) -> Mp4Info:
+    walk = Mp4Check(limits, accept_truncated)
     for start in range(0, len(data), piece):
         walk.feed(data[start : start + piece])
     return walk.finish()

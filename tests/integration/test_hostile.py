@@ -25,7 +25,7 @@ from videos import make_video
 from videoqueue.app import create_app
 from videoqueue.errors import InvalidVideoError
 from videoqueue.jobs.models import Base
-from videoqueue.mp4 import Mp4Check
+from videoqueue.mp4 import CheckLimits, Mp4Check
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
 from videoqueue.worker.factory import make_sandbox
@@ -63,7 +63,8 @@ class Worker:
     ) -> tuple[str, str, list[dict[str, object]]]:
         """How it ends (refused, completed, failed), why, and the items."""
         try:
-            check = Mp4Check(self.services.settings.max_pixels)
+            settings = self.services.settings
+            check = Mp4Check(CheckLimits(pixels=settings.max_pixels, **settings.check_limits))
             check.feed(content)
             check.finish()
         except InvalidVideoError as error:

@@ -16,6 +16,7 @@ from stack import eventually, wait_until_gone
 from videos import make_video, spoil_samples
 
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
+from videoqueue.settings import load_settings
 from videoqueue.worker.child_process import child_environment
 from videoqueue.worker.protocol import Begun, Ended, Seen, Task
 from videoqueue.worker.sandbox import Sandbox, Stopped
@@ -57,6 +58,17 @@ def test_a_task_reports_its_frames_and_the_child_serves_the_next(sandbox: Sandbo
     (child,) = children()
     assert frames(sandbox, task(video, start_after=2)) == [3, 4]
     assert children() == [child]
+
+
+def test_the_limits_of_the_check_are_the_same_in_the_child(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=3)
+    limits = {"VIDEOQUEUE_MAX_SAMPLES": "2", "VIDEOQUEUE_INFERENCE_THREADS": "1"}
+    limited = Sandbox(load_settings(limits).pipeline_options)
+    try:
+        with pytest.raises(InvalidVideoError, match=r"at most 2 are accepted \(VIDEOQUEUE_MAX_SAMPLES\)"):
+            frames(limited, task(video))
+    finally:
+        limited.close()
 
 
 def versions(reports: list[object]) -> list[str]:

@@ -10,16 +10,17 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from mp4_boxes import FTYP, GOOD, box, entry, fragment, full, hdlr, stream, stsd, tfhd, tkhd
+from mp4_boxes import BOUNDED, FTYP, GOOD, box, entry, fragment, full, hdlr, stream, stsd, tfhd, tkhd
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import MAX_STEPS, Mp4Check, Mp4Info
+from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
 
-MAX_PIXELS = 8192 * 4320
 PIECE = 1 << 16
 STEPS = 20_000  # the limit for the floods below
+FEW_STEPS = CheckLimits(steps=STEPS)
 MESSAGE = (
-    "Reading the file's boxes and tables takes more than 20,000 steps, the most that are taken. "
+    "Reading the file's boxes and tables takes more than 20,000 steps, the most that are accepted "
+    "(VIDEOQUEUE_MAX_CHECK_STEPS). "
     "Write it anew as an MP4 without fragments, for example with `ffmpeg -i in.mp4 -c copy out.mp4`, "
     "or upload a part."
 )
@@ -116,7 +117,7 @@ def flood(start: bytes, unit: bytes) -> Iterator[bytes]:
 
 def drown(pieces: Iterator[bytes]) -> tuple[InvalidVideoError, int]:
     """Feeds until the file is refused: the refusal, and how many bytes that took."""
-    walk, fed = Mp4Check(MAX_PIXELS), 0
+    walk, fed = Mp4Check(FEW_STEPS), 0
     for piece in pieces:
         fed += len(piece)
         try:
@@ -147,13 +148,6 @@ class Operations:
         sys.settrace(self._before)
 
 
-@pytest.fixture
-def few_steps(monkeypatch):
-    for module in ("walk", "refusals"):
-        monkeypatch.setattr(f"videoqueue.mp4.{module}.MAX_STEPS", STEPS)
-
-
-@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_is_refused_after_a_number_of_operations_in_keeping_with_the_limit(name):
     with Operations() as operations:
@@ -162,7 +156,6 @@ def test_a_flood_is_refused_after_a_number_of_operations_in_keeping_with_the_lim
     assert STEPS // 10 < operations.count < 60 * STEPS
 
 
-@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", TABLES)
 def test_a_long_table_is_refused_before_more_is_read_than_the_limit_allows(name):
     start, most = TABLES[name]
@@ -187,12 +180,12 @@ def test_an_hour_of_fragments_of_one_frame_with_the_sound_in_its_own_stays_under
 
 
 def test_the_limit_is_the_one_that_was_measured():
-    assert MAX_STEPS == 7_000_000
+    assert BOUNDED.steps == 7_000_000
 
 
 def walk_over(pieces: Iterator[bytes]) -> tuple[int, Mp4Info]:
     """Peak memory in bytes of a walk over a file that is never whole in memory, and its answer."""
-    walk = Mp4Check(MAX_PIXELS)
+    walk = Mp4Check(BOUNDED)
     tracemalloc.start()
     try:
         for piece in pieces:

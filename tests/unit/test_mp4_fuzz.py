@@ -10,12 +10,25 @@ from tempfile import NamedTemporaryFile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mp4_boxes import FTYP, GOOD, LAYOUTS, box, entry, fragment, movie, sample, stream, stsd, tables, trak
+from mp4_boxes import (
+    BOUNDED,
+    FTYP,
+    GOOD,
+    LAYOUTS,
+    box,
+    entry,
+    fragment,
+    movie,
+    sample,
+    stream,
+    stsd,
+    tables,
+    trak,
+)
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import Mp4Check, Mp4Info, video_track
+from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info, video_track
 
-MAX_PIXELS = 8192 * 4320
 CALM = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NUMBERS = st.one_of(
@@ -56,8 +69,10 @@ LEAVES += [
 ]
 
 
-def outcome(data: bytes, cuts: list[int], **options: bool) -> Mp4Info | tuple[str, str]:
-    walk = Mp4Check(MAX_PIXELS, **options)
+def outcome(
+    data: bytes, cuts: list[int], accept_truncated: bool = False, limits: CheckLimits = BOUNDED
+) -> Mp4Info | tuple[str, str]:
+    walk = Mp4Check(limits, accept_truncated)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     try:
         for start, end in pairwise(edges):
@@ -154,7 +169,7 @@ def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(data):
         file.write(data)
         file.flush()
         try:
-            judged: object = video_track(Path(file.name), MAX_PIXELS)
+            judged: object = video_track(Path(file.name), BOUNDED)
         except InvalidVideoError as error:
             judged = (error.code, str(error))
     whole = outcome(data, [])
@@ -182,13 +197,13 @@ LONG = box(b"moof", KNOWN[8:], large=True)
 @pytest.mark.parametrize(
     "last", [KNOWN, LONG, box(b"moof", box(b"free")), box(b"free", large=True), box(b"meta"), box(b"moov")]
 )
-def test_the_limit_of_effort_is_met_at_the_same_place_however_the_file_is_cut(last, monkeypatch):
+def test_the_limit_of_effort_is_met_at_the_same_place_however_the_file_is_cut(last):
     data = stream(KNOWN * 3, LONG, box(b"free") * 3, last)
     answers = set()
     for steps in range(700, 1100):
-        monkeypatch.setattr("videoqueue.mp4.walk.MAX_STEPS", steps)
-        whole = outcome(data, [])
-        assert outcome(data, list(range(len(data)))) == whole
+        limits = CheckLimits(steps=steps)
+        whole = outcome(data, [], limits=limits)
+        assert outcome(data, list(range(len(data))), limits=limits) == whole
         answers.add(isinstance(whole, Mp4Info))
     assert answers == {True, False}
 

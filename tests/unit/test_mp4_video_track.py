@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from mp4_boxes import (
+    DEFAULTS,
     FTYP,
     GOOD,
     box,
@@ -22,7 +23,8 @@ from mp4_boxes import (
     trak,
 )
 
-from videoqueue.mp4 import Mp4Info, square_size, video_track
+from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import CheckLimits, LimitExceededError, Mp4Check, Mp4Info, square_size, video_track
 
 SAMPLES = tables()
 NONE = tables(())
@@ -174,7 +176,7 @@ def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(tmp_path):
     file = tmp_path / "made.mp4"
     data = FTYP + box(b"mdat", bytes(300_000)) + box(b"moov", track(b"png "), track(track_id=2))
     file.write_bytes(data + box(b"free", bytes(200_000)) + b"\0\0")
-    assert video_track(file) == check(file.read_bytes()).video
+    assert video_track(file, DEFAULTS) == check(file.read_bytes()).video
 
 
 # What is refused
@@ -270,8 +272,8 @@ def test_pixels_are_made_square_by_making_the_picture_larger(size, ratio, square
 
 def test_the_limit_of_pixels_holds_for_square_pixels():
     wide = movie(track(inside=box(b"pasp", struct.pack(">II", 2, 1))))
-    assert check(wide, max_pixels=2 * 64 * 48).video.width == 64
-    code, message = fault(wide, max_pixels=2 * 64 * 48 - 1)
+    assert check(wide, limits=CheckLimits(pixels=2 * 64 * 48)).video.width == 64
+    code, message = fault(wide, limits=CheckLimits(pixels=2 * 64 * 48 - 1))
     assert (code, message) == (
         "unsupported_video",
         "The picture has 6,144 pixels; at most 6,143 are accepted (VIDEOQUEUE_MAX_PIXELS). Make it smaller.",
@@ -279,9 +281,79 @@ def test_the_limit_of_pixels_holds_for_square_pixels():
 
 
 def test_the_limit_of_tracks_names_its_setting():
-    assert check(movie(GOOD, GOOD), max_tracks=2).tracks == 2
-    assert fault(movie(GOOD, GOOD), max_tracks=1) == (
+    assert check(movie(GOOD, GOOD), limits=CheckLimits(tracks=2)).tracks == 2
+    assert fault(movie(GOOD, GOOD), limits=CheckLimits(tracks=1)) == (
         "unsupported_video",
         "The file has more than 1 tracks, the most that are accepted (VIDEOQUEUE_MAX_STREAMS). "
         "Export the video alone.",
     )
+
+
+def video_of(width: int, track_id: int = 1, enabled: bool = True, samples: bytes = SAMPLES) -> bytes:
+    head = tkhd(width, 48, track_id=track_id, enabled=enabled)
+    return trak(stsd(entry(width=width, height=48)) + samples, head=head)
+
+
+MOST = CheckLimits(pixels=64 * 48)
+SMALL, LARGE = video_of(64), video_of(65, 2)
+
+
+@pytest.mark.parametrize(
+    "tracks",
+    [
+        (SMALL, LARGE),
+        (video_of(65, 2, enabled=False), SMALL),
+        (video_of(65, 2, samples=NONE), SMALL),
+    ],
+)
+def test_a_track_above_the_limit_of_pixels_does_no_harm_when_another_is_chosen(tracks):
+    assert check(movie(*tracks), limits=MOST).video.width == 64
+
+
+@pytest.mark.parametrize("tracks", [(LARGE, SMALL), (video_of(64, enabled=False), LARGE)])
+def test_a_chosen_track_above_the_limit_of_pixels_is_refused(tracks):
+    code, message = fault(movie(*tracks), limits=MOST)
+    assert (code, message.startswith("The picture has 3,120 pixels; at most 3,072")) == (
+        "unsupported_video",
+        True,
+    )
+
+
+def test_a_picture_above_the_limit_is_refused_as_soon_as_its_track_is_sure_to_be_chosen():
+    walk = Mp4Check(MOST)
+    with pytest.raises(InvalidVideoError, match="VIDEOQUEUE_MAX_PIXELS"):
+        walk.feed(FTYP + box(b"moov", LARGE, SMALL) + struct.pack(">I4s", 1 << 30, b"mdat"))
+
+
+def test_fragments_decide_which_track_is_judged_by_its_pixels():
+    header = FTYP + box(b"moov", video_of(65, 2, samples=NONE), video_of(64, samples=NONE))
+    assert check(header + fragment(0, 1), limits=MOST).video.width == 64
+    assert fault(header + fragment(0, 1, track_id=2), limits=MOST)[1].startswith("The picture has 3,120")
+
+
+def test_sizes_of_samples_that_a_movie_header_presets_count_for_as_many_tracks_as_are_accepted():
+    presets = [full(b"trex", number, 1, 0, 0, 0) for number in range(100, 170)]
+    header = box(b"moov", track(samples=NONE), box(b"mvex", *presets, full(b"trex", 1, 1, 0, 10_000, 0)))
+    run = box(b"moof", box(b"traf", full(b"tfhd", 1), box(b"trun", struct.pack(">II", 0, 1))))
+    file = FTYP + header + run
+    assert fault(file, limits=CheckLimits(tracks=100))[0] == "truncated_mp4"
+    assert fault(file + bytes(9000), limits=CheckLimits(tracks=100))[0] == "truncated_mp4"
+    assert check(file + box(b"mdat", bytes(10_000)), limits=CheckLimits(tracks=100)).video.samples == 1
+
+
+def test_the_limit_of_uncompressed_audio_names_its_setting():
+    sound = full(b"stts", 1, 5, 1) + full(b"stsz", 1, 5) + full(b"stsc", 1, 1, 5, 1) + full(b"stco", 1, 0)
+    file = movie(GOOD, trak(sound, b"soun"))
+    assert check(file, limits=CheckLimits(audio_values=5)).tracks == 2
+    assert fault(file, limits=CheckLimits(audio_values=4)) == (
+        "unsupported_video",
+        "The file declares 5 values of uncompressed audio; at most 4 are accepted "
+        "(VIDEOQUEUE_MAX_AUDIO_VALUES). Remove the audio, for example with "
+        "`ffmpeg -i in.mp4 -an -c copy out.mp4`.",
+    )
+
+
+@pytest.mark.parametrize("limits", [CheckLimits(samples=1), CheckLimits(tracks=1), CheckLimits(steps=100)])
+def test_a_limit_is_told_from_a_fault_of_the_file(limits):
+    with pytest.raises(LimitExceededError):
+        check(movie(GOOD, GOOD), limits=limits)

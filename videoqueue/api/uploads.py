@@ -18,7 +18,7 @@ from videoqueue.api.problems import ApiError, too_large
 from videoqueue.api.request_body import RequestBody
 from videoqueue.causes import with_cause
 from videoqueue.errors import TransientError
-from videoqueue.mp4 import Mp4Check
+from videoqueue.mp4 import CheckLimits, Mp4Check
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, ObjectWriter
 
@@ -106,7 +106,8 @@ class _Video:
     def __init__(self, writer: ObjectWriter, settings: Settings) -> None:
         self._writer = writer
         self._settings = settings
-        self._check = Mp4Check(settings.max_pixels, settings.max_streams, settings.accept_truncated)
+        limits = CheckLimits(pixels=settings.max_pixels, **settings.check_limits)
+        self._check = Mp4Check(limits, settings.accept_truncated)
         self._digest = hashlib.sha256()
         self.size = 0
 

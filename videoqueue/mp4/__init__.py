@@ -5,7 +5,7 @@ tables that would cost the decoder more than the file is worth. What a box means
 ISO/IEC 14496-12 (boxes), 14496-14 (`esds`), 23001-7 (`sinf`) and the QuickTime File Format Specification;
 which sample entries lead to which codec was read off FFmpeg 8.1 by opening one file per fourcc.
 
-    check = Mp4Check(max_pixels=8192 * 4320)
+    check = Mp4Check(CheckLimits(pixels=8192 * 4320, tracks=64, samples=10_000_000, steps=7_000_000))
     for piece in upload:
         check.feed(piece)
     info = check.finish()
@@ -24,7 +24,8 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     tables.py     sums over tables
     codecs.py     which codec a sample entry leads to
     walk.py       how bytes are pulled out of pieces of any size
-    refusals.py   the limits, and how a refusal is worded
+    limits.py     how much of a file is read
+    refusals.py   how a refusal is worded
 """
 
 from __future__ import annotations
@@ -33,16 +34,14 @@ from videoqueue.mp4.check import Mp4Check, Mp4Info
 from videoqueue.mp4.choice import NoReadableTrackError, VideoTrack
 from videoqueue.mp4.codecs import CODECS
 from videoqueue.mp4.from_file import video_track
-from videoqueue.mp4.refusals import MAX_EDITS, MAX_PCM_SAMPLES, MAX_SAMPLES, MAX_STEPS, MAX_TRACKS
+from videoqueue.mp4.limits import CheckLimits
+from videoqueue.mp4.refusals import LimitExceededError
 from videoqueue.mp4.square import square_size
 
 __all__ = [
     "CODECS",
-    "MAX_EDITS",
-    "MAX_PCM_SAMPLES",
-    "MAX_SAMPLES",
-    "MAX_STEPS",
-    "MAX_TRACKS",
+    "CheckLimits",
+    "LimitExceededError",
     "Mp4Check",
     "Mp4Info",
     "NoReadableTrackError",

@@ -8,10 +8,8 @@ from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4.beginning import Beginning
 from videoqueue.mp4.choice import Choice, VideoTrack
 from videoqueue.mp4.fragments import FRAGMENT_BOXES, Fragments
+from videoqueue.mp4.limits import CheckLimits
 from videoqueue.mp4.refusals import (
-    MAX_PCM_SAMPLES,
-    MAX_SAMPLES,
-    MAX_TRACKS,
     refuse,
     refuse_as_cut_stream,
     refuse_as_damaged,
@@ -44,17 +42,13 @@ class Mp4Info:
 class Mp4Check:
     """Checks one file; the answer does not depend on how the bytes are cut into pieces.
 
-    `max_pixels` is the largest width x height any video track may declare, in square pixels; None means no
-    limit. `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are taken.
+    `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are taken.
     `feed` and `finish` raise InvalidVideoError as soon as the fault is certain, and again when called once
     more.
     """
 
-    def __init__(
-        self, max_pixels: int | None, max_tracks: int = MAX_TRACKS, accept_truncated: bool = False
-    ) -> None:
-        self._max_pixels = max_pixels
-        self._max_tracks = max_tracks
+    def __init__(self, limits: CheckLimits, accept_truncated: bool = False) -> None:
+        self._limits = limits
         self._accept_truncated = accept_truncated
         self._size = 0  # bytes fed, or left out
         self._fault: InvalidVideoError | None = None
@@ -63,7 +57,7 @@ class Mp4Check:
         self._has_header = self._has_meta = False
         self._ends_in_box = False  # the last box does not say, or not truly, where the file ends
         self._beginning = Beginning()
-        self._walk = Walk()
+        self._walk = Walk(limits)
         self._fragments = Fragments(self._walk)
         self._walk.start(self._file())
 
@@ -174,27 +168,30 @@ class Mp4Check:
             refuse("unsupported_video", "The file's header is compressed (cmov). Write it anew as MP4.")
 
     def _open_track(self) -> None:
-        if len(self._tracks) == self._max_tracks:
-            refuse_tracks(self._max_tracks)
+        if len(self._tracks) == self._limits.tracks:
+            refuse_tracks(self._limits.tracks)
         self._track = Track()
         self._tracks.append(self._track)
 
     # Verdicts
 
     def _judge_tracks(self) -> None:
+        limits = self._limits
         for track in self._tracks:
             most = max(track.samples, track.timed, track.shifted)
-            if not track.is_pcm and most > MAX_SAMPLES:
-                refuse_samples(most)
-            if track.is_pcm and track.chunk_samples > MAX_PCM_SAMPLES:
-                refuse_audio(track.chunk_samples)
-        videos = [track for track in self._tracks if track.is_video]
-        pixels = max((track.pixels for track in videos), default=0)
-        if self._max_pixels is not None and pixels > self._max_pixels:
-            refuse_pixels(pixels, self._max_pixels)
+            if not track.is_pcm and most > limits.samples:
+                refuse_samples(most, limits.samples)
+            if track.is_pcm and track.chunk_samples > limits.audio_values:
+                refuse_audio(track.chunk_samples, limits.audio_values)
         if not (choice := Choice(self._tracks, {})).candidates:
             choice.refuse()
-        self._fragments.count_for(track.id for track in videos)
+        # Fragments may still decide which track is chosen; refused early is what no choice would accept.
+        self._judge_pixels(min(track.pixels for track in choice.possible()))
+        self._fragments.count_for(track.id for track in self._tracks if track.is_video)
+
+    def _judge_pixels(self, pixels: int) -> None:
+        if pixels > self._limits.pixels:
+            refuse_pixels(pixels, self._limits.pixels)
 
     def _verdict(self) -> Mp4Info:
         if not self._has_header:
@@ -215,8 +212,10 @@ class Mp4Check:
             )
         if video and cut_at is not None and not self._accept_truncated:
             refuse_as_cut_stream()
+        video = video or choice.refuse()
+        self._judge_pixels(self._tracks[video.index].pixels)
         return Mp4Info(
-            video=video or choice.refuse(),
+            video=video,
             tracks=len(self._tracks),
             fragmented=self._fragments.seen,
             size=self._size,

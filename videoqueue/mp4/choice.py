@@ -63,6 +63,17 @@ class Choice:
         """Tracks that may be the video if they have samples."""
         return [index for index in self._moving if self._tracks[index].codec.readable]
 
+    def possible(self) -> list[Track]:
+        """Returns the candidates that may be chosen, whatever samples fragments add to the tables'."""
+        enabled = [index for index in self.candidates if self._tracks[index].enabled]
+        disabled = [index for index in self.candidates if not self._tracks[index].enabled]
+        found = []
+        for index in enabled + disabled:
+            found.append(self._tracks[index])
+            if self._samples(index):
+                break
+        return found
+
     def chosen(self, usable_size: int) -> VideoTrack | None:
         """Returns the first enabled candidate that has samples, or else the first that has; None without."""
         qualified = [index for index in self.candidates if self._samples(index)]

@@ -8,12 +8,7 @@ from struct import Struct, unpack
 from typing import Final, TypeAlias
 
 from videoqueue.mp4.fragment_sums import FragmentSums, Last, bytes_before_size, bytes_before_table, columns
-from videoqueue.mp4.refusals import (
-    MAX_TRACKS,
-    refuse_as_damaged,
-    refuse_as_mixed,
-    refuse_as_too_short,
-)
+from videoqueue.mp4.refusals import refuse_as_damaged, refuse_as_mixed, refuse_as_too_short
 from videoqueue.mp4.stencils import Outline, Stencils
 from videoqueue.mp4.tables import SUM_COST, column_sum, long_column_sum
 from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES
@@ -40,7 +35,7 @@ class Fragments:
 
     def __init__(self, walk: Walk) -> None:
         self.seen = False
-        self.sums = FragmentSums()
+        self.sums = FragmentSums(walk.limits.samples)
         self._counting = False
         self._walk = walk
         self._stencils = Stencils()
@@ -73,15 +68,16 @@ class Fragments:
         return last.start
 
     def _read_again(self, start: int, body: bytes) -> Last:
-        again = Fragments(Walk())
+        limits = self._walk.limits
+        again = Fragments(Walk(limits))
         again._default_sizes = self._default_sizes
-        again.sums = FragmentSums(self.sums.by_track, start)
+        again.sums = FragmentSums(limits.samples, self.sums.by_track, start)
         again._boxes(memoryview(body), 0, len(body), again._in_moof, None)
         return again.sums.last
 
     def read_trex(self, end: int) -> Steps[None]:
         _, track_id, _, _, size, _ = unpack(">6I", (yield from self._walk.read(end, 24)))
-        if len(self._default_sizes) < MAX_TRACKS:
+        if len(self._default_sizes) < self._walk.limits.tracks:
             self._default_sizes[track_id] = size
 
     def read_moof(self, end: int) -> Steps[None]:

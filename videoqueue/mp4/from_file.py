@@ -7,21 +7,19 @@ from typing import Final
 
 from videoqueue.mp4.check import Mp4Check
 from videoqueue.mp4.choice import VideoTrack
-from videoqueue.mp4.refusals import MAX_TRACKS
+from videoqueue.mp4.limits import CheckLimits
 
 _PIECE: Final = 1 << 16
 
 
-def video_track(
-    file: Path, max_pixels: int | None = None, max_tracks: int = MAX_TRACKS, accept_truncated: bool = False
-) -> VideoTrack:
+def video_track(file: Path, limits: CheckLimits, accept_truncated: bool = False) -> VideoTrack:
     """Returns the track that is the file's video, chosen as at submission.
 
     Raises:
         InvalidVideoError: the file is refused, as it would be at submission.
         OSError: the file is missing or cannot be read.
     """
-    check = Mp4Check(max_pixels, max_tracks, accept_truncated)
+    check = Mp4Check(limits, accept_truncated)
     with file.open("rb", buffering=0) as stream:
         left = file.stat().st_size
         while piece := stream.read(_PIECE):

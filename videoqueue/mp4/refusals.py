@@ -1,4 +1,4 @@
-"""The limits of what is read, and how a refusal is worded."""
+"""How a refusal is worded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ from typing import NoReturn
 
 from videoqueue.errors import InvalidVideoError, VideoFault
 
-MAX_SAMPLES = 10_000_000  # frames of one track: 46 hours at 60 a second; FFmpeg keeps about 30 bytes for each
-MAX_PCM_SAMPLES = 2**31  # uncompressed audio counts single values: 12 hours at 48 kHz
-MAX_TRACKS = 64
-MAX_EDITS = 10_000
-# Keeps the check under a second of CPU, whatever a file is made of. A step is about 0.1 us, which is what it
-# takes to skip a box; the costs of everything else were measured in it. An hour of fragments of one frame, 60
-# a second, with the sound in fragments of its own, takes 5 million.
-MAX_STEPS = 7_000_000
+
+class LimitExceededError(InvalidVideoError):
+    """The file may be intact; it exceeds a limit, whose setting the message names."""
 
 
 def refuse(code: VideoFault, message: str) -> NoReturn:
@@ -44,48 +39,49 @@ def refuse_as_cut_stream() -> NoReturn:
     )
 
 
-def refuse_samples(count: int) -> NoReturn:
-    refuse(
-        "unsupported_video",
-        f"The file declares {count:,} samples in a track; at most {MAX_SAMPLES:,} are read. Upload a part.",
+def refuse_samples(count: int, limit: int) -> NoReturn:
+    _refuse_above_limit(
+        f"The file declares {count:,} samples in a track; at most {limit:,} are accepted "
+        "(VIDEOQUEUE_MAX_SAMPLES). Upload a part."
     )
 
 
-def refuse_audio(count: int) -> NoReturn:
-    refuse(
-        "unsupported_video",
-        f"The file declares {count:,} values of uncompressed audio; at most {MAX_PCM_SAMPLES:,} are read. "
-        "Remove the audio, for example with `ffmpeg -i in.mp4 -an -c copy out.mp4`.",
+def refuse_audio(count: int, limit: int) -> NoReturn:
+    _refuse_above_limit(
+        f"The file declares {count:,} values of uncompressed audio; at most {limit:,} are accepted "
+        "(VIDEOQUEUE_MAX_AUDIO_VALUES). Remove the audio, for example with "
+        "`ffmpeg -i in.mp4 -an -c copy out.mp4`."
     )
 
 
-def refuse_edits(count: int) -> NoReturn:
-    refuse(
-        "unsupported_video",
-        f"The file has {count:,} edits; at most {MAX_EDITS:,} are read. Encode the edited video anew.",
+def refuse_edits(count: int, limit: int) -> NoReturn:
+    _refuse_above_limit(
+        f"The file has {count:,} edits in a track; at most {limit:,} are accepted (VIDEOQUEUE_MAX_EDITS). "
+        "Encode the edited video anew."
     )
 
 
-def refuse_pixels(pixels: int, most: int) -> NoReturn:
-    refuse(
-        "unsupported_video",
-        f"The picture has {pixels:,} pixels; at most {most:,} are accepted (VIDEOQUEUE_MAX_PIXELS). "
-        "Make it smaller.",
+def refuse_pixels(pixels: int, limit: int) -> NoReturn:
+    _refuse_above_limit(
+        f"The picture has {pixels:,} pixels; at most {limit:,} are accepted (VIDEOQUEUE_MAX_PIXELS). "
+        "Make it smaller."
     )
 
 
-def refuse_tracks(most: int) -> NoReturn:
-    refuse(
-        "unsupported_video",
-        f"The file has more than {most} tracks, the most that are accepted (VIDEOQUEUE_MAX_STREAMS). "
-        "Export the video alone.",
+def refuse_tracks(limit: int) -> NoReturn:
+    _refuse_above_limit(
+        f"The file has more than {limit:,} tracks, the most that are accepted (VIDEOQUEUE_MAX_STREAMS). "
+        "Export the video alone."
     )
 
 
-def refuse_effort() -> NoReturn:
-    refuse(
-        "unsupported_video",
-        f"Reading the file's boxes and tables takes more than {MAX_STEPS:,} steps, the most that are taken. "
-        "Write it anew as an MP4 without fragments, for example with `ffmpeg -i in.mp4 -c copy out.mp4`, "
-        "or upload a part.",
+def refuse_effort(limit: int) -> NoReturn:
+    _refuse_above_limit(
+        f"Reading the file's boxes and tables takes more than {limit:,} steps, the most that are accepted "
+        "(VIDEOQUEUE_MAX_CHECK_STEPS). Write it anew as an MP4 without fragments, for example with "
+        "`ffmpeg -i in.mp4 -c copy out.mp4`, or upload a part."
     )
+
+
+def _refuse_above_limit(message: str) -> NoReturn:
+    raise LimitExceededError("unsupported_video", message)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from struct import Struct, unpack
 
 from videoqueue.mp4.entries import read_stsd
-from videoqueue.mp4.refusals import MAX_EDITS, MAX_TRACKS, refuse_as_damaged, refuse_edits
+from videoqueue.mp4.refusals import refuse_as_damaged, refuse_edits
 from videoqueue.mp4.tables import (
     BLOCK,
     EDITS_COST,
@@ -43,7 +43,7 @@ def _tref(walk: Walk, track: Track, end: int) -> Steps[None]:
         if kind in _AUXILIARY:
             track.is_auxiliary = True
         elif kind == b"chap":
-            count = min(MAX_TRACKS - len(track.chapters), (child_end - walk.position) // 4)
+            count = min(walk.limits.tracks - len(track.chapters), (child_end - walk.position) // 4)
             track.chapters.update(numbers((yield from walk.take(4 * count))))
         yield from walk.skip_to(child_end)
 
@@ -57,8 +57,8 @@ def _hdlr(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
     version, count = unpack(">B3xI", (yield from walk.read(end, 8)))
-    if count > MAX_EDITS:
-        refuse_edits(count)
+    if count > walk.limits.edits:
+        refuse_edits(count, walk.limits.edits)
     entry = Struct(">Qq4x" if version == 1 else ">Ii4x")
 
     def use(block: bytes) -> None:

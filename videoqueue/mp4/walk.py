@@ -10,7 +10,8 @@ from collections.abc import Callable, Container, Generator
 from struct import Struct, unpack
 from typing import TypeAlias, TypeVar
 
-from videoqueue.mp4.refusals import MAX_STEPS, refuse_as_damaged, refuse_as_too_short, refuse_effort
+from videoqueue.mp4.limits import CheckLimits
+from videoqueue.mp4.refusals import refuse_as_damaged, refuse_as_too_short, refuse_effort
 from videoqueue.mp4.tables import BLOCK
 
 OPEN = 1 << 63  # the end of a box that goes on to the end of the file
@@ -29,7 +30,8 @@ Shortcut: TypeAlias = Callable[[memoryview, int, int, int], int]
 class Walk:
     """One pass over a file: those who read boxes ask it for headers, bytes and tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: CheckLimits) -> None:
+        self.limits = limits
         self._steps = 0
         self._piece = _NOTHING
         self._at = 0  # bytes of the piece that are used up: all of them whenever the generator yields
@@ -75,8 +77,8 @@ class Walk:
 
         Only the content of the file may decide what is spent and in which order, not how it is cut.
         """
-        if self._steps >= MAX_STEPS:
-            refuse_effort()
+        if self._steps >= self.limits.steps:
+            refuse_effort(self.limits.steps)
         self._steps += steps
 
     def charge(self, steps: int) -> None:
@@ -97,10 +99,10 @@ class Walk:
         """
         piece, at, steps, before = self._piece, self._at, self._steps, self._before
         stop = min(len(piece), end - before)
-        last = stop - 8
+        last, most = stop - 8, self.limits.steps
         found = None
         unpack_header = HEADER.unpack_from
-        while at <= last and steps < MAX_STEPS:
+        while at <= last and steps < most:
             size, kind = unpack_header(piece, at)
             after = at + size
             cost = 1

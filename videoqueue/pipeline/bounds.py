@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import CheckLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,8 @@ class Bounds:
 
     `pixels`: width x height, of the track and of each decoded frame. `frames`: decoded frames, also those
     left out. `streams`: tracks of any kind. `decoded_share`: of the frames, from 0 to 1, must be intact.
-    `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are read.
+    `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are read. `check`:
+    the limits of the check at submission, without its pixels; the decoder knows the true ones.
     """
 
     pixels: int | None = None
@@ -22,6 +24,7 @@ class Bounds:
     streams: int | None = None
     decoded_share: float = 0.5
     accept_truncated: bool = False
+    check: CheckLimits = field(default_factory=CheckLimits)
 
     def demuxer_options(self) -> dict[str, str]:
         """For opening a file, where FFmpeg may decode a first frame to learn the format."""

@@ -53,7 +53,7 @@ def open_video(path: str | Path, bounds: Bounds | None = None, threads: int = 1)
     # An absolute path cannot be taken for a URL.
     file = Path(path).absolute()
     bounds = bounds or Bounds()
-    track = described_track(file, bounds.accept_truncated)
+    track = described_track(file, bounds.check, bounds.accept_truncated)
     size = file.stat().st_size if track is None else track.usable_size
     with _open(file, size, bounds, track) as (container, stream, begins):
         with reading("The video cannot be opened"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError
+from videoqueue.mp4 import CheckLimits
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
 from videoqueue.pipeline.decoder import LIBRARY_VERSIONS, Frame, Video, open_video
@@ -197,6 +198,7 @@ def build_service(
     max_streams: int | None = None,
     min_decoded_share: float = 0.5,
     accept_truncated: bool = False,
+    check_limits: Mapping[str, int] | None = None,
 ) -> VideoFilePipelineService:
     """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
 
@@ -211,6 +213,7 @@ def build_service(
         streams=max_streams,
         decoded_share=min_decoded_share,
         accept_truncated=accept_truncated,
+        check=CheckLimits(**check_limits or {}),
     )
     return VideoFilePipelineService(
         load_definitions(*folders), registry, bounds, decoder_threads, inference_threads

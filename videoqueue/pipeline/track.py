@@ -9,25 +9,33 @@ import av.stream
 import av.video.stream
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import CODECS, NoReadableTrackError, VideoTrack, video_track
+from videoqueue.mp4 import (
+    CODECS,
+    CheckLimits,
+    LimitExceededError,
+    NoReadableTrackError,
+    VideoTrack,
+    video_track,
+)
 from videoqueue.pipeline.decode_errors import unsupported
 
 VideoStream = av.video.stream.VideoStream
 _STILL_PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 
 
-def described_track(file: Path, accept_truncated: bool = False) -> VideoTrack | None:
+def described_track(file: Path, limits: CheckLimits, accept_truncated: bool = False) -> VideoTrack | None:
     """Returns what the boxes of a file say of its video; None when FFmpeg may know better.
 
     Raises:
         NoReadableTrackError: no track can be the video.
+        LimitExceededError: the file exceeds one of the limits.
         InvalidVideoError: the file is empty (`file_empty`) or samples are missing (`truncated_mp4`). With
             `accept_truncated`, a file whose last fragment is cut off is no such file.
         OSError: the file is missing or cannot be read.
     """
     try:
-        return video_track(file, accept_truncated=accept_truncated)
-    except NoReadableTrackError:
+        return video_track(file, limits, accept_truncated)
+    except (NoReadableTrackError, LimitExceededError):
         raise
     except InvalidVideoError as error:
         if error.code in ("file_empty", "truncated_mp4"):

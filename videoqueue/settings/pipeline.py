@@ -78,6 +78,33 @@ class PipelineSettings:
         "tracks",
         "Tracks of any kind that a video may have.",
     )
+    max_samples: int = setting(
+        "VIDEOQUEUE_MAX_SAMPLES",
+        whole(1),
+        10_000_000,
+        "samples",
+        "Frames or packets that a track may declare, and all fragments together. The default is 46 hours at "
+        "60 a second; FFmpeg keeps about 30 bytes for each.",
+    )
+    max_audio_values: int = setting(
+        "VIDEOQUEUE_MAX_AUDIO_VALUES",
+        whole(1),
+        2**31,
+        "values",
+        "Single values that a track of uncompressed audio may declare. The default is 12 hours at 48 kHz.",
+    )
+    max_edits: int = setting(
+        "VIDEOQUEUE_MAX_EDITS", whole(1), 10_000, "edits", "Entries that the edit list of a track may have."
+    )
+    # An hour of fragments of one frame, 60 a second, with the sound in fragments of its own, takes 5 million.
+    max_check_steps: int = setting(
+        "VIDEOQUEUE_MAX_CHECK_STEPS",
+        whole(10_000),
+        7_000_000,
+        "steps",
+        "Effort of checking a file's boxes and tables, at submission and again before decoding. A step takes "
+        "about 0.1 us, the time to skip one box; the default keeps a check under a second.",
+    )
     accept_truncated: bool = setting(
         "VIDEOQUEUE_ACCEPT_TRUNCATED",
         switch,
@@ -92,6 +119,17 @@ class PipelineSettings:
         "share",
         "The share of its frames, from 0 to 1, that a damaged video must have intact, or else it fails.",
     )
+
+    @property
+    def check_limits(self) -> dict[str, int]:
+        """The fields of `videoqueue.mp4.CheckLimits` but `pixels`, for web and worker alike."""
+        return {
+            "tracks": self.max_streams,
+            "samples": self.max_samples,
+            "audio_values": self.max_audio_values,
+            "edits": self.max_edits,
+            "steps": self.max_check_steps,
+        }
 
     @property
     def pipeline_options(self) -> dict[str, Any]:
@@ -109,5 +147,6 @@ class PipelineSettings:
             "max_streams": self.max_streams,
             "min_decoded_share": self.min_decoded_share,
             "accept_truncated": self.accept_truncated,
+            "check_limits": self.check_limits,
             "plugin_values": {name: value for name, value in values.items() if value},
         }

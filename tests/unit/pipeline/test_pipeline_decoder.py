@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import struct
 import subprocess
@@ -427,7 +428,7 @@ except NoFrameError:
 """
 
 
-def test_a_small_file_that_claims_millions_of_frames_ends_in_an_error(make_video: MakeVideo) -> None:
+def test_a_file_of_few_frames_that_claims_millions_ends_in_an_error(make_video: MakeVideo) -> None:
     file = make_video(steps(2), options={"movflags": "faststart"})
     content = bytearray(file.read_bytes())
     for box, values in (
@@ -437,6 +438,7 @@ def test_a_small_file_that_claims_millions_of_frames_ends_in_an_error(make_video
     ):
         struct.pack_into(f">{len(values)}I", content, content.index(box) + 8, *values)
     file.write_bytes(content)
+    os.truncate(file, 30_000_000)  # as long as the samples that it claims, or it counts as cut off
 
     done = subprocess.run(
         [sys.executable, "-c", READ_IN_LITTLE_MEMORY, str(file)], capture_output=True, text=True, timeout=60

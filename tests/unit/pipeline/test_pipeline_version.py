@@ -187,6 +187,7 @@ SAME: dict[str, Callable[[Workshop], object]] = {
     "nothing": lambda w: None,
     "the number of threads": lambda w: _options(w, inference_threads=3, decoder_threads=2),
     "the limits": lambda w: _options(w, max_pixels=10_000, max_decoded_frames=9, max_streams=3),
+    "the limits of the check": lambda w: _options(w, check_limits={"samples": 1000, "steps": 10_000}),
     "the description": lambda w: _define(w, description="Counts well."),
     "the layout of the definition's file": lambda w: w.write_definition(indent=4),
     "the order in which nodes are listed": lambda w: _define(w, nodes=w.definition["nodes"][::-1]),

@@ -13,7 +13,10 @@ import pytest
 from small_videos import MakeVideo, flat
 
 from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4 import CheckLimits
+from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decoder import open_video
+from videoqueue.settings import load_settings
 
 
 class Part(NamedTuple):
@@ -21,6 +24,7 @@ class Part(NamedTuple):
     level: int
     frames: int = 4
     enabled: bool = True
+    size: tuple[int, int] = (64, 48)
 
 
 def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = None) -> Path:
@@ -29,10 +33,11 @@ def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = No
         streams = []
         for part in parts:
             pixels = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(part.codec, "yuv420p")
-            streams.append(output.add_stream(part.codec, rate=25, width=64, height=48, pix_fmt=pixels))
+            width, height = part.size
+            streams.append(output.add_stream(part.codec, rate=25, width=width, height=height, pix_fmt=pixels))
         for stream, part in zip(streams, parts, strict=True):
             for _ in range(part.frames):
-                picture = av.VideoFrame.from_ndarray(flat(64, 48, part.level), format="bgr24")
+                picture = av.VideoFrame.from_ndarray(flat(*part.size, part.level), format="bgr24")
                 output.mux(stream.encode(picture))
             if part.frames:
                 output.mux(stream.encode())
@@ -45,8 +50,8 @@ def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = No
     return file
 
 
-def levels(file: Path) -> list[int]:
-    with open_video(file) as video:
+def levels(file: Path, bounds: Bounds | None = None) -> list[int]:
+    with open_video(file, bounds) as video:
         return [round(float(frame.image().mean()), -1) for frame in video.frames()]
 
 
@@ -110,17 +115,47 @@ def test_of_two_tracks_with_one_id_the_one_that_is_chosen_is_read(tmp_path: Path
     assert levels(file) == [200] * 4
 
 
-@pytest.mark.parametrize("kind", [b"thmb", b"auxl", b"vdep"])
-def test_a_track_that_belongs_to_another_is_passed_over(tmp_path: Path, kind: bytes) -> None:
-    file = write(tmp_path / "a.mp4", [Part(H264, 100), Part(H264, 200)])
+def refer(file: Path, kind: bytes) -> Path:
+    """Makes the first track of the file one that goes with the second."""
     content = file.read_bytes()
     at = content.index(b"edts") - 4
     (size,) = struct.unpack_from(">I", content, at)
     # In place of the edit list, so that no offset changes.
     reference = struct.pack(">I4sI4sII", 20, b"tref", 12, kind, 2, size - 20) + b"free"
     file.write_bytes(content[:at] + reference + content[at + len(reference) :])
+    return file
+
+
+@pytest.mark.parametrize("kind", [b"thmb", b"auxl", b"vdep"])
+def test_a_track_that_belongs_to_another_is_passed_over(tmp_path: Path, kind: bytes) -> None:
+    file = refer(write(tmp_path / "a.mp4", [Part(H264, 100), Part(H264, 200)]), kind)
 
     assert levels(file) == [200] * 4
+
+
+def test_among_more_tracks_than_usual_the_same_one_is_chosen_where_so_many_are_accepted(
+    tmp_path: Path,
+) -> None:
+    parts = [Part(MPEG4, 100), Part(H264, 200), *[Part(MPEG4, 50, frames=1)] * 64]
+    file = refer(write(tmp_path / "a.mp4", parts), b"thmb")
+
+    limits = load_settings({"VIDEOQUEUE_MAX_STREAMS": "66"}).check_limits
+    assert levels(file, Bounds(check=CheckLimits(**limits))) == [200] * 4
+
+    limits = load_settings({"VIDEOQUEUE_MAX_STREAMS": "65"}).check_limits
+    with pytest.raises(InvalidVideoError, match="VIDEOQUEUE_MAX_STREAMS"):
+        levels(file, Bounds(check=CheckLimits(**limits)))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_track_that_is_not_chosen_may_have_more_pixels_than_are_accepted(
+    tmp_path: Path, enabled: bool
+) -> None:
+    large = Part(H264, 100, enabled=enabled, size=(640, 480))
+    small = Part(H264, 200)
+    parts = [small, large] if enabled else [large, small]
+
+    assert levels(write(tmp_path / "a.mp4", parts), Bounds(pixels=64 * 48)) == [200] * 4
 
 
 def test_a_codec_that_is_not_read_is_named_when_there_is_no_other(tmp_path: Path) -> None:
