@@ -25,7 +25,10 @@ or class.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
+
+#: The longest message of a job; a longer one is cut.
+MOST_CHARACTERS: Final = 1000
 
 VideoFault = Literal[
     "file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video", "video_damaged"

@@ -22,6 +22,7 @@ NEW = new_job(frame_stride=2)
 
 
 OURS, OTHER = "a" * 64, "b" * 64
+GAVE_UP = "Gave up after 3 tries in a row (VIDEOQUEUE_MAX_ATTEMPTS): "
 VIDEO = VideoInfo(damaged_frames=3, width=640, height=360, fps=29.97, duration=4.5, codec="hevc")
 
 
@@ -259,7 +260,21 @@ def test_one_passing_error_too_many_fails_the_job(store: JobStore) -> None:
         assert claim is not None
         assert store.release(claim, "failures", "storage away") is waits
     job = store.get(job_id)
-    assert (job.status, job.error_message) == ("failed", "Gave up after 3 tries in a row: storage away")
+    assert (job.status, job.error_message) == ("failed", f"{GAVE_UP}storage away")
+
+
+@pytest.mark.parametrize("length", [1000 - len(GAVE_UP), 1001 - len(GAVE_UP), 1000])
+def test_the_reason_of_a_job_that_is_given_up_has_at_most_1000_characters(
+    store: JobStore, length: int
+) -> None:
+    reason = "x" * length
+    job_id, _ = store.create(NEW)
+    for _ in range(3):
+        claim = store.claim(job_id, "worker")
+        assert claim is not None
+        store.release(claim, "failures", reason)
+    whole = GAVE_UP + reason
+    assert row(store, claim).error_message == (whole if len(whole) <= 1000 else f"{whole[:999]}…")
 
 
 def test_a_committed_chunk_forgives_earlier_setbacks(store: JobStore) -> None:
@@ -469,7 +484,9 @@ def test_a_job_whose_worker_keeps_dying_fails(store: JobStore) -> None:
         assert store.expire(job_id)
     job = store.get(job_id)
     assert job.status == "failed"
-    assert job.error_message.startswith("The worker stopped 2 times while processing this video.")
+    assert job.error_message.startswith(
+        "The worker stopped 2 times in a row while processing this video (VIDEOQUEUE_MAX_CRASHES): "
+    )
 
 
 def test_the_same_idempotency_key_gives_the_same_job(store: JobStore) -> None:

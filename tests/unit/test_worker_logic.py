@@ -369,7 +369,7 @@ def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id
             connection.execute(sa.update(Job).values(run_after=0))
     job = row(services, job_id)
     assert job.status == "failed"
-    assert job.error_message.startswith("Gave up after 5 tries in a row: ")
+    assert job.error_message.startswith("Gave up after 5 tries in a row (VIDEOQUEUE_MAX_ATTEMPTS): ")
 
 
 def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_waits(

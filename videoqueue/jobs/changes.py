@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from videoqueue.errors import IdempotencyKeyReusedError, LeaseLostError
+from videoqueue.errors import MOST_CHARACTERS, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import microseconds
 from videoqueue.jobs.models import CHUNK, JOB
 from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
@@ -78,17 +78,23 @@ def set_back(limits: Limits, setback: Setback, reason: str | None, time: int, de
     counter = JOB.c[setback]
     limit = limits.max_attempts if setback == "failures" else limits.max_crashes
     last = counter + 1 >= limit
-    final = (
-        f"Gave up after {limit} tries in a row: {reason}"
+    why = (
+        f"Gave up after {limit} tries in a row (VIDEOQUEUE_MAX_ATTEMPTS)"
         if setback == "failures"
-        else f"The worker stopped {limit} times while processing this video. Last: {reason}"
+        else f"The worker stopped {limit} times in a row while processing this video (VIDEOQUEUE_MAX_CRASHES)"
     )
+    final = shortened(f"{why}: {reason}")
     return again | {
         setback: counter + 1,
         "status": sa.case((last, "failed"), else_="pending"),
         "error_message": sa.case((last, final), else_=reason),
         "finished_at": sa.case((last, time), else_=sa.null()),
     }
+
+
+def shortened(message: str) -> str:
+    """Returns a message of a job as it is stored: cut, with an ellipsis, when it is too long."""
+    return message if len(message) <= MOST_CHARACTERS else message[: MOST_CHARACTERS - 1] + "…"
 
 
 def end_of_attempt(until: int | sa.ColumnElement[int]) -> Changes:

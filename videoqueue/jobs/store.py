@@ -30,6 +30,7 @@ from videoqueue.jobs.changes import (
     forgiven,
     new_row,
     set_back,
+    shortened,
     tenths,
 )
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
@@ -209,7 +210,7 @@ class JobStore:
     def fail(self, claim: Claim, reason: str, video: VideoInfo | None = None) -> None:
         """Ends the job for good. `reason` is for the user, `video` as above. Raises LeaseLostError."""
         try:
-            self._finish(claim, {"status": "failed", "error_message": reason}, video)
+            self._finish(claim, {"status": "failed", "error_message": shortened(reason)}, video)
         except DatabaseUnavailableError:
             if self._status_of_attempt(claim) != "failed":
                 raise

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from videoqueue.errors import NoFrameError, OutOfMemoryError, SandboxCrashedError
+from videoqueue.errors import MOST_CHARACTERS, NoFrameError, OutOfMemoryError, SandboxCrashedError
 from videoqueue.failpoints import failpoint
 from videoqueue.worker.child_process import ChildProcess, Stopped
 from videoqueue.worker.limits import SandboxLimits
@@ -28,7 +28,7 @@ from videoqueue.worker.protocol import (
     unpack,
     video_of,
 )
-from videoqueue.worker.untrusted import MOST_CHARACTERS, clean_text
+from videoqueue.worker.untrusted import clean_text
 
 __all__ = ["Sandbox", "Stopped"]
 

@@ -11,9 +11,9 @@ import math
 import re
 from typing import Any
 
+from videoqueue.errors import MOST_CHARACTERS
 from videoqueue.pipeline.json_values import check_value
 
-MOST_CHARACTERS = 1000
 REPLACEMENT = "\ufffd"
 _SPACES = re.compile("[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
 # C0 and C1 controls, line separators, lone surrogates, and the characters that reorder what follows them
