@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from records import new_job
 from sqlalchemy.engine import Engine
+from stack import eventually
 
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
@@ -20,6 +21,7 @@ from videoqueue.jobs.retention import Retention
 from videoqueue.jobs.store import JobStore
 from videoqueue.settings import load_settings
 from videoqueue.storage import ObjectStorage, open_storage
+from videoqueue.worker.periodic import Periodic
 from videoqueue.worker.purger import Purger
 
 DAY = 86_400
@@ -247,6 +249,52 @@ def test_a_round_that_met_trouble_begins_anew(
     second, _ = ended(store, storage, "complete", days=31)
     assert purger.purge()
     assert (store.get(first), store.get(second)) == (None, None)
+
+
+def test_a_round_that_an_outage_ended_is_begun_again_long_before_the_next_one_is_due(
+    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
+) -> None:
+    for _ in range(2):
+        ended(store, storage, "complete", days=31)
+    failed, delete = threading.Event(), storage.delete
+
+    def away_once(key: str) -> None:
+        if failed.is_set():
+            delete(key)
+        else:
+            failed.set()
+            raise StorageUnavailableError("away")
+
+    monkeypatch.setattr(storage, "delete", away_once)
+    monkeypatch.setattr("videoqueue.worker.purger.random.uniform", lambda least, most: least)
+    environ = {
+        "VIDEOQUEUE_DATA_DIR": str(folder.parent),
+        "VIDEOQUEUE_PURGE_SECONDS": "3600",
+        "VIDEOQUEUE_RETRY_SECONDS": "0.01",
+        "VIDEOQUEUE_SWEEP_ROWS": "1",
+        "VIDEOQUEUE_SWEEP_SECONDS": "0.01",
+    }
+    purger = Purger(retention, load_settings(environ))
+    purger.start()
+    try:
+        eventually(lambda: retention.count_ended(30) == 0)
+    finally:
+        purger.stop()
+    assert failed.is_set()
+
+
+def test_pauses_after_passes_that_an_outage_ended_double_up_to_the_usual_one() -> None:
+    outcomes: list[Exception | float] = [StorageUnavailableError("away")] * 4
+    outcomes += [0.5, StorageUnavailableError("away"), RuntimeError("a bug"), StorageUnavailableError("away")]
+
+    def work() -> float:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    periodic = Periodic("test", work, pause=5, retry=1)
+    assert [periodic.run_pass() for _ in range(len(outcomes))] == [1, 2, 4, 5, 0.5, 1, 5, 2]
 
 
 def _away(_key: str) -> None:

@@ -18,8 +18,9 @@ _END_SECONDS = 3
 class Periodic:
     """Calls `work`, which returns after how many seconds to call it again; after the last call, `last_words`.
 
-    A database, queue or storage that is away or refuses ends a pass with one line in the log; the next pass
-    comes after `pause` seconds.
+    A database, queue or storage that is away or refuses ends a pass with one line in the log. The next pass
+    comes after `retry` seconds, which double with each such pass in a row up to `pause`; without `retry`, and
+    after any other error, it comes after `pause` seconds.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class Periodic:
         *,
         pause: float,
         first: float = 0.0,
+        retry: float | None = None,
         last_words: Callable[[], None] = lambda: None,
     ) -> None:
         self._name, self._work, self._last_words = name, work, last_words
         self._pause, self._first = pause, first
+        self._retry = self._next_retry = pause if retry is None else min(retry, pause)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -48,14 +51,22 @@ class Periodic:
     def _run(self) -> None:
         pause = self._first
         while not self._stopping.wait(pause):
-            pause = self._guarded(self._work) or self._pause
+            pause = self.run_pass()
         self._guarded(self._last_words)
+
+    def run_pass(self) -> float:
+        """Calls `work` once; returns after how many seconds to call it again."""
+        return self._guarded(self._work) or self._pause
 
     def _guarded(self, work: Callable[[], float | None]) -> float | None:
         try:
-            return work()
+            pause = work()
         except TransientError as error:
             logger.warning("A pass was cut short. thread=%s %s", self._name, with_cause(error))
+            pause, self._next_retry = self._next_retry, min(2 * self._next_retry, self._pause)
+            return pause
         except BaseException:  # nothing may end the thread that rescues jobs
             logger.exception("A pass met a bug. thread=%s", self._name)
-        return None
+            return self._pause
+        self._next_retry = self._retry
+        return pause

@@ -23,7 +23,9 @@ class Purger:
         self._round: Iterator[tuple[int, int]] | None = None
         # Soon after the start, so that workers that are restarted often get to it, but not all at once.
         first = settings.purge_seconds * random.uniform(0, 0.1)  # noqa: S311
-        self._periodic = Periodic("purger", self._pass, pause=settings.purge_seconds, first=first)
+        self._periodic = Periodic(
+            "purger", self._pass, pause=settings.purge_seconds, first=first, retry=settings.retry_seconds
+        )
 
     def start(self) -> None:
         self._periodic.start()
