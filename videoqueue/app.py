@@ -15,6 +15,7 @@ import videoqueue
 from videoqueue import failpoints
 from videoqueue.api import edge
 from videoqueue.broker import build_broker
+from videoqueue.causes import cause_of
 from videoqueue.errors import PipelineError, SettingsError
 from videoqueue.hardening import make_private_database, make_private_folder
 from videoqueue.jobs.database import engine_options, prepare
@@ -32,7 +33,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The Flask app for web, worker and migrations; connects to nothing yet.
 
     Raises:
-        SystemExit: a setting is missing or wrong; its one line says which and what it takes.
+        SystemExit: a setting is missing or wrong, or a file or folder cannot be used; its one line says which
+            and what it takes.
     """
     try:
         settings = settings or load_settings()
@@ -40,6 +42,11 @@ def create_app(settings: Settings | None = None) -> Flask:
         return _build(settings)
     except SettingsError as error:
         raise SystemExit(f"videoqueue: {error}") from None
+    except OSError as error:
+        raise SystemExit(
+            f"videoqueue: A file or folder cannot be used: {cause_of(error)}. "
+            "Look at VIDEOQUEUE_DATA_DIR and VIDEOQUEUE_PIPELINES_DIR."
+        ) from None
 
 
 def _build(settings: Settings) -> Flask:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stack import ROOT, environment, procfile
+from stack import ROOT, environment, free_port, procfile
 
 
 def start(process: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -55,14 +55,39 @@ def test_a_setting_that_would_lose_jobs_stops_the_start(
     assert "xyzzy" not in done.stderr
 
 
-def test_an_unknown_default_pipeline_stops_the_start(tmp_path: Path) -> None:
-    settings = {
+FAULTS_OF_THE_APPLICATION = {
+    "default pipeline": (
+        {"VIDEOQUEUE_DEFAULT_PIPELINE": "nope"},
+        "videoqueue: VIDEOQUEUE_DEFAULT_PIPELINE='nope' cannot be used: it takes one of ocr_only",
+    ),
+    "AWS profile": (
+        {"VIDEOQUEUE_STORAGE_URL": "s3://bucket/prefix", "AWS_PROFILE": "nobody"},
+        "videoqueue: ",
+    ),
+    "data folder": (
+        {"VIDEOQUEUE_DATA_DIR": "/proc/no/folder"},
+        "videoqueue: A file or folder cannot be used: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("process", ["web", "worker", "release"])
+@pytest.mark.parametrize("fault", FAULTS_OF_THE_APPLICATION)
+def test_a_fault_that_only_the_application_finds_stops_the_start(
+    tmp_path: Path, process: str, fault: str
+) -> None:
+    settings, says = FAULTS_OF_THE_APPLICATION[fault]
+    usable = {
         "VIDEOQUEUE_DATA_DIR": str(tmp_path),
         "REDIS_URL": "redis://127.0.0.1",
-        "VIDEOQUEUE_DEFAULT_PIPELINE": "nope",
+        "PORT": str(free_port()),
     }
-    done = start("release", settings)
-    assert "VIDEOQUEUE_DEFAULT_PIPELINE='nope' cannot be used: it takes one of ocr_only" in done.stderr
+    done = start(process, usable | settings)
+    assert done.returncode == (3 if process == "web" else 1)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("videoqueue: "))
+    assert line.startswith(says)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Booting worker with pid") == (process == "web")
 
 
 def test_memory_too_low_for_the_models_stops_the_worker_with_the_number_needed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import selectors
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any, Final
 
 from gunicorn import util
+from gunicorn.arbiter import Arbiter
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
@@ -95,6 +97,17 @@ class BoundedThreadWorker(AcceptingWorker):
     def init_process(self) -> None:
         wsgi.Response = _Response
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Loads the application. A setting that it refuses ends the server, whose exit code is 3.
+
+        gunicorn would start a worker that ends with another code again, without a pause and without an end.
+        """
+        try:
+            super().load_wsgi()
+        except SystemExit as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
 
     def accept(self, listener: Any) -> None:
         accepted = self.next_connection(listener)

@@ -16,7 +16,7 @@ import dramatiq
 from dramatiq.middleware import Retries
 
 from videoqueue.broker import build_broker
-from videoqueue.causes import cause_of, with_cause
+from videoqueue.causes import with_cause
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
 from videoqueue.jobs.retention import Retention
@@ -118,13 +118,7 @@ def _build() -> WorkerProcess:
     quieten()
     from videoqueue.app import create_app  # the libraries it loads log while they are imported
 
-    try:
-        services = services_of(create_app())
-    except OSError as error:
-        raise SystemExit(
-            f"videoqueue: A file or folder cannot be used: {cause_of(error)}. "
-            "Look at VIDEOQUEUE_DATA_DIR and VIDEOQUEUE_PIPELINES_DIR."
-        ) from None
+    services = services_of(create_app())
     settings = services.settings
     logger.info(
         "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS). each=%d worker_processes=%d sum=%d",
