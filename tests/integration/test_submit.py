@@ -226,7 +226,7 @@ def test_form_fields_outdo_the_query(web: Web, video: Path) -> None:
     [
         ([("file", ("a.mp4", b"VIDEO")), ("file", ("b.mp4", b"VIDEO"))], "two fields `file`"),
         ([("max_frames", (None, "1")), ("max_frames", (None, "1"))], "max_frames is given twice"),
-        ([("pipeline_id", (None, "x" * 5000))], "takes at most 4096 bytes"),
+        ([("pipeline_id", (None, "x" * 5000))], "takes at most 4,096 bytes (VIDEOQUEUE_MAX_FORM_FIELD_BYTES)"),
         ([("pipeline_id", (None, b"\xff"))], "takes text in UTF-8"),
         ([(f"f{index}", (None, "1")) for index in range(20)], "There is no parameter 'f0'"),
     ],
@@ -257,7 +257,7 @@ def test_a_form_may_have_a_boundary_somewhat_longer_than_the_standard_says(
         ("multipart/form-data", b"x", "names no boundary of 1 to 200 characters"),
         (f"multipart/form-data; boundary={'b' * 201}", b"x", "names no boundary of 1 to 200 characters"),
         ("multipart/form-data; boundary=b", b"x" * 100, "no valid multipart/form-data"),
-        ("multipart/form-data; boundary=b", b"--b\r\n" + b"x" * 70_000, "The form is too large"),
+        ("multipart/form-data; boundary=b", b"--b\r\n" + b"x" * 70_000, "VIDEOQUEUE_MAX_FORM_HEADER_BYTES"),
         (
             "multipart/form-data; boundary=b",
             b'--b\r\nContent-Disposition: form-data; name="max_frames"\r\n\r\n1',

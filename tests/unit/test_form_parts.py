@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videoqueue.api.form_headers import PartHeaders, boundary_of, read_part_headers
-from videoqueue.api.form_parts import FormError, FormTooLargeError, read_parts
+from videoqueue.api.form_parts import FormError, FormLimits, FormTooLargeError, read_parts
 
 BOUNDARY = b"-b"
+LIMITS = FormLimits(parts=16, headers=16, header_bytes=64 * 1024, field_bytes=4096)
 #: Made of what delimiters are made of.
 CONTENT = st.lists(st.sampled_from([b"\r", b"\n", b"-", b"--", b"b", b"x", b"\0"]), max_size=30).map(b"".join)
 HEAD = b'Content-Disposition: form-data; name="f"'
@@ -27,7 +28,7 @@ def in_pieces(body: bytes, sizes: list[int]) -> Iterator[bytes]:
 
 
 def read(body: bytes, sizes: list[int], boundary: bytes = BOUNDARY) -> list[bytes]:
-    return [b"".join(part) for _, part in read_parts(in_pieces(body, sizes), boundary)]
+    return [b"".join(part) for _, part in read_parts(in_pieces(body, sizes), boundary, LIMITS)]
 
 
 @given(

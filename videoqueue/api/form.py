@@ -8,19 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from videoqueue.api.form_headers import PartHeaders
-from videoqueue.api.form_parts import (
-    MAX_HEADER_BYTES,
-    MAX_HEADERS,
-    MAX_PARTS,
-    FormError,
-    FormTooLargeError,
-    read_parts,
-)
+from videoqueue.api.form_parts import FormError, FormLimits, FormTooLargeError, read_parts
 from videoqueue.api.problems import ApiError
 
-MAX_FIELD_BYTES: Final = 4096
-#: What a form may have besides the video.
-MAX_OVERHEAD: Final = MAX_PARTS * (MAX_FIELD_BYTES + MAX_HEADER_BYTES)
+#: A part without a file name that is shorter, and text, is taken for the name of a file.
+_MISTAKEN_BYTES: Final = 4096
 
 HOW: Final = (
     "Send it as the form field `file` (curl -F file=@video.mp4), "
@@ -40,7 +32,7 @@ class Field:
     value: str
 
 
-def read_form(pieces: Iterable[bytes], boundary: str) -> Iterator[Field | bytes]:
+def read_form(pieces: Iterable[bytes], boundary: str, limits: FormLimits) -> Iterator[Field | bytes]:
     """Yields fields and, in their place among them, the pieces of the field `file`.
 
     `boundary` has one character for each of its bytes, as headers have in WSGI.
@@ -49,25 +41,22 @@ def read_form(pieces: Iterable[bytes], boundary: str) -> Iterator[Field | bytes]
         ApiError: no form, one that is too large, or one that has no file, two, or the wrong one.
     """
     try:
-        yield from _Form().read(pieces, boundary.encode("latin-1"))
-    except FormTooLargeError:
-        raise ApiError(
-            "invalid_parameter",
-            f"The form is too large: it takes {MAX_PARTS} parts, each with {MAX_HEADERS} headers of "
-            f"{MAX_HEADER_BYTES} bytes together at most. Send `file` and the parameters only.",
-        ) from None
+        yield from _Form(limits).read(pieces, boundary.encode("latin-1"))
+    except FormTooLargeError as error:
+        raise ApiError("invalid_parameter", str(error)) from None
     except FormError as error:
         raise ApiError("invalid_parameter", f"The body is no valid multipart/form-data: {error}.") from None
 
 
 class _Form:
-    def __init__(self) -> None:
+    def __init__(self, limits: FormLimits) -> None:
+        self._limits = limits
         self._has_file = False
         self._has_content = False
         self._charset = "UTF-8"
 
     def read(self, pieces: Iterable[bytes], boundary: bytes) -> Iterator[Field | bytes]:
-        for part, body in read_parts(pieces, boundary):
+        for part, body in read_parts(pieces, boundary, self._limits):
             _require_plain(part)
             if not (part.name or part.names_file):
                 raise ApiError(
@@ -114,8 +103,9 @@ class _Form:
         value = bytearray()
         for piece in body:
             value += piece
-            if len(value) > MAX_FIELD_BYTES:
-                raise _unusable(part, f"takes at most {MAX_FIELD_BYTES} bytes")
+            if len(value) > self._limits.field_bytes:
+                most = f"{self._limits.field_bytes:,} bytes (VIDEOQUEUE_MAX_FORM_FIELD_BYTES)"
+                raise _unusable(part, f"takes at most {most}")
         charset = part.charset or self._charset
         charset = charset if _TEXT.fullmatch(charset) else "UTF-8"
         try:
@@ -135,7 +125,7 @@ def _no_text(body: Iterator[bytes]) -> Iterator[bytes]:
     held = b""
     for piece in body:
         held += piece
-        if b"\0" in held or len(held) > MAX_FIELD_BYTES:
+        if b"\0" in held or len(held) > _MISTAKEN_BYTES:
             yield held
             yield from body
             return

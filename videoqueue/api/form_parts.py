@@ -7,14 +7,10 @@ headers of parts that are no headers. Nothing here depends on a file name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from videoqueue.api.form_headers import PartHeaders, read_part_headers
-
-MAX_PARTS: Final = 16
-MAX_HEADERS: Final = 16
-#: All headers of a part together; also what may stand before the first boundary.
-MAX_HEADER_BYTES: Final = 64 * 1024
 
 _NO_END: Final = "its end is missing: two hyphens have to follow the last boundary"
 
@@ -24,10 +20,34 @@ class FormError(Exception):
 
 
 class FormTooLargeError(FormError):
-    """The form has more parts or headers than it may have."""
+    """The form exceeds a limit; the message names it."""
 
 
-def read_parts(pieces: Iterable[bytes], boundary: bytes) -> Iterator[tuple[PartHeaders, Iterator[bytes]]]:
+@dataclass(frozen=True, kw_only=True)
+class FormLimits:
+    """How large a form may be besides its video.
+
+    Attributes:
+        parts: parts of a form, the video included.
+        headers: headers of one part.
+        header_bytes: all headers of one part together; also what may stand before the first boundary.
+        field_bytes: a text field.
+    """
+
+    parts: int
+    headers: int
+    header_bytes: int
+    field_bytes: int
+
+    @property
+    def overhead(self) -> int:
+        """Returns the bytes that a form may have besides the video."""
+        return self.parts * (self.header_bytes + self.field_bytes)
+
+
+def read_parts(
+    pieces: Iterable[bytes], boundary: bytes, limits: FormLimits
+) -> Iterator[tuple[PartHeaders, Iterator[bytes]]]:
     """Yields each part: its headers, and its bytes piece by piece. Bytes not asked for are skipped.
 
     The line of the first boundary decides whether lines of this form end with CR LF (RFC 2046 section 4.1.1)
@@ -35,47 +55,51 @@ def read_parts(pieces: Iterable[bytes], boundary: bytes) -> Iterator[tuple[PartH
 
     Raises:
         FormError: the bytes are no form with this boundary, or end before the form does.
+        FormTooLargeError: the form exceeds one of the limits.
     """
     stream = _Stream(pieces)
     dashed = b"--" + boundary
-    behind = _first_boundary(stream, dashed)
+    behind = _first_boundary(stream, dashed, limits)
     delimiter = (b"\r\n" if behind.endswith(b"\r\n") else b"\n") + dashed
     more = not behind.startswith(b"--")
     count = 0
     while more:
         count += 1
-        if count > MAX_PARTS:
-            raise FormTooLargeError
-        headers = _headers(stream)
+        if count > limits.parts:
+            raise FormTooLargeError(
+                f"The form has more than {limits.parts:,} parts, the most that are accepted "
+                "(VIDEOQUEUE_MAX_FORM_PARTS). Send `file` and the parameters only."
+            )
+        headers = _headers(stream, limits)
         body = stream.until(delimiter)
         yield headers, body
         for _ in body:
             pass
-        more = _is_followed_by_a_part(stream)
+        more = _is_followed_by_a_part(stream, limits)
     stream.drain()
 
 
-def _first_boundary(stream: _Stream, dashed: bytes) -> bytes:
+def _first_boundary(stream: _Stream, dashed: bytes, limits: FormLimits) -> bytes:
     """Skips all up to the first boundary, and that. Returns: what stands behind it in its line."""
-    room = MAX_HEADER_BYTES
-    try:
-        while line := stream.line(room):
-            room -= len(line)
-            behind = line.removeprefix(dashed)
-            if behind != line and (behind.startswith(b"--") or not behind.strip()):
-                return behind
-    except FormTooLargeError:
-        pass
+    room = limits.header_bytes
+    while line := stream.line(room):
+        room -= len(line)
+        behind = line.removeprefix(dashed)
+        if behind != line and (behind.startswith(b"--") or not behind.strip()):
+            return behind
+    within = (
+        "" if line == b"" else f" within {limits.header_bytes:,} bytes (VIDEOQUEUE_MAX_FORM_HEADER_BYTES)"
+    )
     raise FormError(
-        "it does not begin with the boundary that the Content-Type names. Let the client write that header "
-        "itself, or put a boundary with characters such as = / : ? in double quotes"
+        f"it does not begin with the boundary that the Content-Type names{within}. Let the client write that "
+        "header itself, or put a boundary with characters such as = / : ? in double quotes"
     )
 
 
-def _headers(stream: _Stream) -> PartHeaders:
+def _headers(stream: _Stream, limits: FormLimits) -> PartHeaders:
     headers: list[tuple[str, str]] = []
-    room = MAX_HEADER_BYTES
-    while line := _whole(stream.line(room)).rstrip(b"\r\n"):
+    room = limits.header_bytes
+    while line := _whole(_header_line(stream, room, limits)).rstrip(b"\r\n"):
         room -= len(line)
         text = line.decode("latin-1")
         if text[0] in " \t" and headers:  # folded
@@ -83,16 +107,30 @@ def _headers(stream: _Stream) -> PartHeaders:
             continue
         name, _, value = text.partition(":")
         headers.append((name.strip().lower(), value))
-        if len(headers) > MAX_HEADERS:
-            raise FormTooLargeError
+        if len(headers) > limits.headers:
+            raise FormTooLargeError(
+                f"A part of the form has more than {limits.headers:,} headers, the most that are accepted "
+                "(VIDEOQUEUE_MAX_FORM_HEADERS). Send Content-Disposition and Content-Type only."
+            )
     return read_part_headers(headers)
 
 
-def _is_followed_by_a_part(stream: _Stream) -> bool:
+def _header_line(stream: _Stream, room: int, limits: FormLimits) -> bytes:
+    line = stream.line(room)
+    if line is None:
+        raise FormTooLargeError(
+            f"A part of the form has more than {limits.header_bytes:,} bytes of headers, the most that are "
+            "accepted (VIDEOQUEUE_MAX_FORM_HEADER_BYTES). Shorten the file name."
+        )
+    return line
+
+
+def _is_followed_by_a_part(stream: _Stream, limits: FormLimits) -> bool:
     """Reads what stands behind a boundary: `--` behind the last one, else white space and the line's end."""
     if stream.starts_with(b"--"):
         return False
-    if _whole(stream.line(MAX_HEADER_BYTES)).strip():
+    line = stream.line(limits.header_bytes)
+    if line is None or _whole(line).strip():
         raise FormError("its boundary also stands within a part. Choose one that does not occur in the video")
     return True
 
@@ -110,16 +148,15 @@ class _Stream:
         self._pieces = iter(pieces)
         self._held = b""
 
-    def line(self, limit: int) -> bytes:
-        """Returns: the next line with its end; where the form ends, what is left.
+    def line(self, limit: int) -> bytes | None:
+        """Returns: the next line with its end; where the form ends, what is left; None if it is too long.
 
-        Raises:
-            FormTooLargeError: it has more than `limit` bytes.
+        A line is too long when it has more than `limit` bytes.
         """
         searched = 0
         while (end := self._held.find(b"\n", searched, max(limit, 0))) < 0:
             if len(self._held) >= limit:
-                raise FormTooLargeError
+                return None
             searched = len(self._held)
             if not self._more():
                 return self._take(searched)

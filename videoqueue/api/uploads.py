@@ -11,8 +11,9 @@ from typing import Final
 
 from flask import Request
 
-from videoqueue.api.form import HOW, MAX_OVERHEAD, Field, read_form
+from videoqueue.api.form import HOW, Field, read_form
 from videoqueue.api.form_headers import boundary_of
+from videoqueue.api.form_parts import FormLimits
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError, too_large
 from videoqueue.api.request_body import RequestBody
@@ -48,16 +49,22 @@ class Upload:
             ApiError: too large by its Content-Length, or of a type we do not take.
         """
         self._settings = settings
+        self._form_limits = FormLimits(
+            parts=settings.max_form_parts,
+            headers=settings.max_form_headers,
+            header_bytes=settings.max_form_header_bytes,
+            field_bytes=settings.max_form_field_bytes,
+        )
         self._has_type = bool(request.mimetype)
         self._boundary = boundary_of(request.content_type or "")
         overhead = 0
         if self._boundary is not None:
-            overhead = MAX_OVERHEAD
+            overhead = self._form_limits.overhead
             if not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
                 raise ApiError(
                     "invalid_parameter",
-                    f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters. Let the client "
-                    f"write this header itself. {HOW}",
+                    f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters; RFC 2046 allows "
+                    f"70. Let the client write this header itself. {HOW}",
                 )
         elif request.mimetype not in _RAW_TYPES and not request.mimetype.startswith("video/"):
             raise ApiError("unsupported_media_type", f"Cannot take a body of type {request.mimetype}. {HOW}")
@@ -89,7 +96,9 @@ class Upload:
 
     def _parts(self) -> Iterator[Field | bytes]:
         pieces = self._body.pieces()
-        return pieces if self._boundary is None else read_form(pieces, self._boundary)
+        if self._boundary is None:
+            return pieces
+        return read_form(pieces, self._boundary, self._form_limits)
 
 
 def discard(storage: ObjectStorage, received: Received) -> None:

@@ -88,6 +88,26 @@ class ServiceSettings:
     max_upload_bytes: int = setting(
         "VIDEOQUEUE_MAX_UPLOAD_BYTES", whole(1), 2 * 1024**3, "bytes", "The largest video accepted."
     )
+    max_form_parts: int = setting(
+        "VIDEOQUEUE_MAX_FORM_PARTS",
+        whole(1),
+        16,
+        "parts",
+        "Parts that a submitted form may have, the video included.",
+    )
+    max_form_headers: int = setting(
+        "VIDEOQUEUE_MAX_FORM_HEADERS", whole(1), 16, "headers", "Headers that a part of a form may have."
+    )
+    max_form_header_bytes: int = setting(
+        "VIDEOQUEUE_MAX_FORM_HEADER_BYTES",
+        whole(1024),
+        64 * 1024,
+        "bytes",
+        "All headers of a part of a form together; also what may stand before the first boundary.",
+    )
+    max_form_field_bytes: int = setting(
+        "VIDEOQUEUE_MAX_FORM_FIELD_BYTES", whole(1), 4096, "bytes", "A text field of a form."
+    )
     upload_stall_seconds: float = setting(
         "VIDEOQUEUE_UPLOAD_STALL_SECONDS",
         seconds,
