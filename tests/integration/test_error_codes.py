@@ -242,13 +242,24 @@ def test_the_provocation_is_answered_with_its_code(
     assert "Server" not in answer.headers
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n no: folding\r\n\r\n", b"GET /" + b"x" * 70_000],
-    ids=["no-http", "folded", "endless"],
-)
-def test_what_is_no_request_is_a_problem_too(servers: Callable[[str], Web], request_: bytes) -> None:
+UNREADABLE = {
+    "no-http": (b"nonsense\r\n\r\n", "not valid HTTP"),
+    "folded": (b"GET / HTTP/1.1\r\nHost: x\r\n no: folding\r\n\r\n", "not valid HTTP"),
+    "endless": (b"GET /" + b"x" * 70_000, "longer than 4,094 bytes"),
+    "long-url": (b"GET /" + b"x" * 4094 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "longer than 4,094 bytes"),
+    "long-cookie": (
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8190 + b"\r\n\r\n",
+        "100 header fields, or one of more than 8,190 bytes",
+    ),
+    "many-headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", "more than 100 header fields"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_is_no_request_is_a_problem_too(servers: Callable[[str], Web], name: str) -> None:
+    request_, says = UNREADABLE[name]
     answer = raw(servers("plain"), request_)
     problem = json.loads(answer.content)
     assert (answer.status_code, problem["code"]) == (400, "invalid_parameter")
+    assert says in problem["detail"]
     assert list(problem) == KEYS

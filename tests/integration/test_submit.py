@@ -226,7 +226,10 @@ def test_form_fields_outdo_the_query(web: Web, video: Path) -> None:
     [
         ([("file", ("a.mp4", b"VIDEO")), ("file", ("b.mp4", b"VIDEO"))], "two fields `file`"),
         ([("max_frames", (None, "1")), ("max_frames", (None, "1"))], "max_frames is given twice"),
-        ([("pipeline_id", (None, "x" * 5000))], "takes at most 4,096 bytes (VIDEOQUEUE_MAX_FORM_FIELD_BYTES)"),
+        (
+            [("pipeline_id", (None, "x" * 5000))],
+            "takes at most 4,096 bytes (VIDEOQUEUE_MAX_FORM_FIELD_BYTES)",
+        ),
         ([("pipeline_id", (None, b"\xff"))], "takes text in UTF-8"),
         ([(f"f{index}", (None, "1")) for index in range(20)], "There is no parameter 'f0'"),
     ],

@@ -14,6 +14,7 @@ from typing import Any
 
 from videoqueue.api.connection import Pace
 from videoqueue.api.request_id import RequestIdFilter
+from videoqueue.api.unreadable import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
 from videoqueue.api.web_worker import BoundedThreadWorker, Bounds, Lane
 from videoqueue.errors import SettingsError
 from videoqueue.hardening import file_limit, harden
@@ -56,6 +57,7 @@ BoundedThreadWorker.bounds = Bounds(
 )
 threads = _settings.web_threads
 worker_connections = _connections(_settings)
+limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, MAX_FIELDS, MAX_FIELD_BYTES
 keepalive = _settings.keep_alive_seconds
 #: Seconds to finish requests on shutdown; platforms kill after 30.
 graceful_timeout = 20

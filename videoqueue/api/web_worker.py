@@ -29,7 +29,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 
 from videoqueue.api.accepting import AcceptingWorker
 from videoqueue.api.connection import BoundedSocket, DirectBody, Pace
-from videoqueue.api.unreadable import UNREADABLE
+from videoqueue.api.unreadable import unreadable
 
 #: Seconds after an answer in which a client may hang up before it is hung up on.
 _LINGER: Final = 2.0
@@ -195,7 +195,7 @@ class BoundedThreadWorker(AcceptingWorker):
             super().handle_error(req, client, addr, exc)
             return
         self.log.info("A request could not be read: %s", type(exc).__name__)
-        client.sendall(UNREADABLE)
+        client.sendall(unreadable(exc))
 
     def linger(self, conn: _Connection) -> None:
         """Says goodbye and waits for the client's: closing upon unread bytes would cost it its answer."""
