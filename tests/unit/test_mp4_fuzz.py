@@ -49,7 +49,21 @@ CONTAINERS = [
     b"udta",
     b"tref",
 ]
-LEAVES = [b"ftyp", b"mdat", b"free", b"meta", b"mfhd", b"tkhd", b"hdlr", b"elst", b"avc1", b"stts", b"ctts"]
+LEAVES = [
+    b"ftyp",
+    b"mvhd",
+    b"mdhd",
+    b"mdat",
+    b"free",
+    b"meta",
+    b"mfhd",
+    b"tkhd",
+    b"hdlr",
+    b"elst",
+    b"avc1",
+    b"stts",
+    b"ctts",
+]
 LEAVES += [
     b"stss",
     b"stsc",

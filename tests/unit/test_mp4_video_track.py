@@ -24,7 +24,16 @@ from mp4_boxes import (
 )
 
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import CheckLimits, LimitExceededError, Mp4Check, Mp4Info, square_size, video_track
+from videoqueue.mp4 import (
+    CheckLimits,
+    EditList,
+    LimitExceededError,
+    Mp4Check,
+    Mp4Info,
+    TableAt,
+    square_size,
+    video_track,
+)
 
 SAMPLES = tables()
 NONE = tables(())
@@ -133,8 +142,8 @@ def test_a_fragment_that_names_no_track_of_the_file_is_counted_for_none():
 
 def test_of_tracks_with_the_same_id_the_first_has_the_samples_of_fragments():
     info = fragmented(track(samples=NONE), track(samples=NONE), runs=(1,))
-    assert (info.video.index, info.video.same_id) == (0, 0)
-    assert check(movie(track(samples=NONE), track())).video.same_id == 1
+    assert (info.video.index, info.video.same_id) == (0, 1)
+    assert check(movie(track(samples=NONE), track())).video.same_id == 0
 
 
 # What is told of the chosen track
@@ -155,21 +164,80 @@ def test_the_matrix_of_the_track_header_is_told():
     assert check(movie(trak(stsd(entry()) + SAMPLES, head=bytes(head)))).video.matrix == turned
 
 
-@pytest.mark.parametrize(
-    ("edits", "found"),
-    [
-        ([(0, 1280)], 1280),
-        ([(500, -1), (0, 40)], 40),
-        ([(0, -1), (100, 0)], None),
-        ([(100, 0), (100, 500)], None),
-    ],
-)
-@pytest.mark.parametrize("version", [0, 1])
-def test_an_edit_without_duration_is_told_with_its_media_time(edits, found, version):
+def elst(edits, version=0):
     form = ">Qqi" if version else ">Iii"
     entries = b"".join(struct.pack(form, *edit, 1 << 16) for edit in edits)
-    elst = box(b"elst", bytes([version, 0, 0, 0]), struct.pack(">I", len(edits)), entries)
-    assert check(movie(track(more=box(b"edts", elst)))).video.open_edit == found
+    return box(b"edts", box(b"elst", bytes([version, 0, 0, 0]), struct.pack(">I", len(edits)), entries))
+
+
+def clock(kind, timescale, duration, version=0):
+    """An `mvhd` or `mdhd`."""
+    form = ">B3xQQIQ" if version else ">B3xIIII"
+    return box(kind, struct.pack(form, version, 1, 1, timescale, duration), bytes(4))
+
+
+@pytest.mark.parametrize("edits", [[(0, 1280)], [(500, -1), (0, 40)], [(100, 0), (100, 500)]])
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_edit_list_is_told_with_where_its_tables_lie_and_what_its_ticks_are(edits, version):
+    shifts = full(b"ctts", 2, 1, 2000, 1, 0)
+    data = (
+        FTYP
+        + box(b"mdat", bytes(100))
+        + box(
+            b"moov",
+            clock(b"mvhd", 600, 1, version),
+            track(samples=SAMPLES + shifts, more=elst(edits, version) + clock(b"mdhd", 12800, 2048, version)),
+        )
+    )
+    found = check(data).video.edits
+    assert found == EditList(
+        table=TableAt(data.index(b"elst") + 12, len(edits)),
+        version=version,
+        times=TableAt(data.index(b"stts") + 12, 1),
+        movie_timescale=600,
+        timescale=12800,
+        media_duration=2048,
+        first_time=2000,
+    )
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_unknown_duration_of_the_media_is_none(version):
+    unknown = clock(b"mdhd", 600, (1 << 64 if version else 1 << 32) - 1, version)
+    data = (
+        FTYP
+        + box(b"mdat", bytes(100))
+        + box(b"moov", clock(b"mvhd", 600, 1), track(more=elst([(0, 0)]) + unknown))
+    )
+    assert check(data).video.edits.media_duration == 0
+
+
+@pytest.mark.parametrize("short", [b"mvhd", b"mdhd"])
+def test_a_clock_too_short_for_what_it_says_is_passed_over(short):
+    clocks = {
+        kind: box(kind, bytes(10)) if kind == short else clock(kind, 9, 9) for kind in (b"mvhd", b"mdhd")
+    }
+    moov = box(b"moov", clocks[b"mvhd"], track(more=elst([(0, 0)]) + clocks[b"mdhd"]))
+    found = check(FTYP + box(b"mdat", bytes(100)) + moov).video.edits
+    assert found is None if short == b"mvhd" else (found.timescale, found.media_duration) == (9, 0)
+
+
+def test_a_track_that_its_edit_list_hides_is_passed_over():
+    hidden = track(more=elst([(500, -1)]))
+    assert check(movie(hidden, track(track_id=2))).video.track_id == 2
+    assert check(movie(hidden, track(track_id=2, enabled=False))).video.track_id == 2
+    assert "hidden by its edit list" in fault(movie(hidden))[1]
+
+
+@pytest.mark.parametrize("edits", [[], [(500, -1), (0, 0)], [(500, -1), (0, -2)]])
+def test_a_track_of_which_any_edit_shows_something_is_not_hidden(edits):
+    assert check(movie(track(more=elst(edits)), track(track_id=2))).video.track_id == 1
+
+
+def test_a_stream_in_fragments_is_not_hidden_by_an_empty_edit():
+    extends = box(b"mvex", full(b"trex", 1, 1, 0, 7, 0))
+    moov = box(b"moov", track(samples=NONE, more=elst([(500, -1)])), extends)
+    assert check(FTYP + moov + fragment(0, 3)).video.samples == 3
 
 
 def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(tmp_path):

@@ -17,6 +17,7 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     square.py     how large a picture is in square pixels
     track.py      what is known of one track
     tracks.py     the boxes of a track: its header, edits and tables of samples
+    edits.py      where the edit list of a track lies
     entries.py    the sample entries of a track: its codec, the size and shape of its pictures
     fragments.py  the same accounting for fragments
     fragment_sums.py  its sums
@@ -31,8 +32,9 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
 from __future__ import annotations
 
 from videoqueue.mp4.check import Mp4Check, Mp4Info
-from videoqueue.mp4.choice import NoReadableTrackError, VideoTrack
+from videoqueue.mp4.choice import HIDDEN, NoReadableTrackError, VideoTrack
 from videoqueue.mp4.codecs import CODECS
+from videoqueue.mp4.edits import EMPTY, EditList, TableAt
 from videoqueue.mp4.from_file import video_track
 from videoqueue.mp4.limits import CheckLimits
 from videoqueue.mp4.refusals import LimitExceededError
@@ -40,11 +42,15 @@ from videoqueue.mp4.square import square_size
 
 __all__ = [
     "CODECS",
+    "EMPTY",
+    "HIDDEN",
     "CheckLimits",
+    "EditList",
     "LimitExceededError",
     "Mp4Check",
     "Mp4Info",
     "NoReadableTrackError",
+    "TableAt",
     "VideoTrack",
     "square_size",
     "video_track",

@@ -20,13 +20,13 @@ from videoqueue.mp4.refusals import (
     refuse_tracks,
 )
 from videoqueue.mp4.track import Track
-from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES
+from videoqueue.mp4.tracks import CONTAINERS, TRACK_BOXES, read_clock
 from videoqueue.mp4.walk import OPEN, OPENING, Steps, Walk
 
 _MAX_DEPTH = 10  # FFmpeg's own limit; real files need 6
 
 _OPENED = frozenset({b"moov", b"moof", b"meta"})
-_OPENED_IN_HEADER = CONTAINERS | TRACK_BOXES.keys() | FRAGMENT_BOXES | {b"trex", b"cmov"}
+_OPENED_IN_HEADER = CONTAINERS | TRACK_BOXES.keys() | FRAGMENT_BOXES | {b"mvhd", b"trex", b"cmov"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class Mp4Check:
         self._fault: InvalidVideoError | None = None
         self._tracks: list[Track] = []
         self._track = Track()
+        self._timescale = 0  # of the movie, in ticks a second
         self._has_header = self._has_meta = False
         self._ends_in_box = False  # the last box does not say, or not truly, where the file ends
         self._beginning = Beginning()
@@ -160,6 +161,8 @@ class Mp4Check:
             yield from self._boxes(end, depth + 1)
         elif kind in TRACK_BOXES:
             yield from TRACK_BOXES[kind](self._walk, self._track, end)
+        elif kind == b"mvhd":
+            self._timescale, _ = yield from read_clock(self._walk, end)
         elif kind == b"trex":
             yield from self._fragments.read_trex(end)
         elif kind in FRAGMENT_BOXES:
@@ -170,7 +173,7 @@ class Mp4Check:
     def _open_track(self) -> None:
         if len(self._tracks) == self._limits.tracks:
             refuse_tracks(self._limits.tracks)
-        self._track = Track()
+        self._track = Track(self._walk.position)
         self._tracks.append(self._track)
 
     # Verdicts
@@ -203,7 +206,7 @@ class Mp4Check:
             )
         cut_at = self._fragments.cut_at(self._size)
         self._judge_extent()
-        choice = Choice(self._tracks, self._fragments.sums.by_track)
+        choice = Choice(self._tracks, self._fragments.sums.by_track, self._timescale)
         video = choice.chosen(self._size if cut_at is None else cut_at)
         if video is None and self._fragments.announced and not any(self._fragments.sums.by_track.values()):
             refuse(

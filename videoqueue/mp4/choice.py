@@ -9,9 +9,14 @@ from typing import Final, NoReturn
 
 from videoqueue.errors import InvalidVideoError, VideoFault
 from videoqueue.mp4.codecs import CODECS, printable
+from videoqueue.mp4.edits import EditList
 from videoqueue.mp4.track import Track
 
 _MOST_SHOWN: Final = 8  # tracks that a refusal lists
+HIDDEN: Final = (
+    "The edit list of the video track shows none of its frames. If they are to be read, write the file anew "
+    "without edits, for example with `ffmpeg -ignore_editlist 1 -i in.mp4 -c copy out.mp4`."
+)
 _KINDS: Final = {b"soun": "audio", b"pict": "still pictures", b"text": "text", b"": "unknown"}
 
 
@@ -25,7 +30,7 @@ class VideoTrack:
 
     track_id: int  # of `tkhd`; FFmpeg's `stream.id`
     index: int  # of the track among all tracks of the file, from 0
-    same_id: int  # tracks in front of it that have the same track_id; 0 in a proper file
+    same_id: int  # tracks behind it that have the same track_id; 0 in a proper file
     enabled: bool
     codec: str  # one of CODECS
     fourcc: str  # of the first sample entry
@@ -33,7 +38,10 @@ class VideoTrack:
     height: int
     pixel_aspect: tuple[int, int] | None  # `pasp` of the first sample entry: width, height
     matrix: tuple[int, ...]  # the nine numbers of `tkhd`; empty when there is none
-    open_edit: int | None  # media time, in ticks of the track, of the first edit whose duration is 0
+    edits: EditList | None  # None also when samples are in fragments only: their edits are but an offset
+    untimed: tuple[
+        int, ...
+    ]  # positions behind the headers of the tracks in front that have no table of times
     samples: int  # declared frames, fragments included
     usable_size: int  # bytes of the file in front of the first fragment that is cut off; else all of them
 
@@ -42,11 +50,13 @@ class Choice:
     """Chooses among the tracks of a file, or says why none can be chosen.
 
     `in_fragments`: samples in fragments by track_id. They belong to the first track that has the id.
+    `timescale` is the movie's, in ticks a second.
     """
 
-    def __init__(self, tracks: Sequence[Track], in_fragments: Mapping[int, int]) -> None:
+    def __init__(self, tracks: Sequence[Track], in_fragments: Mapping[int, int], timescale: int = 0) -> None:
         self._tracks = tracks
         self._in_fragments = in_fragments
+        self._timescale = timescale
 
     @cached_property
     def _moving(self) -> list[int]:
@@ -84,7 +94,7 @@ class Choice:
         return VideoTrack(
             track_id=track.id,
             index=index,
-            same_id=sum(other.id == track.id for other in self._tracks[:index]),
+            same_id=sum(other.id == track.id for other in self._tracks[index + 1 :]),
             enabled=track.enabled,
             codec=track.codec.name or "",
             fourcc=printable(track.codec.fourcc),
@@ -92,7 +102,8 @@ class Choice:
             height=track.height,
             pixel_aspect=track.pixel_aspect,
             matrix=track.matrix,
-            open_edit=track.open_edit,
+            edits=self._edits(index),
+            untimed=tuple(other.position for other in self._tracks[:index] if not other.timed),
             samples=self._samples(index),
             usable_size=usable_size,
         )
@@ -115,6 +126,8 @@ class Choice:
                 f"The video codec {codecs[0].shown()} is not read, only {', '.join(CODECS)}. "
                 "Convert the video to H.264.",
             )
+        if any(track.samples for track in moving):
+            self._refuse("no_video_track", HIDDEN)
         if moving:
             self._refuse("no_video_track", "The file's video track holds no frames. Check that it plays.")
         self._refuse("no_video_track", "The file has no video track. Upload a video with a picture.")
@@ -128,8 +141,25 @@ class Choice:
 
     def _samples(self, index: int) -> int:
         track = self._tracks[index]
-        fragmented = self._in_fragments.get(track.id, 0) if self._first_with_id[track.id] == index else 0
-        return track.samples + fragmented
+        return (0 if track.is_hidden else track.samples) + self._fragmented(index)
+
+    def _fragmented(self, index: int) -> int:
+        track = self._tracks[index]
+        return self._in_fragments.get(track.id, 0) if self._first_with_id[track.id] == index else 0
+
+    def _edits(self, index: int) -> EditList | None:
+        track = self._tracks[index]
+        if track.edit_table is None or not track.timed or not self._timescale:
+            return None
+        return EditList(
+            table=track.edit_table,
+            version=track.edit_version,
+            times=None if self._fragmented(index) else track.time_table,
+            movie_timescale=self._timescale,
+            timescale=track.timescale or self._timescale,
+            media_duration=track.media_duration,
+            first_time=track.first_offset,
+        )
 
     def _found(self) -> str:
         shown = [
@@ -152,5 +182,5 @@ class Choice:
         if index not in self._moving:
             words.append("pictures for another track")
         if not self._samples(index):
-            words.append("no samples")
+            words.append("hidden by its edit list" if track.samples else "no samples")
         return words

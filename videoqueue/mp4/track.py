@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from videoqueue.mp4.codecs import Codec
+from videoqueue.mp4.edits import TableAt
 from videoqueue.mp4.tables import Runs, numbers
 
 
 class Track:
-    def __init__(self) -> None:
+    def __init__(self, position: int = 0) -> None:
+        self.position = position  # of the first byte behind the header of its `trak` box
         self.id = 0
         self.enabled = False
         self.matrix: tuple[int, ...] = ()
         self.handler = b""
         self.chapters: set[int] = set()  # tracks with titles or pictures for this one's chapters
         self.is_auxiliary = False  # thumbnails, transparency or depth for another track
-        self.open_edit: int | None = None  # media time of the first edit with duration 0
+        self.edit_table: TableAt | None = None
+        self.edit_version = 0
+        self.is_hidden = False  # an edit list shows nothing of the samples in its tables
+        self.timescale = 0  # ticks a second
+        self.media_duration = 0  # ticks; 0 when the header does not say
         self.pixel_aspect: tuple[int, int] | None = None
         self.codec = Codec()
         self.width = self.height = 0
@@ -26,8 +32,10 @@ class Track:
         self.same_size = 0  # bytes of every sample; 0 when they differ
         self.chunks = 0
         self.runs = Runs()
+        self.time_table: TableAt | None = None
         self.timed = 0  # samples that stts gives a duration
         self.shifted = 0  # samples that ctts gives an offset
+        self.first_offset = 0  # of the first sample in ctts, in ticks
         self.durations: list[int] = []  # the first two of stts, in ticks
 
     @property

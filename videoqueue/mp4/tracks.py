@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct, unpack
 
+from videoqueue.mp4.edits import EMPTY, TableAt
 from videoqueue.mp4.entries import read_stsd
 from videoqueue.mp4.refusals import refuse_as_damaged, refuse_edits
 from videoqueue.mp4.tables import (
@@ -21,6 +22,9 @@ from videoqueue.mp4.walk import OPENING, Steps, Walk
 
 # References of a track that only goes with another one: ISO/IEC 14496-12, 8.3.3, and 23008-12, 7.
 _AUXILIARY = frozenset({b"thmb", b"auxl", b"vdep", b"vplx"})
+# Behind version, flags and two dates: ticks a second, duration.
+_CLOCK = Struct(">12xII")
+_LONG_CLOCK = Struct(">20xIQ")
 
 
 def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
@@ -34,6 +38,21 @@ def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
     *track_matrix, width, height = unpack(">9i2I", head[-44:])  # sizes are 16.16 fixed point
     track.matrix = tuple(track_matrix)
     track.pixels = max(track.pixels, (width >> 16) * (height >> 16))
+
+
+def read_clock(walk: Walk, end: int) -> Steps[tuple[int, int]]:
+    """Ticks a second and duration in ticks, as `mvhd` and `mdhd` begin; 0 for what they do not say."""
+    head = yield from walk.take(min(_LONG_CLOCK.size, end - walk.position))
+    form = _LONG_CLOCK if head[:1] == b"\1" else _CLOCK
+    if len(head) < form.size:
+        return 0, 0
+    timescale, duration = form.unpack_from(head)
+    unknown = duration == (1 << 64 if form is _LONG_CLOCK else 1 << 32) - 1
+    return timescale, 0 if unknown else duration
+
+
+def _mdhd(walk: Walk, track: Track, end: int) -> Steps[None]:
+    track.timescale, track.media_duration = yield from read_clock(walk, end)
 
 
 def _tref(walk: Walk, track: Track, end: int) -> Steps[None]:
@@ -59,13 +78,14 @@ def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
     version, count = unpack(">B3xI", (yield from walk.read(end, 8)))
     if count > walk.limits.edits:
         refuse_edits(count, walk.limits.edits)
-    entry = Struct(">Qq4x" if version == 1 else ">Ii4x")
+    entry = Struct(">8xq4x" if version == 1 else ">4xi4x")
 
     def use(block: bytes) -> None:
-        for duration, time in entry.iter_unpack(block):
-            if duration == 0 and time >= 0 and track.open_edit is None:
-                track.open_edit = time
+        track.is_hidden = track.is_hidden and all(time == EMPTY for (time,) in entry.iter_unpack(block))
 
+    if count:  # of several lists the last one counts
+        track.edit_table, track.edit_version = TableAt(walk.position, count), version
+        track.is_hidden = True
     yield from walk.table(end, count, entry.size, EDITS_COST, use)
 
 
@@ -73,16 +93,21 @@ def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 
 def _stts(walk: Walk, track: Track, end: int) -> Steps[None]:
+    _, count = unpack(">II", (yield from walk.read(end, 8)))
+    track.time_table = TableAt(walk.position, count)
+
     def use(block: bytes) -> None:
         track.timed += column_sum(block, 2, 0)
         if len(track.durations) < 2:
             track.durations = (track.durations + list(numbers(block[:16])[1::2]))[:2]
 
-    yield from _counted_table(walk, end, 8, SUM_COST, use)
+    yield from walk.table(end, count, 8, SUM_COST, use)
 
 
 def _ctts(walk: Walk, track: Track, end: int) -> Steps[None]:
     def use(block: bytes) -> None:
+        if not track.shifted:
+            (track.first_offset,) = unpack(">i", block[4:8])
         track.shifted += column_sum(block, 2, 0)
 
     yield from _counted_table(walk, end, 8, SUM_COST, use)
@@ -153,6 +178,7 @@ CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"
 TRACK_BOXES: dict[bytes, Callable[[Walk, Track, int], Steps[None]]] = {
     b"tkhd": _tkhd,
     b"tref": _tref,
+    b"mdhd": _mdhd,
     b"hdlr": _hdlr,
     b"elst": _elst,
     b"stsd": read_stsd,

@@ -65,6 +65,10 @@ def unsupported(message: str) -> InvalidVideoError:
     return InvalidVideoError("unsupported_video", message)
 
 
+def cut_off(how: str) -> InvalidVideoError:
+    return InvalidVideoError("truncated_mp4", f"The video is cut off: {how}. Submit the complete file.")
+
+
 def encrypted() -> InvalidVideoError:
     return unsupported("The video is encrypted (DRM). Submit a copy without protection.")
 

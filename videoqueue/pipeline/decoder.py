@@ -19,9 +19,10 @@ import av.container
 from videoqueue.mp4 import CODECS, VideoTrack, square_size
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.decode_errors import opening, reading
+from videoqueue.pipeline.edits import patches_for_ffmpeg, read_edits
+from videoqueue.pipeline.file_view import file_view
 from videoqueue.pipeline.frame import Frame
 from videoqueue.pipeline.track import VideoStream, described_track, video_stream
-from videoqueue.pipeline.truncation import readable_part
 from videoqueue.pipeline.video import Presentation, Video, codec_pixel_aspect
 
 __all__ = ["CODECS", "DECODERS", "Frame", "Video", "open_video"]
@@ -55,35 +56,24 @@ def open_video(path: str | Path, bounds: Bounds | None = None, threads: int = 1)
     bounds = bounds or Bounds()
     track = described_track(file, bounds.check, bounds.accept_truncated)
     size = file.stat().st_size if track is None else track.usable_size
-    with _open(file, size, bounds, track) as (container, stream, begins):
+    edits = read_edits(file, track)
+    patches = patches_for_ffmpeg(file, track, edits)
+    with _container(file, size, bounds, patches) as container:
+        stream = video_stream(container, track)
         with reading("The video cannot be opened"):
             pixel_aspect = _prepare_decoder(stream, bounds, track)
-            video = Video(container, stream, size, bounds, Presentation(begins, pixel_aspect, threads))
+            presentation = Presentation(edits.seconds if edits else None, pixel_aspect, threads)
+            video = Video(container, stream, size, bounds, presentation)
         yield video
 
 
 @contextmanager
-def _open(
-    file: Path, size: int, bounds: Bounds, track: VideoTrack | None
-) -> Iterator[tuple[av.container.InputContainer, VideoStream, int | None]]:
-    """Opens the container; also says at what time of the media an edit begins that lasts to its end."""
-    with _container(file, size, bounds) as container:
-        stream = video_stream(container, track)
-        if track is None or track.open_edit is None or not stream.frames:
-            yield container, stream, None
-            return
-    # FFmpeg takes the duration 0 of the edit at its word, but for fragments, and shows nothing.
-    with _container(file, size, bounds, {"ignore_editlist": "1"}) as container:
-        yield container, video_stream(container, track), track.open_edit
-
-
-@contextmanager
 def _container(
-    file: Path, size: int, bounds: Bounds, more: Mapping[str, str] | None = None
+    file: Path, size: int, bounds: Bounds, patches: Mapping[int, bytes]
 ) -> Iterator[av.container.InputContainer]:
-    with readable_part(file, size) as source:
+    with file_view(file, size, patches) as source:
         with opening():
-            options = {**_DEMUXER_OPTIONS, **bounds.demuxer_options(), **(more or {})}
+            options = _DEMUXER_OPTIONS | bounds.demuxer_options()
             container = av.open(source, "r", format="mp4", options=options, metadata_errors="replace")
         with container:
             bounds.check_streams(len(container.streams))

@@ -25,17 +25,10 @@ class PacketReader:
     """The packets of one track in the order of decoding.
 
     Those that hold a frame are counted in `numbers` when they are read; packets that an edit list discards
-    hold none, nor do those that are shown before `begins`, unless that is None.
+    hold none.
     """
 
-    def __init__(
-        self,
-        packets: Iterator[Packet],
-        holds_frame: HoldsFrame,
-        numbers: FrameNumbers,
-        begins: int | None = None,
-    ) -> None:
-        self._begins = begins
+    def __init__(self, packets: Iterator[Packet], holds_frame: HoldsFrame, numbers: FrameNumbers) -> None:
         self._packets = packets
         self._holds_frame = holds_frame
         self._numbers = numbers
@@ -67,10 +60,6 @@ class PacketReader:
         times = (packet.pts for packet, counted in self._ahead if counted and packet.pts is not None)
         return min(times, default=None)
 
-    def is_shown(self, pts: int | None) -> bool:
-        """Whether what has this time is shown at all."""
-        return self._begins is None or pts is None or pts >= self._begins
-
     def read_until(self, pts: int | None) -> None:
         """Reads ahead until no packet can follow that is shown before `pts`."""
         while (
@@ -94,7 +83,7 @@ class PacketReader:
             self._ended = True
             return
         holds_frame = bool(packet.size) and self._holds_frame(packet)
-        counted = holds_frame and not packet.is_discard and self.is_shown(packet.pts)
+        counted = holds_frame and not packet.is_discard
         self._ahead.append((packet, counted))
         self._bytes += packet.size
         if packet.dts is not None:

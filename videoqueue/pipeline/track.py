@@ -65,7 +65,8 @@ def _described(container: av.container.InputContainer, track: VideoTrack) -> Vid
     # Files may use an id twice. FFmpeg has a stream for each track, and one more for each attached picture.
     streams = [stream for stream in container.streams if not stream.disposition & _STILL_PICTURES]
     same_id = [stream for stream in streams if stream.id & 0xFFFF_FFFF == track.track_id]
-    stream = same_id[track.same_id] if track.same_id < len(same_id) else None
+    # Counted from the last: tracks in front of it may be hidden from FFmpeg.
+    stream = same_id[-1 - track.same_id] if track.same_id < len(same_id) else None
     return stream if isinstance(stream, VideoStream) and _codec(stream) == track.codec else None
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
+from videoqueue.mp4 import HIDDEN
 from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.coded_frames import frame_test
 from videoqueue.pipeline.damage import Damage
-from videoqueue.pipeline.decode_errors import BAD_DATA, encrypted, out_of_memory, reading, refusal_of
+from videoqueue.pipeline.decode_errors import BAD_DATA, cut_off, encrypted, out_of_memory, reading, refusal_of
 from videoqueue.pipeline.display_matrix import MatrixReader
 from videoqueue.pipeline.frame import Frame, Look
 from videoqueue.pipeline.frame_index import FrameNumbers
@@ -20,7 +21,6 @@ from videoqueue.pipeline.frame_order import FrameOrder
 from videoqueue.pipeline.hdr import colours_of
 from videoqueue.pipeline.memory import MemoryMark
 from videoqueue.pipeline.packets import PacketReader
-from videoqueue.pipeline.truncation import cut_off
 from videoqueue.pipeline.video_info import VideoInfo
 
 if TYPE_CHECKING:
@@ -37,12 +37,11 @@ _DECODER_BYTES = 16 * 1024**2
 class Presentation:
     """How the file wants its video to be shown.
 
-    `begins`: what is shown before that time of the media, in ticks of the track, is left out, and times count
-    from it; None when FFmpeg sees to that. `pixel_aspect`: width and height of a pixel, None when only the
-    decoder knows. `threads` convert a frame's pixels.
+    `duration`: seconds until the last frame ends, None when only FFmpeg knows. `pixel_aspect`: width and
+    height of a pixel, None when only the decoder knows. `threads` convert a frame's pixels.
     """
 
-    begins: int | None
+    duration: float | None
     pixel_aspect: tuple[int, int] | None
     threads: int
 
@@ -75,7 +74,7 @@ class Video:
         samples = len(stream.index_entries)
         # More samples than the movie's own table declares: the rest is in fragments, and more may follow.
         self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
-        self.duration = _duration(container, stream)
+        self.duration = presentation.duration or _duration(container, stream)
         self._check_samples()
 
     @property
@@ -110,7 +109,7 @@ class Video:
         context: Any = self._stream.codec_context
         holds_frame = frame_test(context.codec.canonical_name, context.extradata)
         packets = self._container.demux(self._stream)
-        reader = PacketReader(packets, holds_frame, self._numbers, self._presentation.begins)
+        reader = PacketReader(packets, holds_frame, self._numbers)
         order = FrameOrder(context.codec.canonical_name)
         for picture in self._pictures(reader, order):
             index = self._numbers.number(picture.pts, intact=not order.damaged)
@@ -148,8 +147,6 @@ class Video:
                 self._pixels_known = True
                 self._pixel_aspect = codec_pixel_aspect(self._stream.codec_context)
             for picture in pictures or ():
-                if not reader.is_shown(picture.pts):
-                    continue
                 reader.read_until(picture.pts)
                 order.add(picture)
             yield from order.released(reader.next_pts)
@@ -201,7 +198,7 @@ class Video:
 
     def _time_of(self, picture: av.VideoFrame) -> float:
         if picture.pts is not None and picture.time_base is not None:
-            return round(float((picture.pts - (self._presentation.begins or 0)) * picture.time_base), 6)
+            return round(float(picture.pts * picture.time_base), 6)
         if self._timestamp is None:
             return 0.0
         rate = self._stream.average_rate
@@ -216,7 +213,10 @@ class Video:
         self._samples_checked = len(samples)
 
     def _why_no_frame(self) -> str:
-        if self._stream.frames and not len(self._stream.index_entries):
+        samples = self._stream.index_entries
+        if len(samples) and all(samples[number].is_discard for number in range(len(samples))):
+            return HIDDEN
+        if self._stream.frames and not len(samples):
             return (
                 f"The video's table of {self._stream.frames} frames cannot be used: it is damaged, or needs "
                 "more memory than a job may have (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). Check that it plays."

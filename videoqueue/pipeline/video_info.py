@@ -11,7 +11,8 @@ class VideoInfo:
 
     `damaged_frames`: frames up to the last wanted one that could not be decoded. `width` and `height`: pixels
     of the picture that plugins get, so that boxes lie inside. `fps`: mean frames a second. `duration`:
-    seconds. `codec`: FFmpeg's name, such as "h264".
+    seconds until the last frame ends, by the clock of the frames' times. `codec`: FFmpeg's name, such
+    as "h264".
     """
 
     damaged_frames: int | None = None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import pytest
-from small_videos import MakeVideo, flat
+from small_videos import flat
 
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits
@@ -163,64 +162,3 @@ def test_a_codec_that_is_not_read_is_named_when_there_is_no_other(tmp_path: Path
 
     with pytest.raises(InvalidVideoError, match=r"codec mjpeg is not read.* track 2: png, not read"):
         levels(file)
-
-
-def with_edits(file: Path, edits: Sequence[tuple[int, int]]) -> Path:
-    """Replaces the edit list: of each edit its duration (1/1000 s) and the time of the media it begins at."""
-    content = bytearray(file.read_bytes())
-    at = content.index(b"elst") + 4
-    assert int.from_bytes(content[at + 4 : at + 8], "big") == len(edits), "one of the same length is needed"
-    for number, (duration, time) in enumerate(edits):
-        struct.pack_into(">Ii", content, at + 8 + 12 * number, duration, time)
-    file.write_bytes(content)
-    return file
-
-
-def frames_of(file: Path) -> list[tuple[int, float]]:
-    with open_video(file) as video:
-        found = [(frame.index, frame.timestamp) for frame in video.frames()]
-        assert video.damaged_frames == 0
-    return found
-
-
-B_FRAMES = {"preset": "medium", "x264-params": "bframes=2:keyint=10:b-adapt=0:scenecut=0"}
-
-
-@pytest.mark.parametrize("encoding", [None, B_FRAMES])
-def test_an_edit_of_duration_zero_lasts_to_the_end(
-    make_video: MakeVideo, encoding: dict[str, str] | None
-) -> None:
-    file = make_video([flat(64, 48, 20 * number) for number in range(12)], encoding=encoding)
-    start = struct.unpack_from(">i", file.read_bytes(), file.read_bytes().index(b"elst") + 16)[0]
-
-    edited = with_edits(file, [(0, start)])
-
-    assert frames_of(edited) == [(number, round(number / 25, 6)) for number in range(12)]
-
-
-@pytest.mark.parametrize("encoding", [None, B_FRAMES])
-def test_what_lies_before_an_edit_of_duration_zero_is_not_shown(
-    make_video: MakeVideo, encoding: dict[str, str] | None
-) -> None:
-    file = make_video([flat(64, 48, 20 * number) for number in range(12)], encoding=encoding)
-    content = file.read_bytes()
-    start = struct.unpack_from(">i", content, content.index(b"elst") + 16)[0]
-    with av.open(str(file)) as container:
-        step = int(Fraction(1, 25) / container.streams.video[0].time_base)
-
-    edited = with_edits(file, [(0, start + 5 * step)])
-
-    assert frames_of(edited) == [(number, round(number / 25, 6)) for number in range(7)]
-    with open_video(edited) as video:
-        assert round(float(next(video.frames()).image().mean()), -1) == 100
-
-
-@pytest.mark.parametrize("movflags", ["frag_keyframe", "frag_every_frame+empty_moov+delay_moov"])
-def test_the_edit_of_a_fragmented_file_is_left_to_ffmpeg(make_video: MakeVideo, movflags: str) -> None:
-    pictures = [flat(64, 48, 20 * number) for number in range(12)]
-    file = make_video(pictures, encoding=B_FRAMES, options={"movflags": movflags})
-    with av.open(str(file)) as container:
-        times = [round(float(frame.pts * frame.time_base), 6) for frame in container.decode(video=0)]
-    assert len(times) == 12
-
-    assert frames_of(file) == list(enumerate(times))

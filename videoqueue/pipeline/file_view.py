@@ -1,0 +1,61 @@
+"""What FFmpeg is given of a file: all of it, its beginning, or the file with other bytes in some places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import SEEK_END, SEEK_SET, RawIOBase
+from pathlib import Path
+from typing import BinaryIO, cast
+
+
+@contextmanager
+def file_view(file: Path, size: int, patches: Mapping[int, bytes]) -> Iterator[str | BinaryIO]:
+    """What FFmpeg is to open for the first `size` bytes of a file: its path when that is all of it.
+
+    FFmpeg would look into a fragment that is cut off, and may then refuse the whole file. `patches` are
+    bytes, by position, that it finds in place of the file's own.
+    """
+    if size == file.stat().st_size and not patches:
+        yield str(file)
+        return
+    with file.open("rb") as stream:
+        yield cast(BinaryIO, _View(stream, size, patches))
+
+
+class _View(RawIOBase):
+    """A file that ends early, or has other bytes in some places."""
+
+    def __init__(self, stream: BinaryIO, size: int, patches: Mapping[int, bytes]) -> None:
+        self._stream = stream
+        self._size = size
+        self._patches = dict(patches)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, count: int = -1) -> bytes:
+        start = self._stream.tell()
+        left = max(0, self._size - start)
+        content = self._stream.read(left if count < 0 else min(count, left))
+        for position, patch in self._patches.items():
+            if position < start + len(content) and start < position + len(patch):
+                content = _patched(content, position - start, patch)
+        return content
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        if whence == SEEK_END:
+            return self._stream.seek(self._size + offset)
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+def _patched(content: bytes, at: int, patch: bytes) -> bytes:
+    """The content with the patch at this place, which may begin before it and end behind it."""
+    begin, end = max(0, at), min(len(content), at + len(patch))
+    return content[:begin] + patch[begin - at : end - at] + content[end:]
