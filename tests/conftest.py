@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
-from stack import free_port
 
+from tests.support.stack import free_port
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.models import Base
-from videoqueue.jobs.store import JobStore, Limits
+from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.tables import Base
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def store(engine: Engine) -> JobStore:
-    return JobStore(engine, Limits(lease_seconds=20.0, max_attempts=3, max_crashes=2))
+    return JobStore(engine, LeasePolicy(lease_seconds=20.0, max_attempts=3, max_crashes=2))
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from videoqueue.causes import cause_of
 from videoqueue.errors import PipelineError, SettingsError
 from videoqueue.hardening import make_private_database, make_private_folder
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.models import db
-from videoqueue.jobs.patience import use_patience
+from videoqueue.jobs.deadline import install_deadline
 from videoqueue.jobs.results import ResultReader
-from videoqueue.jobs.store import JobStore, Limits
-from videoqueue.pipeline.definition import PipelineDefinition, load_definitions
+from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.tables import db
+from videoqueue.pipeline.definitions.definition import PipelineDefinition, load_definitions
 from videoqueue.services import Services
 from videoqueue.settings import Settings, load_settings
 from videoqueue.storage import open_storage
@@ -65,9 +65,9 @@ def _build(settings: Settings) -> Flask:
     with app.app_context():
         engine = db.engine
     prepare(engine)
-    use_patience(engine)
+    install_deadline(engine)
     pipelines = _pipelines(settings)
-    limits = Limits(
+    limits = LeasePolicy(
         lease_seconds=settings.lease_seconds,
         renew_seconds=settings.renew_seconds,
         max_attempts=settings.max_attempts,

@@ -11,7 +11,7 @@ from flask import Flask
 
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore
-from videoqueue.pipeline.definition import PipelineDefinition
+from videoqueue.pipeline.definitions.definition import PipelineDefinition
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage
 

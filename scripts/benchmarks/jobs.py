@@ -20,13 +20,13 @@ from pathlib import Path
 
 import requests
 import sqlalchemy as sa
-from chaos.plugin import ChaosPlugin
-from chaos.workplace import Workplace
-from videos import make_video
 
 from benchmarks import rows, servers
-from videoqueue.jobs.models import Job
-from videoqueue.pipeline.definition import load_definitions
+from tests.chaos.plugin import ChaosPlugin
+from tests.chaos.workplace import Workplace
+from tests.support.videos import make_video
+from videoqueue.jobs.tables import Job
+from videoqueue.pipeline.definitions.definition import load_definitions
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.service import VideoFilePipelineService

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.models import Job, ResultChunk
 from videoqueue.jobs.results import encode
+from videoqueue.jobs.tables import Job, ResultChunk
 
 _CHUNK_FRAMES = 1000
 

@@ -44,7 +44,7 @@ def ours(file: Path, warm: Path, threads: int) -> dict[str, Any]:
 
 
 def decode(file: Path, warm: Path, threads: int) -> dict[str, Any]:
-    from videoqueue.pipeline.decoder import open_video
+    from videoqueue.pipeline.decode.decoder import open_video
 
     start = _now()
     with open_video(file) as video:

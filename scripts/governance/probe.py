@@ -26,7 +26,7 @@ FRAMES = 2
 def main(root: Path) -> None:
     sys.path.insert(0, str(root))
     import videoqueue.app
-    from videoqueue.jobs.models import Base
+    from videoqueue.jobs.tables import Base
     from videoqueue.services import services_of
     from videoqueue.settings import load_settings
 
@@ -36,7 +36,7 @@ def main(root: Path) -> None:
         environ = {
             "VIDEOQUEUE_DATA_DIR": folder,
             "REDIS_URL": "redis://127.0.0.1:1/0",
-            "VIDEOQUEUE_DEPENDENCY_SECONDS": "60",  # however busy the machine is
+            "VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS": "60",  # however busy the machine is
         }
         app = videoqueue.app.create_app(load_settings(environ))
         services = services_of(app)
@@ -82,7 +82,7 @@ def schemas(root: Path) -> dict[str, dict[str, Any]]:
 def tables(root: Path) -> dict[str, dict[str, Any]]:
     import sqlalchemy as sa
 
-    from videoqueue.jobs.models import Base
+    from videoqueue.jobs.tables import Base
 
     found = {}
     for mapper in Base.registry.mappers:
@@ -163,7 +163,7 @@ def written_while_running(engine: Any, job_id: uuid.UUID) -> list[str]:
     """The nullable numbers that the database lets anybody write into the row of a running job."""
     import sqlalchemy as sa
 
-    from videoqueue.jobs.models import JOB
+    from videoqueue.jobs.tables import JOB
 
     taken = []
     for column in JOB.columns:
@@ -186,7 +186,7 @@ def answered(answer: Any, code: int) -> dict[str, Any]:
 
 
 def frames(video: Path) -> list[dict[str, Any]]:
-    from videoqueue.pipeline.definition import Node, PipelineDefinition
+    from videoqueue.pipeline.definitions.definition import Node, PipelineDefinition
     from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
     from videoqueue.pipeline.registry import PluginRegistry
     from videoqueue.pipeline.service import VideoFilePipelineService

@@ -7,10 +7,10 @@ import random
 import sys
 from pathlib import Path
 
-from chaos.backlog import drain_backlog
-from chaos.recovery import measure_recovery
-from chaos.run import run_chaos, short_folder
-from chaos.settings import QUICK
+from tests.chaos.backlog import drain_backlog
+from tests.chaos.recovery import measure_recovery
+from tests.chaos.run import run_chaos, short_folder
+from tests.chaos.settings import QUICK
 
 _DESCRIPTION = """\
 Runs the real service - gunicorn, two Dramatiq masters, Valkey, a database - under load, while it is killed,

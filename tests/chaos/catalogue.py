@@ -9,11 +9,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-from videos import spoil_samples
 
-from chaos.plugin import REFUSAL, ChaosPlugin
+from tests.chaos.plugin import REFUSAL, ChaosPlugin
+from tests.support.videos import spoil_samples
 from videoqueue.jobs.results import encode
-from videoqueue.pipeline.definition import load_definitions
+from videoqueue.pipeline.definitions.definition import load_definitions
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.service import VideoFilePipelineService

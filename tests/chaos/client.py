@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import requests
 
-from chaos.catalogue import Submission
+from tests.chaos.catalogue import Submission
 
 _PAUSE_SECONDS = 0.2
 #: Answers that say nothing about the file: the same again is what the error text asks for.

@@ -8,8 +8,8 @@ import time
 import uuid
 from collections.abc import Callable
 
-from chaos.catalogue import Catalogue, Submission
-from chaos.client import Client, Observed, Submitted
+from tests.chaos.catalogue import Catalogue, Submission
+from tests.chaos.client import Client, Observed, Submitted
 
 CLIENTS = 3
 _UNDER_WAY = 2

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import psutil
 import sqlalchemy as sa
 
-from chaos.processes import child_of, is_child
-from chaos.schedule import Fault
-from chaos.service import ChaosService
+from tests.chaos.processes import child_of, is_child
+from tests.chaos.schedule import Fault
+from tests.chaos.service import ChaosService
 
 _LOOK_SECONDS = 0.05
 #: Longer than the lease that the harness sets, whatever the machine is busy with.

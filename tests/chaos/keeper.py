@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from stack import ROOT, eventually
 
-from videoqueue.orphans import leashed
+from tests.support.stack import ROOT, eventually
+from videoqueue.parent_death import tied_to_parent
 
 _TICK_SECONDS = 0.05
 #: How long an orderly end may take; platforms kill after 30.
@@ -49,7 +49,7 @@ class Keeper:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._log_starts[name] = log.tell()
             self._running[name] = subprocess.Popen(
-                leashed(["bash", "-c", command]),
+                tied_to_parent(["bash", "-c", command]),
                 env=dict(environ),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import psutil
-from stack import eventually
 
-from chaos.catalogue import Catalogue
-from chaos.client import Client, Observed, Submitted, new_key
-from chaos.service import WORKERS, ChaosService
-from chaos.transitions import Transition
+from tests.chaos.catalogue import Catalogue
+from tests.chaos.client import Client, Observed, Submitted, new_key
+from tests.chaos.service import WORKERS, ChaosService
+from tests.chaos.transitions import Transition
+from tests.support.stack import eventually
 
 _LEGAL = {(None, "pending"), ("pending", "running")} | {
     ("running", after) for after in ("pending", "completed", "failed")

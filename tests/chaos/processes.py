@@ -20,7 +20,7 @@ def running_from(folder: Path) -> list[psutil.Process]:
 
 def is_child(process: psutil.Process) -> bool:
     """Whether it reads videos for a worker."""
-    return _runs(process, "videoqueue.worker.child")
+    return _runs(process, "videoqueue.sandbox.child")
 
 
 def child_of(worker: psutil.Process) -> psutil.Process | None:

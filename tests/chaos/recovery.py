@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 
 import psutil
-from stack import eventually
 
-from chaos import report
-from chaos.catalogue import Catalogue
-from chaos.client import Client, Observed, new_key
-from chaos.faults import Kill
-from chaos.oracle import Oracle
-from chaos.processes import child_of
-from chaos.service import ChaosService
-from chaos.settings import DEFAULTS
+from tests.chaos import report
+from tests.chaos.catalogue import Catalogue
+from tests.chaos.client import Client, Observed, new_key
+from tests.chaos.faults import Kill
+from tests.chaos.oracle import Oracle
+from tests.chaos.processes import child_of
+from tests.chaos.service import ChaosService
+from tests.chaos.settings import DEFAULTS
+from tests.support.stack import eventually
 
 #: Seconds from the kill to the next claim of the job.
 LIMITS = {"kill worker": 40.0, "kill child": 2.0}

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from chaos.client import Observed, Submitted
-from chaos.faults import Damage, Kill
-from chaos.service import ChaosService
+from tests.chaos.client import Observed, Submitted
+from tests.chaos.faults import Damage, Kill
+from tests.chaos.service import ChaosService
 
 _SECOND = 1_000_000
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos import report
-from chaos.catalogue import Catalogue
-from chaos.crew import Crew
-from chaos.faults import FaultInjector
-from chaos.oracle import Oracle
-from chaos.schedule import PAUSE_SECONDS, plan
-from chaos.service import ChaosService
-from chaos.settings import QUICK
+from tests.chaos import report
+from tests.chaos.catalogue import Catalogue
+from tests.chaos.crew import Crew
+from tests.chaos.faults import FaultInjector
+from tests.chaos.oracle import Oracle
+from tests.chaos.schedule import PAUSE_SECONDS, plan
+from tests.chaos.service import ChaosService
+from tests.chaos.settings import QUICK
 
 #: How long after the last fault every job may take to end.
 _REST_SECONDS = 180.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from chaos.service import WORKERS
+from tests.chaos.service import WORKERS
 
 #: Kinds of fault and how often each is drawn, against the others.
 WEIGHTS = {

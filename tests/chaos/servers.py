@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 import redis
-from stack import free_port
+
+from tests.support.stack import free_port
 
 
 class Valkey:

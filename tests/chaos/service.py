@@ -15,16 +15,16 @@ from typing import Any
 import psutil
 import requests
 import sqlalchemy as sa
-from stack import ROOT, environment, eventually, free_port, procfile
-from tcp_proxy import TcpProxy
 
-from chaos.keeper import Keeper
-from chaos.processes import first_below, is_child, running_from
-from chaos.servers import Postgres, Valkey
-from chaos.settings import ALWAYS, QUICK
-from chaos.transitions import TransitionLog
-from chaos.workplace import Workplace
-from videoqueue.jobs.retention import Retention
+from tests.chaos.keeper import Keeper
+from tests.chaos.processes import first_below, is_child, running_from
+from tests.chaos.servers import Postgres, Valkey
+from tests.chaos.settings import ALWAYS, QUICK
+from tests.chaos.transitions import TransitionLog
+from tests.chaos.workplace import Workplace
+from tests.support.stack import ROOT, environment, eventually, free_port, procfile
+from tests.support.tcp_proxy import TcpProxy
+from videoqueue.maintenance.retention import Retention
 from videoqueue.storage.filesystem import FolderStorage
 
 WORKERS = ("worker-1", "worker-2")

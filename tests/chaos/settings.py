@@ -14,7 +14,7 @@ QUICK = {
     "VIDEOQUEUE_ANNOUNCE_MAX_SECONDS": "2",
     "VIDEOQUEUE_PURGE_SECONDS": "1",
     # Never shorter than an upload may take: a video is without a job until it has arrived.
-    "VIDEOQUEUE_LEFTOVER_SECONDS": "120",
+    "VIDEOQUEUE_ORPHAN_SECONDS": "120",
     "VIDEOQUEUE_STALL_TIMEOUT_SECONDS": "5",
 }
 

@@ -10,10 +10,9 @@ import venv
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from stack import ROOT
-
-from chaos import plugin
-from chaos.plugin import ChaosPlugin
+from tests.chaos import plugin
+from tests.chaos.plugin import ChaosPlugin
+from tests.support.stack import ROOT
 
 _COMMANDS = ("flask", "gunicorn", "dramatiq", "videoqueue")
 

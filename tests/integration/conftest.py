@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import misbehaving
 import pytest
-from serving import Web, serving
+
+from tests.support import misbehaving
+from tests.support.serving import Web, serving
 
 
 @pytest.fixture(scope="module")

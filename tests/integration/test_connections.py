@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from records import new_job
-from serving import serving
-from videos import make_video
 
+from tests.support.records import new_job
+from tests.support.serving import serving
+from tests.support.videos import make_video
 from videoqueue.app import create_app
 from videoqueue.errors import SettingsError
-from videoqueue.jobs.models import Base
+from videoqueue.jobs.tables import Base
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 

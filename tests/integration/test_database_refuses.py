@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from records import new_job
 from sqlalchemy.engine import Engine
-from videos import make_video
 from werkzeug.test import TestResponse
 
+from tests.support.records import new_job
+from tests.support.videos import make_video
 from videoqueue.app import create_app
 from videoqueue.errors import DatabaseUnavailableError, StorageUnavailableError
 from videoqueue.jobs.database import reading, writing
-from videoqueue.jobs.models import JOB, Base
+from videoqueue.jobs.tables import JOB, Base
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
 from videoqueue.storage.filesystem import FolderStorage

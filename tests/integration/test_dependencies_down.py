@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy as sa
-from s3_server import S3Server, s3_server
-from serving import Client, Web, padded, post, serving
-from stack import eventually
-from tcp_proxy import TcpProxy
-from videos import make_video
+
+from tests.support.s3_server import S3Server, s3_server
+from tests.support.serving import Client, Web, padded, post, serving
+from tests.support.stack import eventually
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.videos import make_video
 
 #: What the contract promises is 3 seconds; the rest is for a machine that is busy with other tests.
 PROMPT = 10.0

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from records import new_job
-from videos import make_video
 
+from tests.support.records import new_job
+from tests.support.videos import make_video
 from videoqueue.broker import queued
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.models import Job
+from videoqueue.jobs.tables import Job
 from videoqueue.services import Services
 
 UPLOAD = """
 import json, pathlib, resource, sys
 from videoqueue.app import create_app
-from videoqueue.jobs.models import Base
+from videoqueue.jobs.tables import Base
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 

@@ -16,16 +16,16 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
-from stack import eventually
 
-from videoqueue.cli.embedded import DataFolder, check_port, free_port, valkey_program
-from videoqueue.cli.program import Program
-from videoqueue.cli.supervisor import Supervisor
+from tests.support.stack import eventually
 from videoqueue.errors import VideoqueueError
+from videoqueue.supervisor.embedded import DataFolder, check_port, free_port, valkey_program
+from videoqueue.supervisor.program import Program
+from videoqueue.supervisor.supervisor import Supervisor
 
 HOLDER = """
 import sys
-from videoqueue.cli.embedded import DataFolder
+from videoqueue.supervisor.embedded import DataFolder
 folder = DataFolder(sys.argv[1])
 print("HELD", flush=True)
 sys.stdin.read()
@@ -245,7 +245,7 @@ def test_a_link_in_place_of_the_short_socket_folder_is_not_followed(
 def test_a_second_valkey_does_not_start_on_the_folder_of_a_running_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videoqueue.cli.embedded._OLD_SERVER_SECONDS", 0.2)
+    monkeypatch.setattr("videoqueue.supervisor.embedded._OLD_SERVER_SECONDS", 0.2)
     with DataFolder(tmp_path) as folder:
         valkey, _ = valkey_program(folder)
         with running(valkey), pytest.raises(VideoqueueError, match="old server is still running"):

@@ -13,12 +13,12 @@ import psutil
 import pytest
 import requests
 import sqlalchemy as sa
-from serving import Client, Web, padded, post, post_raw, serving
-from stack import free_port
-from videos import make_video
 
+from tests.support.serving import Client, Web, padded, post, post_raw, serving
+from tests.support.stack import free_port
+from tests.support.videos import make_video
 from videoqueue.api.problems import PROBLEMS
-from videoqueue.jobs.store import JobStore, Limits
+from videoqueue.jobs.store import JobStore, LeasePolicy
 
 KEYS = ["type", "title", "status", "detail", "instance", "code"]
 #: Whatever a provocation needs besides the defaults, so that all of them share a few servers.
@@ -27,7 +27,7 @@ TIGHT = {
     "VIDEOQUEUE_UPLOAD_STALL_SECONDS": "8",
     "VIDEOQUEUE_MAX_PENDING_JOBS": "2",
     "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS": "1",
-    "VIDEOQUEUE_TURN_SECONDS": "0.1",
+    "VIDEOQUEUE_SLOT_WAIT_SECONDS": "0.1",
 }
 
 Provocation = Callable[[Web, Path], requests.Response]
@@ -92,7 +92,7 @@ def upload_head(length: int) -> bytes:
 
 def failed_job(web: Web, _: Path) -> requests.Response:
     job_id = pending_job(web)
-    store = JobStore(web.engine, Limits())
+    store = JobStore(web.engine, LeasePolicy())
     claim = store.claim(uuid.UUID(job_id), "test")
     assert claim is not None
     store.fail(claim, "The file ends early.")

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from serving import Client, Web, serving
-from videos import make_video
+
+from tests.support.serving import Client, Web, serving
+from tests.support.videos import make_video
 
 HEAD = b'Content-Disposition: form-data; name="file"'
 KIND = b"multipart/form-data; boundary=b"

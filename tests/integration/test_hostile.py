@@ -15,22 +15,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import misbehaving
 import psutil
 import pytest
-from hostile_files import Hostile, encode, hostile_files
-from records import new_job
-from videos import make_video
 
+from tests.support import misbehaving
+from tests.support.hostile_files import Hostile, encode, hostile_files
+from tests.support.records import new_job
+from tests.support.videos import make_video
 from videoqueue.app import create_app
 from videoqueue.errors import InvalidVideoError
-from videoqueue.jobs.models import Base
+from videoqueue.jobs.tables import Base
 from videoqueue.mp4 import CheckLimits, Mp4Check
+from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
 from videoqueue.worker.factory import make_sandbox
 from videoqueue.worker.run_job import JobRunner
-from videoqueue.worker.sandbox import Sandbox
 
 MEMORY = 512 * 1024**2
 MOST_FRAMES = 60

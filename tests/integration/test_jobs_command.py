@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
-from records import new_job
 
+from tests.support.records import new_job
 from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
-from videoqueue.jobs.models import Base, Job
-from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.jobs.tables import Base, Job
+from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.services import Services
 
 Run = Callable[..., Result]

@@ -13,10 +13,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from stack import ROOT, environment, procfile
 
+from tests.support.stack import ROOT, environment, procfile
 from videoqueue.app import create_app, migrations_folder
-from videoqueue.jobs.models import CHUNK, JOB, Base
+from videoqueue.jobs.tables import CHUNK, JOB, Base
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
-from serving import Web, serving
-from videos import make_video
 
+from tests.support.serving import Web, serving
+from tests.support.videos import make_video
 from videoqueue.api.openapi import document
 from videoqueue.api.problems import PROBLEMS
 

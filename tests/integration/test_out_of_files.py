@@ -19,13 +19,13 @@ import psutil
 import pytest
 import requests
 from gunicorn.config import Config
-from s3_server import BUCKET, s3_server
-from serving import Client, Web, post_raw, serving
-from stack import eventually
-from videos import make_video
 
-from videoqueue.api.connection import Pace
-from videoqueue.api.web_worker import BoundedThreadWorker, Bounds
+from tests.support.s3_server import BUCKET, s3_server
+from tests.support.serving import Client, Web, post_raw, serving
+from tests.support.stack import eventually
+from tests.support.videos import make_video
+from videoqueue.server.connection import Pace
+from videoqueue.server.worker import BoundedThreadWorker, Bounds
 
 LIMIT = 1024
 

@@ -10,26 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dramatiq
-import faulty_queue
 import pytest
 import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Retries
-from faulty_queue import Certificate, Fault, valkey
 from flask.testing import FlaskClient
-from stack import ROOT, eventually
-from tcp_proxy import TcpProxy
-from videos import make_video
 
+from tests.support import faulty_queue
+from tests.support.faulty_queue import Certificate, Fault, valkey
+from tests.support.stack import ROOT, eventually
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.videos import make_video
 from videoqueue.app import create_app
 from videoqueue.broker import QUEUE, announce, build_broker, queued
 from videoqueue.errors import QueueUnavailableError, SettingsError
-from videoqueue.jobs.models import Base
-from videoqueue.jobs.upkeep import Upkeep
+from videoqueue.jobs.tables import Base
+from videoqueue.jobs.workers import Upkeep
+from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 from videoqueue.worker import actors
-from videoqueue.worker.sweeper import Sweeper
 
 #: With the words of the log.
 FAULTS: list[tuple[Fault, str]] = [
@@ -63,7 +63,7 @@ def client_of(folder: Path, redis_url: str, **settings: str) -> Iterator[FlaskCl
     app = create_app(load_settings(environ | {"VIDEOQUEUE_READY_SECONDS": "30"} | settings))
     engine = services_of(app).store.engine
     Base.metadata.create_all(engine)
-    Upkeep(engine).beat("host:1", 1)
+    Upkeep(engine).heartbeat("host:1", 1)
     yield app.test_client()
     engine.dispose()
 

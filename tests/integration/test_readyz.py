@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from records import new_job
 
+from tests.support.records import new_job
 from videoqueue.app import create_app
 from videoqueue.errors import StorageFullError
-from videoqueue.jobs.models import Base, Job, WorkerHeartbeat
-from videoqueue.jobs.upkeep import Upkeep
+from videoqueue.jobs.tables import Base, Job, WorkerHeartbeat
+from videoqueue.jobs.workers import Upkeep
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
 
@@ -43,7 +43,7 @@ def start(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., FlaskClient]
 
 
 def worker_lives(services: Services) -> None:
-    Upkeep(services.store.engine).beat("host:1", 1)
+    Upkeep(services.store.engine).heartbeat("host:1", 1)
 
 
 def test_all_is_well(client: FlaskClient, services: Services) -> None:

@@ -10,10 +10,10 @@ import psutil
 import pytest
 import requests
 import sqlalchemy as sa
-from serving import Web
 
-from videoqueue.jobs.models import ResultChunk
+from tests.support.serving import Web
 from videoqueue.jobs.results import encode
+from videoqueue.jobs.tables import ResultChunk
 
 FRAMES = 100_000
 A_CHUNK = 1000

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from records import new_job
 from sqlalchemy.engine import Engine
-from stack import eventually
 
+from tests.support.records import new_job
+from tests.support.stack import eventually
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.models import Job, ResultChunk
-from videoqueue.jobs.retention import Retention
 from videoqueue.jobs.store import JobStore
+from videoqueue.jobs.tables import Job, ResultChunk
+from videoqueue.maintenance.periodic import Periodic
+from videoqueue.maintenance.purger import Purger
+from videoqueue.maintenance.retention import Retention
 from videoqueue.settings import load_settings
 from videoqueue.storage import ObjectStorage, open_storage
-from videoqueue.worker.periodic import Periodic
-from videoqueue.worker.purger import Purger
 
 DAY = 86_400
 
@@ -266,7 +266,7 @@ def test_a_round_that_an_outage_ended_is_begun_again_long_before_the_next_one_is
             raise StorageUnavailableError("away")
 
     monkeypatch.setattr(storage, "delete", away_once)
-    monkeypatch.setattr("videoqueue.worker.purger.random.uniform", lambda least, most: least)
+    monkeypatch.setattr("videoqueue.maintenance.purger.random.uniform", lambda least, most: least)
     environ = {
         "VIDEOQUEUE_DATA_DIR": str(folder.parent),
         "VIDEOQUEUE_PURGE_SECONDS": "3600",
@@ -302,7 +302,7 @@ def _away(_key: str) -> None:
 
 
 def test_an_uploads_key_is_of_the_kind_that_is_collected(client, services, tmp_path: Path) -> None:
-    from videos import make_video
+    from tests.support.videos import make_video
 
     video = make_video(tmp_path / "v.mp4")
     answer = client.post("/video/submit", data=video.read_bytes(), content_type="video/mp4")

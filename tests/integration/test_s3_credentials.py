@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from s3_server import BUCKET, s3_server
-from stack import free_port
 
+from tests.support.s3_server import BUCKET, s3_server
+from tests.support.stack import free_port
 from videoqueue.causes import cause_of
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.storage import open_storage

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stack import eventually, wait_until_gone
-from videos import make_video, spoil_samples
 
+from tests.support.stack import eventually, wait_until_gone
+from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
+from videoqueue.sandbox.process import child_environment
+from videoqueue.sandbox.protocol import Begun, Ended, Seen, Task
+from videoqueue.sandbox.sandbox import Sandbox, Stopped
 from videoqueue.settings import load_settings
-from videoqueue.worker.child_process import child_environment
-from videoqueue.worker.protocol import Begun, Ended, Seen, Task
-from videoqueue.worker.sandbox import Sandbox, Stopped
 
 
 @pytest.fixture
@@ -188,8 +188,8 @@ def test_a_child_dies_with_the_process_that_started_it(folders: tuple[Path, Path
     packages, pipelines = folders
     video = make_video(tmp_path / "v.mp4", frames=500)
     code = (
-        "from videoqueue.worker.protocol import Task\n"
-        "from videoqueue.worker.sandbox import Sandbox\n"
+        "from videoqueue.sandbox.protocol import Task\n"
+        "from videoqueue.sandbox.sandbox import Sandbox\n"
         f"task = Task(path={str(video)!r}, pipeline_id='dawdle', frame_stride=1, "
         "max_frames=None, start_after=None)\n"
         f"options = {{'inference_threads': 1, 'pipelines_dir': {str(pipelines)!r}}}\n"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stack import eventually
-from videos import make_video, spoil_samples
 
 import videoqueue
+from tests.support.stack import eventually
+from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import (
     JobTimeoutError,
     NoFrameError,
@@ -20,12 +20,12 @@ from videoqueue.errors import (
     PermanentError,
     SandboxCrashedError,
 )
+from videoqueue.sandbox.limits import SandboxLimits, data_bytes
+from videoqueue.sandbox.protocol import Seen, Task
+from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.settings import Settings, load_settings
 from videoqueue.settings.capacity import USUAL_MEMORY, default_memory, default_threads
 from videoqueue.worker.factory import make_sandbox
-from videoqueue.worker.limits import SandboxLimits, data_bytes
-from videoqueue.worker.protocol import Seen, Task
-from videoqueue.worker.sandbox import Sandbox
 
 SAMPLE = Path(videoqueue.__path__[0]) / "cli" / "sample.mp4"
 MEMORY = 512 * 1024**2
@@ -61,7 +61,7 @@ def frames(sandbox: Sandbox, video: Path, pipeline_id: str = "measure") -> list[
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "videoqueue.worker.child" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "videoqueue.sandbox.child" in child.cmdline()]
 
 
 def the_child() -> psutil.Process:

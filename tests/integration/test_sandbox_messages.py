@@ -10,13 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from videos import make_video
 
+from tests.support.videos import make_video
 from videoqueue.errors import PermanentError, SandboxCrashedError
 from videoqueue.jobs.results import encode
-from videoqueue.worker.limits import SandboxLimits
-from videoqueue.worker.protocol import LENGTH, Seen, Task
-from videoqueue.worker.sandbox import Sandbox
+from videoqueue.sandbox.limits import SandboxLimits
+from videoqueue.sandbox.protocol import LENGTH, Seen, Task
+from videoqueue.sandbox.sandbox import Sandbox
 
 NASTY = "first\nsecond \x1b[2J\x00\x9b\ud800\u202e end"
 LABEL = "job_id=1234 attempt=7"
@@ -69,7 +69,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What children have printed, without the prefix that each line must have."""
     found = []
     for record in caplog.records:
-        if record.name == "videoqueue.worker.child_output":
+        if record.name == "videoqueue.sandbox.child_output":
             matched = re.fullmatch(
                 rf"{LABEL} child=\d+ \| ([^\x00-\x1f\x7f-\x9f\u2028\u2029]*)", record.getMessage()
             )

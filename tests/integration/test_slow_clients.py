@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from serving import Client, Web, padded, post_raw, serving
-from stack import eventually
-from videos import make_video
+
+from tests.support.serving import Client, Web, padded, post_raw, serving
+from tests.support.stack import eventually
+from tests.support.videos import make_video
 
 THREADS = 4
 #: A client that kept a thread would keep it longer than any test waits.
@@ -41,7 +42,7 @@ def strict(shared_strict: Web) -> Web:
 
 @pytest.fixture
 def patient(tmp_path: Path, redis_url: str) -> Iterator[Web]:
-    settings = PATIENT | {"VIDEOQUEUE_TURN_SECONDS": "1", "VIDEOQUEUE_HEADER_SECONDS": "300"}
+    settings = PATIENT | {"VIDEOQUEUE_SLOT_WAIT_SECONDS": "1", "VIDEOQUEUE_HEADER_SECONDS": "300"}
     with serving(tmp_path / "web", REDIS_URL=redis_url, **settings) as web:
         yield web
 
@@ -149,7 +150,7 @@ def test_twice_as_many_stalled_uploads_as_threads_stop_nobody_else(patient: Web,
 
 
 def test_an_upload_waits_for_its_turn_without_a_thread(tmp_path: Path, redis_url: str, body: bytes) -> None:
-    with serving(tmp_path / "web", REDIS_URL=redis_url, **PATIENT, VIDEOQUEUE_TURN_SECONDS="300") as web:
+    with serving(tmp_path / "web", REDIS_URL=redis_url, **PATIENT, VIDEOQUEUE_SLOT_WAIT_SECONDS="300") as web:
         with ExitStack() as stack:
             clients = [stack.enter_context(Client(web)) for _ in range(2 * THREADS)]
             for client in clients:

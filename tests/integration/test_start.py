@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stack import ROOT, environment, free_port, procfile
+
+from tests.support.stack import ROOT, environment, free_port, procfile
 
 
 def start(process: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:

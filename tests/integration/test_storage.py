@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import s3_server
 from botocore.exceptions import ClientError
 
+from tests.support import s3_server
 from videoqueue.errors import (
     ObjectMissingError,
     SettingsError,

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from serving import Client, Web, post, post_raw, serving
-from stack import free_port
-from videos import make_video
+
+from tests.support.serving import Client, Web, post, post_raw, serving
+from tests.support.stack import free_port
+from tests.support.videos import make_video
 
 
 @pytest.fixture

@@ -17,17 +17,17 @@ from typing import Any
 
 import psutil
 import pytest
-from stack import eventually
 
-from videoqueue.cli.program import Program
-from videoqueue.cli.supervisor import Supervisor
+from tests.support.stack import eventually
 from videoqueue.errors import VideoqueueError
+from videoqueue.supervisor.program import Program
+from videoqueue.supervisor.supervisor import Supervisor
 
 # Runs a supervisor in a process of its own, so that a test can send it signals.
 HARNESS = """
 import json, os, signal, sys
-from videoqueue.cli.program import Program
-from videoqueue.cli.supervisor import Supervisor
+from videoqueue.supervisor.program import Program
+from videoqueue.supervisor.supervisor import Supervisor
 names, options, mode, hangup = json.loads(sys.argv[1])
 signal.signal(signal.SIGHUP, getattr(signal, hangup))  # the tests themselves may have been started by nohup
 programs = [Program(name, command, dict(os.environ)) for name, command in names]

@@ -8,17 +8,17 @@ import uuid
 import pytest
 import redis
 import sqlalchemy as sa
-from records import new_job
 
+from tests.support.records import new_job
 from videoqueue.broker import QUEUE, announce, queued
 from videoqueue.errors import QueueUnavailableError
 from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now
-from videoqueue.jobs.models import Job
-from videoqueue.jobs.overview import Overview
-from videoqueue.jobs.upkeep import Upkeep
+from videoqueue.jobs.queries import Overview
+from videoqueue.jobs.tables import Job
+from videoqueue.jobs.workers import Upkeep
+from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.services import Services
-from videoqueue.worker.sweeper import Sweeper
 
 
 @pytest.fixture

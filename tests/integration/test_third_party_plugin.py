@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from videos import make_video
+
+from tests.support.videos import make_video
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text()
 BUILT_IN = "ok ocr_only: ocr.read\nok yolo_ocr: yolo.detect, ocr.read\nok yolo_only: yolo.detect\n"

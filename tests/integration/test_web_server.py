@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from serving import Client, Web, padded, post_raw, serving
-from stack import ROOT, Service, environment, eventually, wait_until_gone
-from videos import make_video
 
-SAY = "import videoqueue.api.server as server; server.when_ready(None)"
+from tests.support.serving import Client, Web, padded, post_raw, serving
+from tests.support.stack import ROOT, Service, environment, eventually, wait_until_gone
+from tests.support.videos import make_video
+
+SAY = "import videoqueue.server.config as server; server.when_ready(None)"
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware, Retries
-from stack import eventually
-from tcp_proxy import TcpProxy
 
+from tests.support.stack import eventually
+from tests.support.tcp_proxy import TcpProxy
 from videoqueue.broker import ACTOR, QUEUE, announce, build_broker
 from videoqueue.worker import actors
 

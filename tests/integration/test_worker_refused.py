@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from records import new_job
 from sqlalchemy.engine import Engine
-from stack import eventually
 
+from tests.support.records import new_job
+from tests.support.stack import eventually
 from videoqueue.app import create_app
-from videoqueue.jobs.models import Base
+from videoqueue.jobs.tables import Base
+from videoqueue.maintenance.sweeper import Sweeper
+from videoqueue.sandbox.protocol import Seen, Task
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
-from videoqueue.worker.protocol import Seen, Task
 from videoqueue.worker.run_job import JobRunner
-from videoqueue.worker.sweeper import Sweeper
 
 KEY = "inputs/" + "a" * 32 + ".mp4"
 

@@ -7,15 +7,15 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from chaos.backlog import drain_backlog
-from chaos.oracle import faults_of
-from chaos.run import run_chaos, short_folder
-from chaos.schedule import WEIGHTS, plan
-from chaos.settings import QUICK
-from chaos.transitions import TransitionLog
-from records import new_job
-from tcp_proxy import TcpProxy
 
+from tests.chaos.backlog import drain_backlog
+from tests.chaos.oracle import faults_of
+from tests.chaos.run import run_chaos, short_folder
+from tests.chaos.schedule import WEIGHTS, plan
+from tests.chaos.settings import QUICK
+from tests.chaos.transitions import TransitionLog
+from tests.support.records import new_job
+from tests.support.tcp_proxy import TcpProxy
 from videoqueue.jobs.store import JobStore
 
 

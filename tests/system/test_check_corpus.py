@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from stack import ROOT, environment
-from videos import make_video, spoil_samples
+
+from tests.support.stack import ROOT, environment
+from tests.support.videos import make_video, spoil_samples
 
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from chaos.catalogue import Catalogue, Submission
-from chaos.client import Client, Observed, Submitted, new_key
-from chaos.oracle import Oracle
-from chaos.run import short_folder
-from chaos.service import WORKERS, ChaosService
-from stack import eventually
 
+from tests.chaos.catalogue import Catalogue, Submission
+from tests.chaos.client import Client, Observed, Submitted, new_key
+from tests.chaos.oracle import Oracle
+from tests.chaos.run import short_folder
+from tests.chaos.service import WORKERS, ChaosService
+from tests.support.stack import eventually
 from videoqueue.failpoints import STEPS
 
 _DAYS_AGO = 40 * 86_400

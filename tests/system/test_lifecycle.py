@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from s3_server import BUCKET, s3_server
-from stack import ROOT, SMOKE_TEST, Service, results, submit, wait_for
-from videos import make_video, spoil_samples
+
+from tests.support.s3_server import BUCKET, s3_server
+from tests.support.stack import ROOT, SMOKE_TEST, Service, results, submit, wait_for
+from tests.support.videos import make_video, spoil_samples
 
 
 @pytest.fixture(scope="module", params=["sqlite-folder", "postgres-s3"])

@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from chaos.workplace import Workplace
-from stack import Service, eventually, submit, wait_for
-from videos import make_video
+
+from tests.chaos.workplace import Workplace
+from tests.support.stack import Service, eventually, submit, wait_for
+from tests.support.videos import make_video
 
 
 @pytest.fixture

@@ -13,9 +13,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chaos.processes import is_child
-from stack import Service, environment, eventually, family, free_port, submit, wait_for, wait_until_gone
-from videos import make_video
+
+from tests.chaos.processes import is_child
+from tests.support.stack import (
+    Service,
+    environment,
+    eventually,
+    family,
+    free_port,
+    submit,
+    wait_for,
+    wait_until_gone,
+)
+from tests.support.videos import make_video
 
 SECRET = "planted-secret-of-the-storage"
 SETTINGS = {"AWS_SECRET_ACCESS_KEY": SECRET}

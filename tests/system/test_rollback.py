@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from records import new_job
-from stack import ROOT, Service, environment, submit
-from videos import make_video, spoil_samples
 
+from tests.support.records import new_job
+from tests.support.stack import ROOT, Service, environment, submit
+from tests.support.videos import make_video, spoil_samples
 from videoqueue.services import Services
 
 sys.path.insert(0, str(ROOT / "scripts"))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from faulty_queue import Certificate
-from stack import Service, eventually, results, submit, wait_for
-from tcp_proxy import TcpProxy
-from videos import make_video
+
+from tests.support.faulty_queue import Certificate
+from tests.support.stack import Service, eventually, results, submit, wait_for
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.videos import make_video
 
 #: So long that a job which is done was announced by web, and its message fetched by the worker.
 NO_SWEEP = {"VIDEOQUEUE_ANNOUNCE_SECONDS": "3600"}

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chaos.workplace import Workplace
-from stack import (
+
+from tests.chaos.workplace import Workplace
+from tests.support.stack import (
     ROOT,
     environment,
     eventually,
@@ -26,7 +27,7 @@ from stack import (
     wait_for,
     wait_until_gone,
 )
-from videos import make_video
+from tests.support.videos import make_video
 
 
 class Up:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chaos.workplace import Workplace
-from stack import Service, eventually, submit, wait_for, wait_until_gone
-from videos import make_video
+
+from tests.chaos.workplace import Workplace
+from tests.support.stack import Service, eventually, submit, wait_for, wait_until_gone
+from tests.support.videos import make_video
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ from pathlib import Path
 import psutil
 import pytest
 import sqlalchemy as sa
-from chaos.workplace import Workplace
-from records import new_job
-from s3_server import BUCKET, S3Server, s3_server
 from sqlalchemy.engine import Engine
-from stack import Service, eventually
-from tcp_proxy import TcpProxy
-from videos import make_video
 
+from tests.chaos.workplace import Workplace
+from tests.support.records import new_job
+from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.stack import Service, eventually
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.videos import make_video
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.models import HEARTBEAT, JOB
-from videoqueue.jobs.store import JobStore, Limits
+from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.tables import HEARTBEAT, JOB
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Around:
 
     @property
     def store(self) -> JobStore:
-        return JobStore(self.engine, Limits(announce_seconds=0))
+        return JobStore(self.engine, LeasePolicy(announce_seconds=0))
 
     def submitted(self, video: Path) -> uuid.UUID:
         """A job that nobody was told about, with its video."""

@@ -15,8 +15,19 @@ from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 
 import pytest
-from stack import ROOT, Service, environment, eventually, family, free_port, submit, wait_for, wait_until_gone
-from videos import make_video
+
+from tests.support.stack import (
+    ROOT,
+    Service,
+    environment,
+    eventually,
+    family,
+    free_port,
+    submit,
+    wait_for,
+    wait_until_gone,
+)
+from tests.support.videos import make_video
 
 #: Packages and start files that are looked for and need not be there.
 OPTIONAL = [

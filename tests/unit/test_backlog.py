@@ -3,8 +3,8 @@
 import uuid
 
 import pytest
-from records import new_job
 
+from tests.support.records import new_job
 from videoqueue.jobs.backlog import Backlog
 from videoqueue.jobs.store import JobStore
 

@@ -15,8 +15,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from stack import free_port
 
+from tests.support.stack import free_port
 from videoqueue.broker import announce, build_broker
 from videoqueue.causes import MAX_CHARACTERS, cause_of, one_line, with_cause
 from videoqueue.errors import (

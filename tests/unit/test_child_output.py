@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videoqueue.worker.child_output import LINE_BYTES, ChildOutput, Lines
+from videoqueue.sandbox.child_output import LINE_BYTES, ChildOutput, Lines
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture(autouse=True)
 def at_info(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "videoqueue.worker.child_output")
+    caplog.set_level(logging.INFO, "videoqueue.sandbox.child_output")
 
 
 def test_each_line_names_the_job_and_the_child_and_holds_no_control_character(

@@ -4,8 +4,8 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from videos import make_video, spoil_samples
 
+from tests.support.videos import make_video, spoil_samples
 from videoqueue.cli import cli, main
 from videoqueue.cli.demo import Span, spans
 from videoqueue.errors import InvalidVideoError, VideoqueueError

@@ -30,11 +30,11 @@ IN_CODE: list[Plant] = [
     ),
     ("streaming-library", "requirements.txt", "websockets==15.0 \\\n    --hash=sha256:0"),
     ("streaming-route", "videoqueue/api/health.py", "MEDIA_TYPE = 'text/event-stream; charset=utf-8'"),
-    ("streaming-route", "videoqueue/api/server.py", "HEADERS = {'Sec-WebSocket-Accept': ''}"),
-    ("frame-progress", "videoqueue/jobs/upkeep.py", "def note(done):\n    return {'progress': done}"),
+    ("streaming-route", "videoqueue/server/config.py", "HEADERS = {'Sec-WebSocket-Accept': ''}"),
+    ("frame-progress", "videoqueue/jobs/workers.py", "def note(done):\n    return {'progress': done}"),
     ("frame-progress", "videoqueue/jobs/store.py", "def note(job, n):\n    job.values(progress=n / 100)"),
-    ("job-states", "videoqueue/jobs/models.py", "STATUSES = (*STATUSES, 'paused')"),
-    ("result-item", "videoqueue/cli/output.py", "ITEM = {'frame_index': 0, 'result': {}, 'node': ''}"),
+    ("job-states", "videoqueue/jobs/tables.py", "STATUSES = (*STATUSES, 'paused')"),
+    ("result-item", "videoqueue/supervisor/output.py", "ITEM = {'frame_index': 0, 'result': {}, 'node': ''}"),
     ("gpu", "videoqueue/pipeline/plugin.py", "def load():\n    import torch.cuda"),
     ("gpu", "requirements.txt", "onnxruntime-gpu==1.20.0"),
     (
@@ -46,21 +46,25 @@ IN_CODE: list[Plant] = [
     ("gpu", "videoqueue/pipeline/plugin.py", "def load(c, m, d):\n    c.compile_model(m, device_name=d)"),
     ("gpu", "videoqueue/pipeline/plugin.py", "DEVICE = 'GPU.0'"),
     ("gpu", "videoqueue/pipeline/plugin.py", "PROVIDERS = ['CUDAExecutionProvider']"),
-    ("gpu", "videoqueue/pipeline/decoder.py", "def fast(av, p):\n    av.open(p, hwaccel=True)"),
-    ("worker-channel", "videoqueue/worker/sweeper.py", "def tell(client):\n    client.publish('jobs', '')"),
+    ("gpu", "videoqueue/pipeline/decode/decoder.py", "def fast(av, p):\n    av.open(p, hwaccel=True)"),
+    (
+        "worker-channel",
+        "videoqueue/maintenance/sweeper.py",
+        "def tell(client):\n    client.publish('jobs', '')",
+    ),
     ("worker-channel", "videoqueue/worker/lease.py", "def wait(client):\n    client.pubsub()"),
-    ("worker-channel", "videoqueue/worker/sweeper.py", "import socket\nPEER = lambda: socket.socket()"),
+    ("worker-channel", "videoqueue/maintenance/sweeper.py", "import socket\nPEER = lambda: socket.socket()"),
     ("worker-channel", "videoqueue/cli/up.py", "def serve(door):\n    door.listen()"),
     ("worker-channel", "videoqueue/worker/actors.py", "def spread():\n    from ray import remote"),
-    ("worker-channel", "videoqueue/jobs/upkeep.py", "WAKE = 'NOTIFY jobs'"),
+    ("worker-channel", "videoqueue/jobs/workers.py", "WAKE = 'NOTIFY jobs'"),
     ("worker-channel", "requirements.txt", "celery==5.5.0"),
-    ("one-queue", "videoqueue/worker/sweeper.py", "def again(broker, m):\n    broker.enqueue(m)"),
+    ("one-queue", "videoqueue/maintenance/sweeper.py", "def again(broker, m):\n    broker.enqueue(m)"),
     ("one-queue", "videoqueue/broker.py", "def again(broker, m):\n    broker.enqueue(m)"),
     ("one-queue", "videoqueue/worker/entry.py", "def again(id):\n    process_video.send(id)"),
     ("one-queue", "videoqueue/worker/actors.py", "def chain():\n    from dramatiq import pipeline"),
-    ("one-pipeline", "videoqueue/worker/sandbox.py", "def run(pipeline_ids: list[str]): ..."),
+    ("one-pipeline", "videoqueue/sandbox/sandbox.py", "def run(pipeline_ids: list[str]): ..."),
     ("one-pipeline", "videoqueue/pipeline/service.py", "def run(path: str, pipeline_id: list[str]): ..."),
-    ("one-pipeline", "videoqueue/jobs/records.py", "class Step:\n    depends_on: str = ''"),
+    ("one-pipeline", "videoqueue/jobs/types.py", "class Step:\n    depends_on: str = ''"),
 ]
 
 #: Seen in what the built application has or answers.
@@ -78,7 +82,7 @@ IN_APPLICATION: list[Plant] = [
     ("frame-progress", "videoqueue/jobs/changes.py", "def tenths(progress):\n    return round(progress, 2)"),
     (
         "frame-progress",
-        "videoqueue/jobs/models.py",
+        "videoqueue/jobs/tables.py",
         "Job.frames_done = mapped_column(sa.Integer, default=0)",
     ),
     (
@@ -129,15 +133,15 @@ IN_APPLICATION: list[Plant] = [
         "_one = declare\ndef declare(broker, run, max_retries):\n    _one(broker, run, max_retries)\n"
         "    dramatiq.actor(broker=broker, actor_name='merge', queue_name=QUEUE)(lambda job_id: None)",
     ),
-    ("one-pipeline", "videoqueue/jobs/models.py", "Job.pipelines = mapped_column(sa.JSON, nullable=True)"),
+    ("one-pipeline", "videoqueue/jobs/tables.py", "Job.pipelines = mapped_column(sa.JSON, nullable=True)"),
     (
         "one-pipeline",
-        "videoqueue/jobs/models.py",
+        "videoqueue/jobs/tables.py",
         "ResultChunk.pipeline_id = mapped_column(sa.String(100), nullable=True)",
     ),
     (
         "one-pipeline",
-        "videoqueue/jobs/models.py",
+        "videoqueue/jobs/tables.py",
         "Job.after = mapped_column(sa.ForeignKey('job.job_id'), nullable=True)",
     ),
     (
@@ -152,10 +156,10 @@ EDITS = [
     ("streaming-library", "pyproject.toml", "\ndependencies = [", '"flask-sock>=0.7",'),
     ("gpu", "pyproject.toml", "\ndependencies = [", '"cupy-cuda12x",'),
     ("worker-channel", "pyproject.toml", "\ndependencies = [", '"dask[distributed]>=2026",'),
-    ("job-states", "videoqueue/jobs/models.py", "\"status IN ('pending', ", "'paused', "),
+    ("job-states", "videoqueue/jobs/tables.py", "\"status IN ('pending', ", "'paused', "),
     (
         "frame-progress",
-        "videoqueue/jobs/models.py",
+        "videoqueue/jobs/tables.py",
         '"finished_at IS NOT NULL OR (',
         "damaged_frames >= 0 OR ",
     ),
@@ -238,7 +242,7 @@ def test_prose_may_say_anything(copy: Path, served: dict[str, Any]) -> None:
     prose = (
         '# No websockets, no GPU.\ndef f():\n    """Not text/event-stream, nor NOTIFY jobs, nor CUDA."""\n'
     )
-    plant(copy, "videoqueue/worker/sweeper.py", lambda text: f"{text}\n{prose}")
+    plant(copy, "videoqueue/maintenance/sweeper.py", lambda text: f"{text}\n{prose}")
     tree = Tree(copy)
     tree.__dict__["served"] = served
     assert check(tree) == []

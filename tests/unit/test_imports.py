@@ -20,8 +20,8 @@ def test_imports_go_one_way() -> None:
     [
         ("videoqueue.app", ["av", "openvino", "rapidocr", "cv2", "numpy", "boto3"]),
         ("videoqueue.pipeline.service", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "openvino"]),
-        ("videoqueue.pipeline.definition", ["av", "numpy", "openvino", "flask"]),
-        ("videoqueue.worker.sandbox", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "av"]),
+        ("videoqueue.pipeline.definitions.definition", ["av", "numpy", "openvino", "flask"]),
+        ("videoqueue.sandbox.sandbox", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "av"]),
         ("videoqueue.cli", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "av", "requests", "tqdm"]),
     ],
 )

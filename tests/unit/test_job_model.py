@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.jobs.models import STATUSES, Job
+from videoqueue.jobs.tables import STATUSES, Job
 
 VALID = {
     "owner": "",

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
-from records import new_job
 from sqlalchemy.engine import Engine
 
+from tests.support.records import new_job
 from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import engine_options, prepare, writing
-from videoqueue.jobs.models import Job, ResultChunk
-from videoqueue.jobs.store import Claim, JobStore, Limits, NewJob
-from videoqueue.jobs.upkeep import Upkeep
-from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.jobs.store import Claim, JobStore, LeasePolicy, NewJob
+from videoqueue.jobs.tables import Job, ResultChunk
+from videoqueue.jobs.workers import Upkeep
+from videoqueue.pipeline.decode.video_info import VideoInfo
 
 NEW = new_job(frame_stride=2)
 
@@ -555,5 +555,5 @@ def test_an_unreachable_database_is_a_passing_error() -> None:
     engine = sa.create_engine(url, **engine_options(url, 1))
     prepare(engine)
     with pytest.raises(DatabaseUnavailableError):
-        JobStore(engine, Limits()).get(uuid.uuid4())
+        JobStore(engine, LeasePolicy()).get(uuid.uuid4())
     engine.dispose()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from mp4_boxes import (
+
+from tests.support.mp4_boxes import (
     BOUNDED,
     DEFAULTS,
     FTYP,
@@ -28,7 +29,6 @@ from mp4_boxes import (
     tkhd,
     trak,
 )
-
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits, Mp4Check
 

@@ -10,8 +10,21 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from mp4_boxes import BOUNDED, FTYP, GOOD, box, entry, fragment, full, hdlr, stream, stsd, tfhd, tkhd
 
+from tests.support.mp4_boxes import (
+    BOUNDED,
+    FTYP,
+    GOOD,
+    box,
+    entry,
+    fragment,
+    full,
+    hdlr,
+    stream,
+    stsd,
+    tfhd,
+    tkhd,
+)
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
 

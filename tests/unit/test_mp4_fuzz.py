@@ -10,7 +10,8 @@ from tempfile import NamedTemporaryFile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mp4_boxes import (
+
+from tests.support.mp4_boxes import (
     BOUNDED,
     FTYP,
     GOOD,
@@ -25,7 +26,6 @@ from mp4_boxes import (
     tables,
     trak,
 )
-
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info, video_track
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from mp4_boxes import (
+
+from tests.support.mp4_boxes import (
     DEFAULTS,
     FTYP,
     GOOD,
@@ -22,7 +23,6 @@ from mp4_boxes import (
     tkhd,
     trak,
 )
-
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import (
     CheckLimits,

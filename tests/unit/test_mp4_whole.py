@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from mp4_boxes import (
+
+from tests.support.mp4_boxes import (
     FTYP,
     GOOD,
     box,

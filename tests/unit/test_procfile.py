@@ -4,11 +4,11 @@ import shlex
 import subprocess
 
 import pytest
-from stack import procfile
 
+from tests.support.stack import procfile
 from videoqueue import launch
-from videoqueue.cli.stack import web_command, worker_command
 from videoqueue.settings import load_settings
+from videoqueue.supervisor.stack import web_command, worker_command
 
 
 def arguments(name: str, environ: dict[str, str]) -> list[str]:

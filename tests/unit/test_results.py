@@ -5,12 +5,12 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
-from records import new_job
 
+from tests.support.records import new_job
 from videoqueue.errors import VideoqueueError
-from videoqueue.jobs.models import ResultChunk
 from videoqueue.jobs.results import Position, ResultReader, encode
 from videoqueue.jobs.store import JobStore
+from videoqueue.jobs.tables import ResultChunk
 
 ITEMS = [
     {"frame_index": index, "result": {"text": f"número {index}", "timestamp": index / 10}}

@@ -7,13 +7,13 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from records import new_job
 
-from videoqueue.api import downloads
+from tests.support.records import new_job
+from videoqueue.api import results as downloads
 from videoqueue.errors import VideoqueueError
-from videoqueue.jobs.models import ResultChunk
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim
+from videoqueue.jobs.tables import ResultChunk
 from videoqueue.services import Services
 
 ITEMS = [{"frame_index": index, "result": {"text": "Grüße", "timestamp": index / 10}} for index in range(3)]
@@ -54,7 +54,7 @@ def test_a_thread_that_has_sent_results_waits_again_as_long_as_it_takes(
     client: FlaskClient, completed: uuid.UUID, monkeypatch: pytest.MonkeyPatch, read: int | None
 ) -> None:
     patience: list[float | None] = []
-    monkeypatch.setattr(downloads, "wait_at_most", patience.append)
+    monkeypatch.setattr(downloads, "set_deadline", patience.append)
     answer = client.get(f"/video/results/{completed}", buffered=False)
     pieces = list(itertools.islice(answer.response, read))
     answer.close()

@@ -4,9 +4,9 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
-from records import new_job
 
-from videoqueue.jobs.models import Job
+from tests.support.records import new_job
+from videoqueue.jobs.tables import Job
 from videoqueue.services import Services
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

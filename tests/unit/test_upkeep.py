@@ -5,13 +5,13 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
-from records import new_job
 
-from videoqueue.jobs.models import Job, WorkerHeartbeat
-from videoqueue.jobs.overview import Overview
-from videoqueue.jobs.retention import Retention
+from tests.support.records import new_job
+from videoqueue.jobs.queries import Overview
 from videoqueue.jobs.store import JobStore
-from videoqueue.jobs.upkeep import Upkeep
+from videoqueue.jobs.tables import Job, WorkerHeartbeat
+from videoqueue.jobs.workers import Upkeep
+from videoqueue.maintenance.retention import Retention
 
 NEW = new_job()
 
@@ -40,13 +40,13 @@ def test_only_leases_that_ended_are_dead_and_the_longest_dead_come_first(
     first, second, _alive = running(store), running(store), running(store)
     age(store, first, lease_until=120)
     age(store, second, lease_until=60)
-    found = upkeep.dead_leases(10)
+    found = upkeep.expired_leases(10)
     assert [(dead.job_id, dead.attempt, dead.worker) for dead in found] == [
         (first, 1, "host:1"),
         (second, 1, "host:1"),
     ]
     assert found[0].seconds == pytest.approx(100, abs=30)
-    assert [dead.job_id for dead in upkeep.dead_leases(1)] == [first]
+    assert [dead.job_id for dead in upkeep.expired_leases(1)] == [first]
 
 
 def test_jobs_are_claimable_when_pending_and_their_time_has_come(store: JobStore, upkeep: Upkeep) -> None:
@@ -105,20 +105,20 @@ def test_many_sweepers_take_each_announcement_once(store: JobStore, upkeep: Upke
 
 def test_a_worker_lives_as_long_as_its_signs_are_fresh(store: JobStore, upkeep: Upkeep) -> None:
     overview = Overview(store.engine)
-    upkeep.beat("host:1", 2, starting=True)
-    upkeep.beat("host:2", 1, starting=True)
+    upkeep.heartbeat("host:1", 2, starting=True)
+    upkeep.heartbeat("host:2", 1, starting=True)
     assert overview.standing(60).workers == 2
     with store.engine.begin() as connection:
         old = sa.update(WorkerHeartbeat).where(WorkerHeartbeat.worker == "host:1")
         connection.execute(old.values(seen_at=1, started_at=1))
     assert overview.standing(60).workers == 1
-    upkeep.beat("host:1", 2)
+    upkeep.heartbeat("host:1", 2)
     assert overview.standing(60).workers == 2
     with store.engine.connect() as connection:
         rows = connection.execute(sa.select(WorkerHeartbeat.__table__)).all()
     assert {(row.worker, row.threads) for row in rows} == {("host:1", 2), ("host:2", 1)}
     assert {row.started_at == 1 for row in rows if row.worker == "host:1"} == {True}
-    upkeep.beat("host:1", 2, starting=True)
+    upkeep.heartbeat("host:1", 2, starting=True)
     with store.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.min(WorkerHeartbeat.started_at))) > 1
     upkeep.forget("host:2")
@@ -129,7 +129,7 @@ def test_workers_silent_for_long_are_forgotten(store: JobStore, upkeep: Upkeep, 
     from videoqueue.storage import open_storage
 
     for worker in ("dead", "alive"):
-        upkeep.beat(worker, 1)
+        upkeep.heartbeat(worker, 1)
     with store.engine.begin() as connection:
         connection.execute(
             sa.update(WorkerHeartbeat).where(WorkerHeartbeat.worker == "dead").values(seen_at=1)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from records import new_job
 from sqlalchemy import event
-from stack import eventually
 
+from tests.support.records import new_job
+from tests.support.stack import eventually
 from videoqueue.errors import (
     DatabaseUnavailableError,
     InvalidVideoError,
@@ -24,12 +24,12 @@ from videoqueue.errors import (
     StorageUnavailableError,
     TransientError,
 )
-from videoqueue.jobs.models import Job
-from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.jobs.tables import Job
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen, Task
+from videoqueue.sandbox.sandbox import Stopped
 from videoqueue.services import Services
-from videoqueue.worker.protocol import Alive, Begun, Ended, Report, Seen, Task
 from videoqueue.worker.run_job import JobRunner
-from videoqueue.worker.sandbox import Stopped
 
 VIDEO = b"the bytes of a video"
 ITEMS = [{"frame_index": index, "result": {"text": str(index)}} for index in range(4)]

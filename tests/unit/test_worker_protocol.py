@@ -20,8 +20,8 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.jobs.results import encode
-from videoqueue.pipeline.video_info import VideoInfo
-from videoqueue.worker.protocol import (
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.sandbox.protocol import (
     LENGTH,
     OUTCOMES,
     Alive,

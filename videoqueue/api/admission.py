@@ -41,11 +41,11 @@ def admit(app: Flask, services: Services, idempotency_key: str | None) -> None:
     if gate.backlog.is_full(idempotency_key):
         raise ApiError("too_many_pending_jobs", _full(services.settings))
     try:
-        storage.result(services.settings.dependency_seconds)
+        storage.result(services.settings.backend_timeout_seconds)
     except TimeoutError:
         raise StorageUnavailableError(
             "The storage for videos does not answer within "
-            f"{services.settings.dependency_seconds:g} seconds (VIDEOQUEUE_DEPENDENCY_SECONDS). "
+            f"{services.settings.backend_timeout_seconds:g} seconds (VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS). "
             "Try again in a minute."
         ) from None
 

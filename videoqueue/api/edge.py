@@ -6,8 +6,8 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from videoqueue.api import admission, docs, health, problems, slots, video
-from videoqueue.api.headers import Headers
-from videoqueue.jobs.patience import wait_at_most
+from videoqueue.api.middleware import Headers
+from videoqueue.jobs.deadline import set_deadline
 from videoqueue.services import Services
 
 
@@ -16,8 +16,8 @@ def install(app: Flask, services: Services) -> None:
     settings = services.settings
     slots.install(app, settings)
     admission.install(app, services)
-    app.before_request(lambda: wait_at_most(settings.dependency_seconds))
-    app.teardown_request(lambda _: wait_at_most(None))  # the thread goes on to other work
+    app.before_request(lambda: set_deadline(settings.backend_timeout_seconds))
+    app.teardown_request(lambda _: set_deadline(None))  # the thread goes on to other work
     app.register_blueprint(video.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)

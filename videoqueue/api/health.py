@@ -19,8 +19,8 @@ from videoqueue.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
-from videoqueue.jobs.overview import Overview, Standing
-from videoqueue.jobs.patience import wait_at_most
+from videoqueue.jobs.deadline import set_deadline
+from videoqueue.jobs.queries import Overview, Standing
 from videoqueue.services import Services, services_of
 
 blueprint = Blueprint("health", __name__)
@@ -52,7 +52,7 @@ class Readiness:
         overview = Overview(services.store.engine)
 
         def standing() -> Standing:
-            wait_at_most(self._seconds)  # else a server that hangs would be waited for when it is long back
+            set_deadline(self._seconds)  # else a server that hangs would be waited for when it is long back
             return overview.standing(settings.worker_silence_seconds)
 
         self._database = Probe("readyz-database", standing)

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
-from videoqueue.jobs.models import STATUSES
+from videoqueue.jobs.tables import STATUSES
 
 #: The largest whole number a parameter takes; what the database's 64-bit columns hold.
 _LARGEST = 2**63 - 1

@@ -15,7 +15,7 @@ from videoqueue.settings import Settings
 _KEY = "videoqueue.slots"
 
 
-class Slots:
+class ConcurrencyLimit:
     def __init__(self, limit: int, what: str, setting: str) -> None:
         self._free = threading.BoundedSemaphore(limit)
         self._refusal = (
@@ -32,35 +32,35 @@ class Slots:
             raise ApiError("rate_limited", self._refusal)
         held = [self._free]
 
-        def give_back() -> None:
+        def release() -> None:
             if held:
                 held.pop().release()
 
-        return give_back
+        return release
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        give_back = self.take()
+        release = self.take()
         try:
             yield
         finally:
-            give_back()
+            release()
 
 
 @dataclass(frozen=True)
 class Transfers:
     """The two kinds of requests that take as long as their client likes."""
 
-    uploads: Slots
-    downloads: Slots
+    uploads: ConcurrencyLimit
+    downloads: ConcurrencyLimit
 
 
 def install(app: Flask, settings: Settings) -> None:
     app.extensions[_KEY] = Transfers(
-        Slots(
+        ConcurrencyLimit(
             settings.max_concurrent_uploads, "videos are being received", "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS"
         ),
-        Slots(
+        ConcurrencyLimit(
             settings.max_concurrent_downloads, "results are being sent", "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS"
         ),
     )

@@ -9,16 +9,16 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, request, url_for
 
 from videoqueue.api.admission import admit
-from videoqueue.api.downloads import Results
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError
+from videoqueue.api.results import Results
 from videoqueue.api.schemas import JobAccepted, JobStatus
 from videoqueue.api.slots import transfers_of
 from videoqueue.api.uploads import Received, Upload, discard
 from videoqueue.broker import announce
 from videoqueue.errors import DatabaseUnavailableError, QueueUnavailableError
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs.patience import wait_at_most
+from videoqueue.jobs.deadline import set_deadline
 from videoqueue.jobs.progress import JobProgress, read_progress
 from videoqueue.jobs.store import NewJob
 from videoqueue.services import Services, services_of
@@ -47,7 +47,7 @@ def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
         received = upload.store(services.storage, parameters)
         failpoint("web.object_stored")
     # The database was asked before the body came: its time begins anew.
-    wait_at_most(services.settings.dependency_seconds)
+    set_deadline(services.settings.backend_timeout_seconds)
     job_id = _create(services, received, parameters.values, key)
     return _accepted.dump({"job_id": job_id}), 202, {"Location": url_for("video.status", job_id=str(job_id))}
 
@@ -105,7 +105,7 @@ def results(job_id: str) -> Response:
             {"Retry-After": _POLL_SECONDS},
         )
     slots = transfers_of(current_app).downloads
-    seconds = services.settings.dependency_seconds
+    seconds = services.settings.backend_timeout_seconds
     return Results(request, job).response(request, services.results, slots, seconds)
 
 

@@ -35,10 +35,10 @@ def demo(url: str | None, verbose: bool) -> None:
 
 @contextmanager
 def _service(verbose: bool) -> Iterator[str]:
-    from videoqueue.cli.embedded import DataFolder, free_port
-    from videoqueue.cli.stack import prepare_stack
-    from videoqueue.cli.supervisor import Supervisor
     from videoqueue.errors import VideoqueueError
+    from videoqueue.supervisor.embedded import DataFolder, free_port
+    from videoqueue.supervisor.stack import prepare_stack
+    from videoqueue.supervisor.supervisor import Supervisor
 
     lines: list[str] = []
 

@@ -17,9 +17,9 @@ from videoqueue.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from videoqueue.jobs.models import Status
-    from videoqueue.jobs.retention import Retention
     from videoqueue.jobs.store import JobStore
+    from videoqueue.jobs.tables import Status
+    from videoqueue.maintenance.retention import Retention
     from videoqueue.storage import ObjectStorage
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -47,7 +47,7 @@ def list_jobs(status: str | None, limit: int, as_json: bool) -> None:
     videoqueue jobs list --json | jq -r '.[].job_id'
     """
     from videoqueue.cli.job_view import described, table
-    from videoqueue.jobs.overview import Overview
+    from videoqueue.jobs.queries import Overview
 
     with _database(load_settings()) as engine:
         overview = Overview(engine)
@@ -66,7 +66,7 @@ def show(job_id: str, as_json: bool) -> None:
     videoqueue jobs show 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
     """
     from videoqueue.cli.job_view import described, details
-    from videoqueue.jobs.overview import Overview
+    from videoqueue.jobs.queries import Overview
 
     settings = load_settings()
     with _database(settings) as engine:
@@ -118,13 +118,13 @@ def purge(older_than: int | None, dry_run: bool) -> None:
     """Remove ended jobs with their results and videos, and what killed uploads have left.
 
     Workers do the same once an hour. Pending and running jobs stay, whatever their age; uploads and videos
-    without a job go when older than VIDEOQUEUE_LEFTOVER_SECONDS.
+    without a job go when older than VIDEOQUEUE_ORPHAN_SECONDS.
 
     \b
     videoqueue jobs purge --dry-run
     videoqueue jobs purge --older-than 7
     """
-    from videoqueue.jobs.retention import Retention
+    from videoqueue.maintenance.retention import Retention
 
     settings = load_settings()
     storage = _storage(settings)
@@ -139,7 +139,7 @@ def purge(older_than: int | None, dry_run: bool) -> None:
 
 def _preview(retention: Retention, settings: Settings, days: int | None) -> None:
     count = 0 if days is None else retention.count_ended(days)
-    orphans = sum(map(len, retention.orphans(settings.leftover_seconds, settings.sweep_rows)))
+    orphans = sum(map(len, retention.orphans(settings.orphan_seconds, settings.sweep_rows)))
     click.echo(f"Would remove jobs: {count}, videos without a job: {orphans}")
 
 
@@ -147,8 +147,8 @@ def _purge(retention: Retention, settings: Settings, days: int | None) -> None:
     count = 0
     while days is not None and (removed := retention.remove_ended(days, settings.sweep_rows)):
         count += removed
-    unfinished = retention.remove_unfinished(settings.leftover_seconds)
-    orphans = retention.orphans(settings.leftover_seconds, settings.sweep_rows)
+    unfinished = retention.remove_unfinished(settings.orphan_seconds)
+    orphans = retention.orphans(settings.orphan_seconds, settings.sweep_rows)
     videos = sum(retention.remove_orphans(keys) for keys in orphans)
     click.echo(f"Removed jobs: {count}, videos without a job: {videos}, unfinished uploads: {unfinished}")
 
@@ -159,7 +159,7 @@ def _database(settings: Settings) -> Iterator[Engine]:
     import sqlalchemy as sa
 
     from videoqueue.jobs.database import engine_options, prepare, reading
-    from videoqueue.jobs.models import HEARTBEAT
+    from videoqueue.jobs.tables import HEARTBEAT
 
     engine = sa.create_engine(settings.database_url, **engine_options(settings.database_url, 2))
     file = engine.url.database if engine.dialect.name == "sqlite" else None
@@ -188,9 +188,9 @@ def _storage(settings: Settings) -> ObjectStorage:
 
 
 def _store(settings: Settings, engine: Engine) -> JobStore:
-    from videoqueue.jobs.store import JobStore, Limits
+    from videoqueue.jobs.store import JobStore, LeasePolicy
 
-    return JobStore(engine, Limits(announce_seconds=settings.announce_seconds))
+    return JobStore(engine, LeasePolicy(announce_seconds=settings.announce_seconds))
 
 
 def _announce(settings: Settings, job_id: uuid.UUID) -> None:

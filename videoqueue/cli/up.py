@@ -28,10 +28,10 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     replace each of them. A process that dies is started again; Ctrl-C stops everything, running jobs go on
     at the next start.
     """
-    from videoqueue.cli.embedded import DataFolder
-    from videoqueue.cli.stack import prepare_stack
-    from videoqueue.cli.supervisor import Supervisor
     from videoqueue.hardening import harden
+    from videoqueue.supervisor.embedded import DataFolder
+    from videoqueue.supervisor.stack import prepare_stack
+    from videoqueue.supervisor.supervisor import Supervisor
 
     harden()
     settings = load_settings()

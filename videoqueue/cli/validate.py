@@ -31,7 +31,7 @@ def pipelines(pipelines_dir: Path | None) -> None:
     Prints "ok" and what it is made of for each good pipeline, one line on stderr for every fault of the
     others; the exit code is 1 if there is one.
     """
-    from videoqueue.pipeline.validation.pipelines import check_pipelines
+    from videoqueue.pipeline.conformance.pipelines import check_pipelines
 
     settings = load_settings()
     folder = pipelines_dir or (Path(settings.pipelines_dir) if settings.pipelines_dir else None)
@@ -53,7 +53,7 @@ def plugins(names: tuple[str, ...]) -> None:
     Prints "ok", version and tools for each good plugin, one line on stderr for every fault of the others; the
     exit code is 1 if there is one. Notes name tools that could not be tried.
     """
-    from videoqueue.pipeline.validation.plugins import check_plugins
+    from videoqueue.pipeline.conformance.plugins import check_plugins
 
     settings = load_settings()
     # A plugin may rely on not being called by more threads than this, and two call it here.

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.jobs.database import reading
-from videoqueue.jobs.models import JOB
+from videoqueue.jobs.tables import JOB
 
 
 class Backlog:

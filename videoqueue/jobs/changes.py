@@ -11,13 +11,13 @@ from sqlalchemy.engine import Connection
 
 from videoqueue.errors import MOST_CHARACTERS, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import microseconds
-from videoqueue.jobs.models import CHUNK, JOB
-from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
+from videoqueue.jobs.tables import CHUNK, JOB
+from videoqueue.jobs.types import Claim, LeasePolicy, NewJob, Setback
 
 Changes: TypeAlias = dict[str, Any]
 
 
-def new_row(job_id: uuid.UUID, new: NewJob, time: int, limits: Limits) -> Changes:
+def new_row(job_id: uuid.UUID, new: NewJob, time: int, limits: LeasePolicy) -> Changes:
     """A pending job whose first announcement is being made by whoever inserts it."""
     return vars(new) | {
         "job_id": job_id,
@@ -62,7 +62,9 @@ def fenced(connection: Connection, claim: Claim, changes: Changes) -> None:
         raise LeaseLostError("Another worker owns this job now.")
 
 
-def set_back(limits: Limits, setback: Setback, reason: str | None, time: int, delay: float = 0.0) -> Changes:
+def set_back(
+    limits: LeasePolicy, setback: Setback, reason: str | None, time: int, delay: float = 0.0
+) -> Changes:
     """Back to pending for `delay` seconds at least, or failed when this setback was one too many."""
     again: Changes = {
         "status": "pending",

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.jobs.database import LOCK_SECONDS, writing
-from videoqueue.jobs.patience import wait_at_most
+from videoqueue.jobs.deadline import set_deadline
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def migrating(engine: Engine) -> Iterator[Connection]:
     Raises:
         DatabaseUnavailableError: the database does not answer, or refuses.
     """
-    wait_at_most(_MIGRATION_SECONDS)
+    set_deadline(_MIGRATION_SECONDS)
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "sqlite":
@@ -39,7 +39,7 @@ def migrating(engine: Engine) -> Iterator[Connection]:
                 _take_turn(connection)
             yield connection
     finally:
-        wait_at_most(None)
+        set_deadline(None)
 
 
 def _begin_sqlite(connection: Connection) -> None:

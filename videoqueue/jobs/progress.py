@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.jobs.database import reading
-from videoqueue.jobs.models import JOB
+from videoqueue.jobs.tables import JOB
 
 _BY_ID = sa.select(
     JOB.c.job_id,

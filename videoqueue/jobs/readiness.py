@@ -7,8 +7,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import LOCK_SECONDS, reading, seconds_since_full
-from videoqueue.jobs.models import CHUNK, HEARTBEAT, JOB
 from videoqueue.jobs.refusals import REFUSES, is_busy
+from videoqueue.jobs.tables import CHUNK, HEARTBEAT, JOB
 
 #: Only a write that needs room tells that the disk is full: the last one counts for so long; seconds.
 _FULL_SECONDS = 10.0

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.database import reading
-from videoqueue.jobs.models import CHUNK
+from videoqueue.jobs.tables import CHUNK
 
 _PAYLOAD = sa.select(CHUNK.c.payload).where(
     CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq")

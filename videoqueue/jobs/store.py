@@ -34,17 +34,17 @@ from videoqueue.jobs.changes import (
     tenths,
 )
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
-from videoqueue.jobs.models import CHUNK, JOB
-from videoqueue.jobs.records import Claim, Limits, NewJob, Setback
-from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.jobs.tables import CHUNK, JOB
+from videoqueue.jobs.types import Claim, LeasePolicy, NewJob, Setback
+from videoqueue.pipeline.decode.video_info import VideoInfo
 
-__all__ = ["Claim", "JobStore", "Limits", "NewJob", "Setback"]
+__all__ = ["Claim", "JobStore", "LeasePolicy", "NewJob", "Setback"]
 
 
 class JobStore:
     """Each method is a short transaction of its own; DatabaseUnavailableError when the database is away."""
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: LeasePolicy) -> None:
         self.engine = engine
         self.limits = limits
 

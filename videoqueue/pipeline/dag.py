@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
-from videoqueue.pipeline.definition import Node, PipelineDefinition
+from videoqueue.pipeline.definitions.definition import Node, PipelineDefinition
+from videoqueue.pipeline.definitions.faults import listed, raise_first
+from videoqueue.pipeline.definitions.links import TIMESTAMP, link_faults
 from videoqueue.pipeline.json_values import MOST_LEVELS, check_value
-from videoqueue.pipeline.memory import is_shortage
+from videoqueue.pipeline.manifest import IMAGE
+from videoqueue.pipeline.memory import is_out_of_memory
 from videoqueue.pipeline.plugin import Plugin, Tool
 from videoqueue.pipeline.registry import PluginRegistry
-from videoqueue.pipeline.validation.faults import listed, raise_first
-from videoqueue.pipeline.validation.links import TIMESTAMP, link_faults
-from videoqueue.pipeline.validation.manifest import IMAGE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ class DagPipelineService:
         except TransientError:
             raise
         except (Exception, SystemExit) as error:
-            if is_shortage(error):
+            if is_out_of_memory(error):
                 _log_failure(node, "Memory ran out in a plugin.")
                 raise OutOfMemoryError(f"{_step(node)} failed: memory ran out.") from error
             if isinstance(error, PermanentError):

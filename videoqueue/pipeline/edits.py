@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from videoqueue.mp4 import EMPTY, EditList, VideoTrack
-from videoqueue.pipeline.decode_errors import unsupported
+from videoqueue.pipeline.decode.errors import unsupported
 
 _SHORT = Struct(">IiI")
 _LONG = Struct(">QqI")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
-from videoqueue.pipeline.decoder import Frame
+from videoqueue.pipeline.decode.decoder import Frame
 from videoqueue.pipeline.memory import check_room
 
 # Turns that hold no pixels are small; so many let the decoder run ahead of slow frames over those left out.
@@ -24,7 +24,7 @@ _MOST_TURNS = 256
 _ROOM_BYTES = 16 * 1024**2
 
 
-class Turn:
+class FrameTask:
     """A decoded frame's place in the order.
 
     `result` is what processing gave, None for a frame left out. A frame with the very pixels of the one
@@ -33,7 +33,7 @@ class Turn:
 
     __slots__ = ("error", "finished", "frame", "index", "result", "same_as", "timestamp", "wanted")
 
-    def __init__(self, frame: Frame, wanted: bool, same_as: Turn | None) -> None:
+    def __init__(self, frame: Frame, wanted: bool, same_as: FrameTask | None) -> None:
         self.index = frame.index
         self.timestamp = frame.timestamp
         self.wanted = wanted
@@ -71,8 +71,8 @@ class FramePool:
         self._most_pixels = 2 * threads + 1
         # Guards everything below, and is notified whenever some of it changed.
         self._changed = threading.Condition()
-        self._turns: deque[Turn] = deque()
-        self._waiting: deque[Turn] = deque()
+        self._turns: deque[FrameTask] = deque()
+        self._waiting: deque[FrameTask] = deque()
         self._with_pixels = 0
         self._moved = False
         self._decoded_all = False
@@ -107,7 +107,7 @@ class FramePool:
         for thread in self._threads:
             thread.join()
 
-    def turns(self, alive: Callable[[], None]) -> Iterator[Turn]:
+    def turns(self, alive: Callable[[], None]) -> Iterator[FrameTask]:
         """Yields the turns in order, each when its result is there.
 
         `alive` is called while the next is awaited, whenever a frame was decoded or finished since. A frame
@@ -119,7 +119,7 @@ class FramePool:
         while (turn := self._next(alive)) is not None:
             yield turn
 
-    def _next(self, alive: Callable[[], None]) -> Turn | None:
+    def _next(self, alive: Callable[[], None]) -> FrameTask | None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._moved or self._next_is_ready())
@@ -131,7 +131,7 @@ class FramePool:
     def _next_is_ready(self) -> bool:
         return self._turns[0].ready if self._turns else self._decoded_all
 
-    def _take(self) -> Turn | None:
+    def _take(self) -> FrameTask | None:
         if not self._turns:
             if self._decoder_error is not None:
                 raise self._decoder_error
@@ -147,12 +147,12 @@ class FramePool:
     def _decode(self) -> None:
         error: BaseException | None = None
         try:
-            base: Turn | None = None
+            base: FrameTask | None = None
             previous: Frame | None = None
             for frame in self._frames:
                 wanted = self._wanted(frame.index)
-                same_as = base if wanted and previous is not None and frame.looks_like(previous) else None
-                turn = Turn(frame, wanted, same_as)
+                same_as = base if wanted and previous is not None and frame.is_identical(previous) else None
+                turn = FrameTask(frame, wanted, same_as)
                 if not self._add(turn):
                     return
                 if wanted:
@@ -164,7 +164,7 @@ class FramePool:
                 self._decoded_all, self._decoder_error = True, error
                 self._changed.notify_all()
 
-    def _add(self, turn: Turn) -> bool:
+    def _add(self, turn: FrameTask) -> bool:
         """Gives the turn its place as soon as there is room; False when the pool was stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._has_room(turn))
@@ -178,7 +178,7 @@ class FramePool:
             self._changed.notify_all()
             return True
 
-    def _has_room(self, turn: Turn) -> bool:
+    def _has_room(self, turn: FrameTask) -> bool:
         return len(self._turns) < _MOST_TURNS and (
             turn.frame is None or self._with_pixels < self._most_pixels
         )
@@ -192,7 +192,7 @@ class FramePool:
                 turn = self._waiting.popleft()
             self._finish(turn)
 
-    def _finish(self, turn: Turn) -> None:
+    def _finish(self, turn: FrameTask) -> None:
         assert turn.frame is not None
         try:
             turn.result = self._process(turn.frame)

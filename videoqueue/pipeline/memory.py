@@ -41,7 +41,7 @@ _SIZE, _DATA = 0, 5
 _HIDDEN_BYTES = 64 * 1024**2
 
 
-def is_shortage(error: BaseException | None) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether the exception, or one that led to it, comes from a failed allocation.
 
     The texts of this project's own exceptions do not count: they are written for users.

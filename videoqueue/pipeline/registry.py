@@ -10,9 +10,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from videoqueue.errors import OutOfMemoryError, PipelineError, VideoqueueError
-from videoqueue.pipeline.memory import is_shortage
+from videoqueue.pipeline.manifest import manifest_flaws
+from videoqueue.pipeline.memory import is_out_of_memory
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions
-from videoqueue.pipeline.validation.manifest import manifest_flaws
 from videoqueue.pipeline.version.plugins import Origin, PluginVersion
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def reason(error: VideoqueueError) -> str:
 
 
 def _raise_if_short(name: str, error: BaseException) -> None:
-    if is_shortage(error):
+    if is_out_of_memory(error):
         raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: memory ran out.") from error
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError
 from videoqueue.mp4 import CheckLimits
-from videoqueue.pipeline.bounds import Bounds
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
-from videoqueue.pipeline.decoder import LIBRARY_VERSIONS, Frame, Video, open_video
-from videoqueue.pipeline.definition import PipelineDefinition, find, load_definitions
-from videoqueue.pipeline.frame_pool import FramePool, Turn
+from videoqueue.pipeline.decode.decoder import LIBRARY_VERSIONS, Frame, Video, open_video
+from videoqueue.pipeline.decode.limits import DecodeLimits
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline.definitions.definition import PipelineDefinition, find, load_definitions
+from videoqueue.pipeline.frame_pool import FramePool, FrameTask
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.version.pipelines import code_of_process, pipeline_version
-from videoqueue.pipeline.video_info import VideoInfo
 
 Item = dict[str, Any]
 
@@ -44,13 +44,13 @@ class VideoFilePipelineService:
         self,
         definitions: Mapping[str, PipelineDefinition],
         registry: PluginRegistry,
-        bounds: Bounds | None = None,
+        bounds: DecodeLimits | None = None,
         decoder_threads: int = 1,
         inference_threads: int = 1,
     ) -> None:
         self._definitions = definitions
         self._registry = registry
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or DecodeLimits()
         self._decoder_threads = decoder_threads
         self._inference_threads = inference_threads
         self._pipelines: dict[str, tuple[DagPipelineService, str]] = {}
@@ -207,7 +207,7 @@ def build_service(
     """
     folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
     registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
-    bounds = Bounds(
+    bounds = DecodeLimits(
         pixels=max_pixels,
         frames=max_decoded_frames,
         streams=max_streams,
@@ -230,7 +230,7 @@ def _process(pipeline: DagPipelineService, frame: Frame) -> dict[str, Any]:
         raise OutOfMemoryError(f"Frame {frame.index}: {error}") from error
 
 
-def _item(turn: Turn) -> Item:
+def _item(turn: FrameTask) -> Item:
     # Items are the caller's to change, so two of them share nothing.
     result = turn.result if turn.same_as is None else deepcopy(turn.same_as.result)
     return {"frame_index": turn.index, "result": {**result, TIMESTAMP: turn.timestamp}}

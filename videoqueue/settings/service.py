@@ -143,8 +143,8 @@ class ServiceSettings:
         "requests",
         "Results sent at once by one web process. Default: a quarter of its threads.",
     )
-    turn_seconds: float = setting(
-        "VIDEOQUEUE_TURN_SECONDS",
+    slot_wait_seconds: float = setting(
+        "VIDEOQUEUE_SLOT_WAIT_SECONDS",
         seconds,
         10.0,
         "seconds",
@@ -157,8 +157,8 @@ class ServiceSettings:
         "jobs",
         "While so many wait for a worker, no more are accepted; 0 for no limit.",
     )
-    dependency_seconds: float = setting(
-        "VIDEOQUEUE_DEPENDENCY_SECONDS",
+    backend_timeout_seconds: float = setting(
+        "VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS",
         seconds,
         2.0,
         "seconds",

@@ -135,8 +135,8 @@ class WorkerSettings:
     purge_seconds: float = setting(
         "VIDEOQUEUE_PURGE_SECONDS", seconds, 3600.0, "seconds", "How often a worker removes what is old."
     )
-    leftover_seconds: float = setting(
-        "VIDEOQUEUE_LEFTOVER_SECONDS",
+    orphan_seconds: float = setting(
+        "VIDEOQUEUE_ORPHAN_SECONDS",
         seconds,
         86400.0,
         "seconds",

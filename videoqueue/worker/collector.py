@@ -10,9 +10,9 @@ from typing import Any
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim, JobStore
-from videoqueue.pipeline.video_info import VideoInfo
-from videoqueue.worker.protocol import Alive, Begun, Ended, Report, Seen
-from videoqueue.worker.sandbox import Stopped
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen
+from videoqueue.sandbox.sandbox import Stopped
 
 #: A chunk is committed early when it holds so many frames or bytes, to bound memory and row size.
 _CHUNK_FRAMES = 1000

@@ -19,18 +19,18 @@ from videoqueue.broker import build_broker
 from videoqueue.causes import with_cause
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
-from videoqueue.jobs.retention import Retention
 from videoqueue.logs import quieten
+from videoqueue.maintenance.purger import Purger
+from videoqueue.maintenance.retention import Retention
+from videoqueue.maintenance.sweeper import Sweeper
+from videoqueue.pipeline.conformance.pipelines import check_definitions
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
-from videoqueue.pipeline.validation.pipelines import check_definitions
 from videoqueue.services import Services, services_of
 from videoqueue.worker import actors
 from videoqueue.worker.factory import check_memory, make_sandbox
 from videoqueue.worker.lifecycle import Lifecycle
-from videoqueue.worker.purger import Purger
 from videoqueue.worker.run_job import JobRunner
-from videoqueue.worker.sweeper import Sweeper
 from videoqueue.worker.workspace import Workspace
 
 logger = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from videoqueue.errors import SettingsError
+from videoqueue.sandbox.limits import SandboxLimits
+from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.settings import Settings
 from videoqueue.settings.capacity import needed_memory
-from videoqueue.worker.limits import SandboxLimits
-from videoqueue.worker.sandbox import Sandbox
 
 
 def make_sandbox(settings: Settings) -> Sandbox:

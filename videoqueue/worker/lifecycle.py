@@ -20,7 +20,7 @@ from dramatiq.broker import Broker
 from dramatiq.middleware import Middleware
 
 from videoqueue.causes import cause_of
-from videoqueue.orphans import die_with_parent
+from videoqueue.parent_death import die_with_parent
 
 logger = logging.getLogger(__name__)
 

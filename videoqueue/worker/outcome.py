@@ -19,9 +19,9 @@ from videoqueue.errors import (
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.refusals import was_refused
 from videoqueue.jobs.store import Claim, JobStore, Setback
-from videoqueue.pipeline.video_info import VideoInfo
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.sandbox.sandbox import Stopped
 from videoqueue.settings import Settings
-from videoqueue.worker.sandbox import Stopped
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from videoqueue.causes import with_cause
 from videoqueue.errors import JobTimeoutError, StorageFullError, TransientError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.store import Claim
+from videoqueue.sandbox.protocol import Task
+from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.services import Services
 from videoqueue.worker.collector import Collector
 from videoqueue.worker.lease import Lease
 from videoqueue.worker.outcome import Recorder, Verdict, verdict_on
-from videoqueue.worker.protocol import Task
-from videoqueue.worker.sandbox import Sandbox
 
 logger = logging.getLogger(__name__)
 

@@ -1,3 +1,3 @@
-from small_videos import make_video
+from tests.support.small_videos import make_video
 
 __all__ = ["make_video"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
-from mp4_boxes import box
+
+from tests.support.mp4_boxes import box
 
 
 def boxes(content: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:

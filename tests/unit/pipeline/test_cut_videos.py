@@ -6,11 +6,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from mp4_boxes import encode
 
+from tests.support.mp4_boxes import encode
 from videoqueue.errors import InvalidVideoError
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.limits import DecodeLimits
 
 LAYOUTS = {
     "a fragment a frame": ("mp4", None, "frag_every_frame+empty_moov"),
@@ -26,7 +26,7 @@ def recording(layout: str) -> bytes:
 
 
 def indices(file: Path, accept_truncated: bool = True) -> list[int]:
-    with open_video(file, Bounds(accept_truncated=accept_truncated)) as video:
+    with open_video(file, DecodeLimits(accept_truncated=accept_truncated)) as video:
         found = [frame.index for frame in video.frames()]
         assert video.damaged_frames == 0
         return found

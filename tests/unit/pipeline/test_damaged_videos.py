@@ -8,13 +8,13 @@ from typing import Any
 
 import av
 import pytest
-from damage import garble, moving, plain_decode, remove, zero
-from small_videos import MakeVideo, flat
 
+from tests.support.damage import garble, moving, plain_decode, remove, zero
+from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decoder import open_video
-from videoqueue.pipeline.definition import parse
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.limits import DecodeLimits
+from videoqueue.pipeline.definitions.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.service import VideoFilePipelineService
@@ -43,7 +43,7 @@ DAMAGES: dict[str, tuple[Callable[[Path, Iterable[int]], Path], list[int]]] = {
     "a sample removed": (remove, [15]),
     "a key frame removed": (remove, [20]),
 }
-ANY_SHARE = Bounds(decoded_share=0.0)
+ANY_SHARE = DecodeLimits(decoded_share=0.0)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_frames_marked_corrupt_are_left_out(make_moving: Callable[[str], Path]) 
 
 
 def share_of(file: Path, share: float, last_index: int | None = None) -> tuple[list[int], int]:
-    with open_video(file, Bounds(decoded_share=share)) as video:
+    with open_video(file, DecodeLimits(decoded_share=share)) as video:
         return [frame.index for frame in video.frames(last_index)], video.damaged_frames
 
 

@@ -10,9 +10,9 @@ import av.logging
 import numpy as np
 import pytest
 from av.codec.codec import Codec, UnknownCodecError
-from small_videos import flat
 
-from videoqueue.pipeline.decoder import CODECS, DECODERS, open_video
+from tests.support.small_videos import flat
+from videoqueue.pipeline.decode.decoder import CODECS, DECODERS, open_video
 
 # Sample entries of codecs that are not read, as FFmpeg's MP4 demuxer knows them.
 PICTURES = [

@@ -11,12 +11,12 @@ import pytest
 from edited_videos import boxes, edit_list, media_clock, with_edits
 from hypothesis import given
 from hypothesis import strategies as st
-from mp4_boxes import check
-from small_videos import MakeVideo, flat
 
+from tests.support.mp4_boxes import check
+from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError, NoFrameError
 from videoqueue.mp4 import EditList, NoReadableTrackError, TableAt
-from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.edits import Edits
 from videoqueue.pipeline.file_view import file_view
 

@@ -9,21 +9,21 @@ from pathlib import Path
 import av
 import av.error
 import pytest
-from damage import moving, plain_decode, zero
-from field_pictures import write_fields
-from small_videos import MakeVideo, flat
 
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.coded_frames import frame_test
-from videoqueue.pipeline.decoder import open_video
-from videoqueue.pipeline.frame_index import FrameNumbers
+from tests.support.damage import moving, plain_decode, zero
+from tests.support.field_pictures import write_fields
+from tests.support.small_videos import MakeVideo, flat
+from videoqueue.pipeline.decode.coded_frames import frame_test
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.frame_index import FrameNumbers
+from videoqueue.pipeline.decode.limits import DecodeLimits
 
 B_FRAMES = {"preset": "medium", "g": "10", "x264-params": "bframes=3:scenecut=0"}
 Change = Callable[[list[av.Packet]], list[av.Packet]]
 
 
 def read(file: Path, share: float = 0.5) -> tuple[list[int], int]:
-    with open_video(file, Bounds(decoded_share=share)) as video:
+    with open_video(file, DecodeLimits(decoded_share=share)) as video:
         return [frame.index for frame in video.frames()], video.damaged_frames
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damage import zero
-from small_videos import MakeVideo, flat
 from test_pipeline_service import LEVEL, film
 
+from tests.support.damage import zero
+from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError, PipelineError, TransientError
-from videoqueue.pipeline.decoder import Frame
+from videoqueue.pipeline.decode.decoder import Frame
 from videoqueue.pipeline.frame_pool import FramePool
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
@@ -252,7 +252,7 @@ class Still:
     def __del__(self) -> None:
         Still.alive -= 1
 
-    def looks_like(self, other: Still) -> bool:
+    def is_identical(self, other: Still) -> bool:
         return self.look == other.look
 
 

@@ -11,11 +11,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from small_videos import Picture, flat
 
 import videoqueue
-from videoqueue.pipeline import hdr
-from videoqueue.pipeline.decoder import open_video
+from tests.support.small_videos import Picture, flat
+from videoqueue.pipeline.decode import hdr
+from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.service import build_service
 
 SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"

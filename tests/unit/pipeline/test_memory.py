@@ -6,7 +6,7 @@ import av
 import pytest
 
 from videoqueue.errors import OutOfMemoryError, PermanentError
-from videoqueue.pipeline.memory import is_shortage
+from videoqueue.pipeline.memory import is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,10 @@ from videoqueue.pipeline.memory import is_shortage
     ids=str,
 )
 def test_a_failed_allocation_is_told(error: Exception) -> None:
-    assert is_shortage(error)
+    assert is_out_of_memory(error)
     wrapped = ValueError("the frame cannot be read")
     wrapped.__cause__ = error
-    assert is_shortage(wrapped)
+    assert is_out_of_memory(wrapped)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_a_failed_allocation_is_told(error: Exception) -> None:
     ids=repr,
 )
 def test_other_errors_are_none(error: Exception | None) -> None:
-    assert not is_shortage(error)
+    assert not is_out_of_memory(error)
 
 
 def test_causes_that_go_in_a_circle_come_to_an_end() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
-    assert not is_shortage(first)
+    assert not is_out_of_memory(first)

@@ -6,18 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from damage import moving, zero
-from small_videos import MakeVideo
+from tests.support.damage import moving, zero
+from tests.support.small_videos import MakeVideo
 
 #: Limits this process to what it has and some MiB; `allocate(n)` takes n MiB.
 LIMITED = """
 import mmap, resource, sys, threading
 import av, numpy
 from videoqueue.errors import OutOfMemoryError
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.decode.limits import DecodeLimits
+from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.frame_pool import FramePool
-from videoqueue.pipeline.memory import MemoryMark, is_shortage
+from videoqueue.pipeline.memory import MemoryMark, is_out_of_memory
 
 MIB = 1 << 20
 
@@ -70,9 +70,9 @@ def test_an_unknown_error_of_native_code_near_the_limit_is_a_shortage() -> None:
     code = (
         "limit(200)\n"
         "error = RuntimeError('could not create a primitive')\n"
-        "print(is_shortage(error))\n"
+        "print(is_out_of_memory(error))\n"
         "more = allocate(150)\n"
-        "print(is_shortage(error), is_shortage(ValueError('a bug')))\n"
+        "print(is_out_of_memory(error), is_out_of_memory(ValueError('a bug')))\n"
     )
     assert run(code) == "False\nTrue False\n"
 

@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
-from small_videos import MakeVideo, flat
 
-from videoqueue.pipeline.decoder import open_video
-from videoqueue.pipeline.frame import Frame, Look
+from tests.support.small_videos import MakeVideo, flat
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.frame import Frame, Look
 
 ONE = 1 << 16
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_videos import flat
 
+from tests.support.small_videos import flat
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.dag import DagPipelineService
-from videoqueue.pipeline.definition import parse
+from videoqueue.pipeline.definitions.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from mp4_boxes import encode
-from small_videos import MakeVideo, Picture, flat
 
+from tests.support.mp4_boxes import encode
+from tests.support.small_videos import MakeVideo, Picture, flat
 from videoqueue.errors import InvalidVideoError, OutOfMemoryError
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decoder import open_video
-from videoqueue.pipeline.frame import Frame, Look
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.frame import Frame, Look
+from videoqueue.pipeline.decode.limits import DecodeLimits
 
 ONE = 1 << 16
 LAST = 1 << 30
@@ -28,7 +28,7 @@ def steps(count: int, width: int = 64, height: int = 48) -> list[Picture]:
 
 
 def read(file: Path, max_pixels: int | None = None, threads: int = 1) -> list[tuple[int, float, int]]:
-    with open_video(file, Bounds(pixels=max_pixels), threads) as video:
+    with open_video(file, DecodeLimits(pixels=max_pixels), threads) as video:
         return [(frame.index, frame.timestamp, int(frame.image().mean())) for frame in video.frames()]
 
 
@@ -353,16 +353,16 @@ def test_a_size_that_the_decoder_itself_refuses_names_the_limit(tmp_path: Path, 
 def test_the_frame_limit_counts_decoded_frames(make_video: MakeVideo) -> None:
     file = make_video(steps(5))
 
-    with open_video(file, Bounds(frames=5)) as video:
+    with open_video(file, DecodeLimits(frames=5)) as video:
         assert len(list(video.frames())) == 5
     seen = []
     with (
         pytest.raises(InvalidVideoError, match=r"more than 4 frames \(VIDEOQUEUE_MAX_FRAMES\)"),
-        open_video(file, Bounds(frames=4)) as video,
+        open_video(file, DecodeLimits(frames=4)) as video,
     ):
         seen.extend(frame.index for frame in video.frames())
     # The frames before it came out: the limit is not taken from the header.
-    with open_video(file, Bounds(frames=4)) as video:
+    with open_video(file, DecodeLimits(frames=4)) as video:
         frames = video.frames()
         assert [next(frames).index for _ in range(4)] == [0, 1, 2, 3]
 
@@ -375,10 +375,10 @@ def test_the_limit_of_tracks(tmp_path: Path) -> None:
         pytest.raises(
             InvalidVideoError, match=r"2 tracks; at most 1 are accepted \(VIDEOQUEUE_MAX_STREAMS\)"
         ),
-        open_video(file, Bounds(streams=1)),
+        open_video(file, DecodeLimits(streams=1)),
     ):
         pytest.fail("it opened")
-    with open_video(file, Bounds(streams=2)) as video:
+    with open_video(file, DecodeLimits(streams=2)) as video:
         assert len(list(video.frames())) == 5
 
 
@@ -416,8 +416,8 @@ def test_a_failed_allocation_is_told_from_a_bad_video(
 READ_IN_LITTLE_MEMORY = """
 import resource, sys
 from videoqueue.errors import NoFrameError
-from videoqueue.pipeline.decoder import open_video
-from videoqueue.pipeline.frame import Frame, Look
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.frame import Frame, Look
 resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))
 try:
     with open_video(sys.argv[1]) as video:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from videoqueue.errors import PipelineError, UnknownPipelineError
-from videoqueue.pipeline.definition import find, load_definitions, read_drafts
+from videoqueue.pipeline.definitions.definition import find, load_definitions, read_drafts
 
 A = {"id": "a", "plugin": "p", "tool": "t"}
 B = {"id": "b", "plugin": "p", "tool": "t"}

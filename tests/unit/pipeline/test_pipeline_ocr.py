@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from small_videos import MakeVideo, Picture
 
+from tests.support.small_videos import MakeVideo, Picture
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugin import PluginOptions
-from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, line_reader, models
-from videoqueue.pipeline.plugins.ocr.line_reader import LineReader
+from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, models, recognizer
 from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
+from videoqueue.pipeline.plugins.ocr.recognizer import TextRecognizer
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +81,10 @@ def test_a_line_is_read_the_same_in_any_company(ocr: OcrPlugin) -> None:
     model, letters = ocr._engine._reader._model, models.alphabet()
     texts = ["12:45", "a very much wider line of text", "HELLO", "two words"]
     lines = [page((text, 20, 40), width=60 + 17 * len(text), height=60) for text in texts]
-    alone = [LineReader(model, letters).read(line) for line in lines]
+    alone = [TextRecognizer(model, letters).read(line) for line in lines]
 
     for order in itertools.permutations(range(len(lines))):
-        reader = LineReader(model, letters)
+        reader = TextRecognizer(model, letters)
         together = {number: reader.read(lines[number]) for number in order}
         assert [together[number] for number in range(len(lines))] == alone
     assert [text for text, _ in alone] == texts
@@ -98,7 +98,7 @@ def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: Ocr
             runs.append(tensor.shape[3])
             return ocr._engine._reader._model.run(tensor)
 
-    reader = LineReader(cast(models.Model, Counted()), models.alphabet())
+    reader = TextRecognizer(cast(models.Model, Counted()), models.alphabet())
     line, other = page(("HELLO", 20, 40), width=160, height=60), page(("HULLO", 20, 40), width=160, height=60)
 
     readings = [reader.read(picture) for picture in (line, other, line.copy(), other)]
@@ -109,8 +109,8 @@ def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: Ocr
 
 
 def test_only_so_many_lines_are_remembered(ocr: OcrPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_reader, "_MOST_REMEMBERED", 3)
-    reader = LineReader(ocr._engine._reader._model, models.alphabet())
+    monkeypatch.setattr(recognizer, "_MOST_REMEMBERED", 3)
+    reader = TextRecognizer(ocr._engine._reader._model, models.alphabet())
 
     for level in range(10):
         reader.read(np.full((48, 96, 3), level, np.uint8))
@@ -122,7 +122,7 @@ def test_only_so_many_lines_are_remembered(ocr: OcrPlugin, monkeypatch: pytest.M
     ("width", "filled"), [(1, 96), (96, 96), (97, 192), (672, 672), (673, 768), (3200, 3264)]
 )
 def test_lines_are_filled_up_to_few_widths(width: int, filled: int) -> None:
-    assert line_reader._filled(width) == filled
+    assert recognizer._filled(width) == filled
 
 
 def test_a_line_too_wide_for_any_text_is_squeezed(ocr: OcrPlugin) -> None:

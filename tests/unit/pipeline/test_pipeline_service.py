@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import zero
-from small_videos import MakeVideo, flat
 
+from tests.support.damage import zero
+from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import (
     InvalidVideoError,
     OutOfMemoryError,
@@ -15,8 +15,8 @@ from videoqueue.errors import (
     PipelineError,
     UnknownPipelineError,
 )
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.definition import parse
+from videoqueue.pipeline.decode.limits import DecodeLimits
+from videoqueue.pipeline.definitions.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
@@ -204,7 +204,7 @@ def test_a_failing_plugin_names_the_frame_and_the_step(make_video: MakeVideo) ->
 
 def test_the_pixel_limit_reaches_the_decoder(make_video: MakeVideo) -> None:
     with pytest.raises(InvalidVideoError, match="at most 1000 are accepted"):
-        service(bounds=Bounds(pixels=1000)).run_on_file(film(make_video, 1), "level")
+        service(bounds=DecodeLimits(pixels=1000)).run_on_file(film(make_video, 1), "level")
 
 
 def test_a_bad_video_is_found_before_a_plugin_is_loaded(tmp_path: Path) -> None:

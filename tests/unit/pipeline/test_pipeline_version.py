@@ -143,7 +143,7 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path, make_video: Callable[..., Path]) -> Workshop:
-    from small_videos import flat
+    from tests.support.small_videos import flat
 
     return Workshop(tmp_path / "workshop", make_video([flat(32, 32, 10)]))
 
@@ -218,8 +218,8 @@ def test_the_version_stays_whatever_becomes_of(
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("pipeline/decoder.py", True),
-        ("pipeline/upright.py", True),
+        ("pipeline/decode/decoder.py", True),
+        ("pipeline/decode/rotation.py", True),
         ("mp4/tracks.py", True),
         ("pipeline/plugins/offline.py", True),
         ("pipeline/plugins/yolo/letterbox.py", False),

@@ -9,12 +9,12 @@ from pathlib import Path
 import av
 import cv2
 import pytest
-from small_videos import MakeVideo, Picture, flat
 
 import videoqueue
+from tests.support.small_videos import MakeVideo, Picture, flat
 from videoqueue.errors import InvalidVideoError
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.limits import DecodeLimits
 from videoqueue.pipeline.service import build_service
 
 SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
@@ -52,7 +52,7 @@ def remove_box(file: Path) -> Path:
     return file
 
 
-def size_of(file: Path, bounds: Bounds | None = None) -> tuple[int, int]:
+def size_of(file: Path, bounds: DecodeLimits | None = None) -> tuple[int, int]:
     """Width and height of all images."""
     with open_video(file, bounds) as video:
         sizes = {frame.image().shape[1::-1] for frame in video.frames()}
@@ -157,9 +157,9 @@ def test_any_number_of_threads_gives_the_same_pixels(tmp_path: Path) -> None:
 def test_the_limit_of_pixels_is_that_of_square_ones(tmp_path: Path) -> None:
     file = write(tmp_path / "a.mp4", [flat(64, 48, 100)], "2")
 
-    assert size_of(file, Bounds(pixels=128 * 48)) == (128, 48)
+    assert size_of(file, DecodeLimits(pixels=128 * 48)) == (128, 48)
     with pytest.raises(InvalidVideoError, match=r"128x48 = 6144 pixels.*VIDEOQUEUE_MAX_PIXELS"):
-        size_of(file, Bounds(pixels=128 * 48 - 1))
+        size_of(file, DecodeLimits(pixels=128 * 48 - 1))
 
 
 def slides() -> list[Picture]:

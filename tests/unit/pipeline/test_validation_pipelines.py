@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 
 from videoqueue.cli.validate import validate
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.definition import parse
+from videoqueue.pipeline.conformance.pipelines import check_definitions, check_pipelines
+from videoqueue.pipeline.definitions.definition import parse
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
-from videoqueue.pipeline.validation.pipelines import check_definitions, check_pipelines
 
 FILE = "Pipeline file mine.json"
 TOOLS = {
@@ -185,7 +185,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built_in, folder = tmp_path / "built_in", tmp_path / "pipelines"
     built_in.mkdir()
     folder.mkdir()
-    monkeypatch.setattr("videoqueue.pipeline.definition.BUILT_IN_FOLDER", built_in)
+    monkeypatch.setattr("videoqueue.pipeline.definitions.definition.BUILT_IN_FOLDER", built_in)
     return folder
 
 

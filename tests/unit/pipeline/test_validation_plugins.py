@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from videoqueue.cli.validate import validate
+from videoqueue.pipeline.conformance.frames import trial_frames
+from videoqueue.pipeline.conformance.plugins import PluginReport, check_plugins
+from videoqueue.pipeline.conformance.values import KNOWN_TYPES
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
-from videoqueue.pipeline.validation.frames import trial_frames
-from videoqueue.pipeline.validation.plugins import PluginReport, check_plugins
-from videoqueue.pipeline.validation.values import KNOWN_TYPES
 
 Run = Callable[[Mapping[str, Any]], Any]
 IMAGE = {"image": "image"}
@@ -26,7 +26,7 @@ NAMES = [FIRST, "noise of 320x240", "grey of 320x180", "text of 333x241", "text 
 @pytest.fixture(autouse=True)
 def short_race(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that meet here do not meet by chance, so one round is enough."""
-    monkeypatch.setattr("videoqueue.pipeline.validation.trial._RACE_SECONDS", 0.0)
+    monkeypatch.setattr("videoqueue.pipeline.conformance.trial._RACE_SECONDS", 0.0)
 
 
 class Steps:

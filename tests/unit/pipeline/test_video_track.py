@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import av
 import pytest
-from small_videos import flat
 
+from tests.support.small_videos import flat
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits
-from videoqueue.pipeline.bounds import Bounds
-from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.limits import DecodeLimits
 from videoqueue.settings import load_settings
 
 
@@ -49,7 +49,7 @@ def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = No
     return file
 
 
-def levels(file: Path, bounds: Bounds | None = None) -> list[int]:
+def levels(file: Path, bounds: DecodeLimits | None = None) -> list[int]:
     with open_video(file, bounds) as video:
         return [round(float(frame.image().mean()), -1) for frame in video.frames()]
 
@@ -139,11 +139,11 @@ def test_among_more_tracks_than_usual_the_same_one_is_chosen_where_so_many_are_a
     file = refer(write(tmp_path / "a.mp4", parts), b"thmb")
 
     limits = load_settings({"VIDEOQUEUE_MAX_STREAMS": "66"}).check_limits
-    assert levels(file, Bounds(check=CheckLimits(**limits))) == [200] * 4
+    assert levels(file, DecodeLimits(check=CheckLimits(**limits))) == [200] * 4
 
     limits = load_settings({"VIDEOQUEUE_MAX_STREAMS": "65"}).check_limits
     with pytest.raises(InvalidVideoError, match="VIDEOQUEUE_MAX_STREAMS"):
-        levels(file, Bounds(check=CheckLimits(**limits)))
+        levels(file, DecodeLimits(check=CheckLimits(**limits)))
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -154,7 +154,7 @@ def test_a_track_that_is_not_chosen_may_have_more_pixels_than_are_accepted(
     small = Part(H264, 200)
     parts = [small, large] if enabled else [large, small]
 
-    assert levels(write(tmp_path / "a.mp4", parts), Bounds(pixels=64 * 48)) == [200] * 4
+    assert levels(write(tmp_path / "a.mp4", parts), DecodeLimits(pixels=64 * 48)) == [200] * 4
 
 
 def test_a_codec_that_is_not_read_is_named_when_there_is_no_other(tmp_path: Path) -> None:

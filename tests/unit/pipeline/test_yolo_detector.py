@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from yolo_models import Load, Model, Put, detect, end2end, frame, load, yolov5, yolov8
 
 import videoqueue
+from tests.support.yolo_models import Load, Model, Put, detect, end2end, frame, load, yolov5, yolov8
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.decoder import open_video
+from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.plugins import yolo
 from videoqueue.pipeline.plugins.yolo.network import Network

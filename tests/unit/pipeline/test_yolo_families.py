@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from yolo_models import (
+
+from tests.support.yolo_models import (
     DARKNET,
     Array,
     Load,
@@ -24,7 +25,6 @@ from yolo_models import (
     yolov8,
     yolox,
 )
-
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.plugins.yolo import create

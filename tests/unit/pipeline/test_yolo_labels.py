@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from yolo_models import Load, Model, Put, detect, end2end, frame, load, yolov8
 
+from tests.support.yolo_models import Load, Model, Put, detect, end2end, frame, load, yolov8
 from videoqueue.errors import PipelineError
 
 __all__ = ["load"]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from yolo_models import (
+
+from tests.support.yolo_models import (
     DARKNET,
     Load,
     Model,
@@ -25,14 +26,13 @@ from yolo_models import (
     yolov8,
     yolox,
 )
-
-from videoqueue.pipeline.plugins.yolo.letterbox import Preparation, prepare
+from videoqueue.pipeline.plugins.yolo.letterbox import Preprocessing, letterbox
 from videoqueue.pipeline.plugins.yolo.network import Network
 
 __all__ = ["load"]
 
 BLUE, GREEN, RED = 80, 160, 240
-CENTRED = Preparation(centred=True, grey=114, rgb=True, divisor=255)
+CENTRED = Preprocessing(centred=True, grey=114, rgb=True, divisor=255)
 # Wide enough to survive clipping wherever the frame stands.
 EVERYWHERE = Put((1, 1, 63, 95), score=0)
 SIZE = (96, 64)
@@ -102,7 +102,7 @@ def test_darknet_sees_red_first_in_0_to_1_with_its_own_grey(load: Load, pixel: P
 def test_a_frame_is_scaled_like_opencv_does_it_and_put_in_the_middle() -> None:
     image = np.random.default_rng(0).integers(0, 256, (75, 101, 3), np.uint8)
 
-    picture, placement = prepare(image, (96, 64), CENTRED)
+    picture, transform = letterbox(image, (96, 64), CENTRED)
 
     # 64 / 101 of 75 rows are 47.5: 48 of them, and 24 of the 48 rows that are left stand above.
     expected = cv2.cvtColor(cv2.resize(image, (64, 48)), cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
@@ -110,7 +110,7 @@ def test_a_frame_is_scaled_like_opencv_does_it_and_put_in_the_middle() -> None:
     assert np.array_equal(picture[0, :, 24:72], expected.astype(np.float32) / np.float32(255))
     assert np.array_equal(np.unique(picture[0, :, :24]), np.array([114 / 255], np.float32))
     assert np.array_equal(np.unique(picture[0, :, 72:]), np.array([114 / 255], np.float32))
-    assert (placement.left, placement.top) == (0, 24)
+    assert (transform.left, transform.top) == (0, 24)
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,17 @@ def test_a_frame_is_scaled_like_opencv_does_it_and_put_in_the_middle() -> None:
 def test_odd_borders_have_the_lesser_half_above_and_on_the_left(
     width: int, height: int, left: int, top: int, scaled: tuple[int, int]
 ) -> None:
-    _, placement = prepare(coloured(width, height), (96, 64), CENTRED)
+    _, transform = letterbox(coloured(width, height), (96, 64), CENTRED)
 
-    assert (placement.left, placement.top) == (left, top)
-    assert (placement.scaled_width, placement.scaled_height) == scaled
+    assert (transform.left, transform.top) == (left, top)
+    assert (transform.scaled_width, transform.scaled_height) == scaled
 
 
 def test_the_frame_is_not_written_into() -> None:
     image = coloured(64, 96)
     image.flags.writeable = False
 
-    picture, _ = prepare(image, SIZE, CENTRED)
+    picture, _ = letterbox(image, SIZE, CENTRED)
 
     assert (picture[0, 0] == np.float32(RED / 255)).all()
 

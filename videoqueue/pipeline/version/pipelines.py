@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from videoqueue.pipeline.definition import BUILT_IN_FOLDER, PipelineDefinition
+from videoqueue.pipeline.definitions.definition import BUILT_IN_FOLDER, PipelineDefinition
 from videoqueue.pipeline.version.contents import Contents, files_below
 from videoqueue.pipeline.version.distributions import installed_versions
 

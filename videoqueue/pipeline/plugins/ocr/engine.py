@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videoqueue.pipeline.plugins.ocr import models
-from videoqueue.pipeline.plugins.ocr.line_reader import LineReader
+from videoqueue.pipeline.plugins.ocr.recognizer import TextRecognizer
 
 # After `models`, which keeps OpenVINO offline: RapidOCR imports it too.
 from rapidocr.ch_ppocr_det.utils import DBPostProcess  # isort: skip
@@ -42,11 +42,11 @@ class TextEngine:
 
     def __init__(self, threads: int) -> None:
         core = models.new_core()
-        self._detector = models.Detector(core, threads)
+        self._detector = models.TextDetector(core, threads)
         self._boxes_of = DBPostProcess(
             thresh=0.3, box_thresh=0.5, max_candidates=1000, unclip_ratio=1.6, use_dilation=True
         )
-        self._reader = LineReader(models.recognizer(core, threads), models.alphabet())
+        self._reader = TextRecognizer(models.recognizer(core, threads), models.charset())
 
     def read(self, image: Image) -> list[dict[str, Any]]:
         """The blocks of text in a BGR image (height, width, 3), in no particular order.
@@ -70,8 +70,8 @@ class TextEngine:
         width, height = _detection_size(image.shape[1], image.shape[0])
         if not (width and height):
             return []
-        with self._detector.run(np.asarray(cv2.resize(image, (width, height)), np.uint8)) as marks:
-            boxes, _ = self._boxes_of(marks, image.shape[:2])
+        with self._detector.run(np.asarray(cv2.resize(image, (width, height)), np.uint8)) as probability_map:
+            boxes, _ = self._boxes_of(probability_map, image.shape[:2])
         return list(boxes)
 
 

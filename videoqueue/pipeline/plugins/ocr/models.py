@@ -23,7 +23,7 @@ from openvino.preprocess import PrePostProcessor  # noqa: E402
 FOLDER = Path(__file__).parent / "weights"
 DETECTOR = "PP-OCRv6_det_small_int8.xml"
 RECOGNIZER = "PP-OCRv6_rec_small_int8.xml"
-ALPHABET = "alphabet.txt"
+CHARSET = "charset.txt"
 # A video has one frame size, rarely two.
 _MOST_SIZES = 2
 
@@ -68,7 +68,7 @@ def new_core() -> Any:
     return openvino.Core()
 
 
-class Detector:
+class TextDetector:
     """Marks where text is. A model is compiled for each size of picture, and those used last are kept.
 
     One model for all sizes takes a quarter longer, and remembers every size it has seen.
@@ -85,8 +85,8 @@ class Detector:
     def run(self, image: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.float32]]:
         """The map (1, 1, height, width) of a BGR image whose sides are multiples of 32."""
         height, width = image.shape[:2]
-        with self._model(height, width).run(image[None]) as marks:
-            yield marks
+        with self._model(height, width).run(image[None]) as probability_map:
+            yield probability_map
 
     def _model(self, height: int, width: int) -> Model:
         size = (height, width)
@@ -106,9 +106,9 @@ def recognizer(core: Any, threads: int) -> Model:
     return Model(core, _read(core, RECOGNIZER), threads)
 
 
-def alphabet() -> list[str]:
-    _check(FOLDER / ALPHABET)
-    return (FOLDER / ALPHABET).read_text(encoding="utf-8").splitlines()
+def charset() -> list[str]:
+    _check(FOLDER / CHARSET)
+    return (FOLDER / CHARSET).read_text(encoding="utf-8").splitlines()
 
 
 def _pixels_in(model: Any) -> Any:

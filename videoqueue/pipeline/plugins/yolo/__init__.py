@@ -55,9 +55,9 @@ def _load(options: PluginOptions) -> tuple[Detector, str]:
     network = Network(Path(values.get("yolo.model") or DEFAULT_MODEL), options.inference_threads)
     names = known_names(values.get("yolo.labels"), network)
     reading = identify(network, values.get("yolo.family"), None if names is None else len(names))
-    labels = labels_for(names, reading.classes, network)
-    seen = hashlib.sha256(f"{network.checksum} {reading.family} {labels}".encode())
-    return Detector(network, reading, labels), seen.hexdigest()[:8]
+    labels = labels_for(names, output_format.classes, network)
+    seen = hashlib.sha256(f"{network.checksum} {output_format.family} {labels}".encode())
+    return Detector(network, output_format, labels), seen.hexdigest()[:8]
 
 
 create = YoloPlugin

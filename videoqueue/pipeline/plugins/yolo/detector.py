@@ -10,29 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.plugins.yolo.families import Reading
+from videoqueue.pipeline.plugins.yolo.families import OutputFormat
 from videoqueue.pipeline.plugins.yolo.heads import Candidates
-from videoqueue.pipeline.plugins.yolo.letterbox import Frame, prepare
+from videoqueue.pipeline.plugins.yolo.letterbox import Image, letterbox
 from videoqueue.pipeline.plugins.yolo.network import Network
 
 # Least probability of an object and its class, 0..1, and the part of their union that two boxes of one class
 # may share before the weaker goes. Both are what YOLOv5 and its successors show people by default.
-LEAST_CONFIDENCE = 0.25
-MOST_OVERLAP = 0.45
+CONFIDENCE_THRESHOLD = 0.25
+IOU_THRESHOLD = 0.45
 # Bounds what one frame can add to a job's results; as many as Ultralytics keeps.
-MOST_DETECTIONS = 300
+MAX_DETECTIONS = 300
 _DECIMALS = 4
 
 
 class Detector:
     """Can be used by several threads at once; the answer does not depend on how many."""
 
-    def __init__(self, network: Network, reading: Reading, labels: Sequence[str]) -> None:
+    def __init__(self, network: Network, output_format: OutputFormat, labels: Sequence[str]) -> None:
         self._network = network
-        self._reading = reading
+        self._output_format = reading
         self._labels = labels
 
-    def detect(self, frame: Frame) -> list[dict[str, Any]]:
+    def detect(self, frame: Image) -> list[dict[str, Any]]:
         """The objects in a BGR frame (height, width, 3), the surest first.
 
         Each is `{"label", "confidence" 0..1, "box" [x1, y1, x2, y2]}`, the box in whole pixels of the frame.
@@ -40,14 +40,14 @@ class Detector:
         Raises:
             PipelineError: the model gives boxes that are no numbers, or classes without a name.
         """
-        picture, placement = prepare(frame, self._network.size, self._reading.preparation)
-        found = self._reading.decode(self._network.run(picture), LEAST_CONFIDENCE)
+        picture, transform = letterbox(frame, self._network.size, self._output_format.preprocessing)
+        found = self._output_format.decode(self._network.run(picture), CONFIDENCE_THRESHOLD)
         self._check(found)
         found = self._best(found)
         detections = [
             {"label": self._labels[number], "confidence": round(float(score), _DECIMALS), "box": box}
             for number, score, box in zip(
-                found.classes, found.scores, placement.to_frame(found.corners).tolist(), strict=True
+                found.classes, found.scores, transform.to_frame(found.corners).tolist(), strict=True
             )
             # What is found in the border around the frame has no pixel of it.
             if box[0] < box[2] and box[1] < box[3]
@@ -55,11 +55,11 @@ class Detector:
         return sorted(detections, key=_surest_first)
 
     def _best(self, found: Candidates) -> Candidates:
-        if self._reading.overlapping and len(found.scores):
-            kept = _without_overlap(found)
+        if self._output_format.overlapping and len(found.scores):
+            kept = non_max_suppression(found)
         else:
             kept = np.argsort(-found.scores, kind="stable")
-        kept = kept[:MOST_DETECTIONS]
+        kept = kept[:MAX_DETECTIONS]
         return Candidates(found.corners[kept], found.scores[kept], found.classes[kept])
 
     def _check(self, found: Candidates) -> None:
@@ -75,12 +75,12 @@ class Detector:
             )
 
 
-def _without_overlap(found: Candidates) -> npt.NDArray[np.intp]:
+def non_max_suppression(found: Candidates) -> npt.NDArray[np.intp]:
     # OpenCV keeps the classes apart by moving each to a place of its own, which needs boxes above zero.
     corners = found.corners - found.corners.min()
     boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
     kept = cv2.dnn.NMSBoxesBatched(
-        boxes.tolist(), found.scores.tolist(), found.classes.tolist(), 0.0, MOST_OVERLAP
+        boxes.tolist(), found.scores.tolist(), found.classes.tolist(), 0.0, IOU_THRESHOLD
     )
     return np.asarray(kept, np.intp)
 

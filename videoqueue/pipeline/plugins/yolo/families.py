@@ -34,7 +34,7 @@ import numpy as np
 
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugins.yolo import heads
-from videoqueue.pipeline.plugins.yolo.letterbox import Preparation
+from videoqueue.pipeline.plugins.yolo.letterbox import Preprocessing
 from videoqueue.pipeline.plugins.yolo.network import Array, Network
 
 
@@ -49,7 +49,7 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reading:
+class OutputFormat:
     """How a model is read.
 
     `classes` is their number, None if the outputs do not tell; `overlapping` says that an object may have
@@ -58,14 +58,14 @@ class Reading:
 
     family: Family
     classes: int | None
-    preparation: Preparation
+    preprocessing: Preprocessing
     decode: heads.Decode
     overlapping: bool = True
 
 
-_COMMON = Preparation(centred=True, grey=114, rgb=True, divisor=255)
-_DARKNET = Preparation(centred=True, grey=128, rgb=True, divisor=255)
-_YOLOX = Preparation(centred=False, grey=114, rgb=False, divisor=1)
+_COMMON = Preprocessing(center_pad=True, pad_value=114, rgb=True, scale=255)
+_DARKNET = Preprocessing(center_pad=True, pad_value=128, rgb=True, scale=255)
+_YOLOX = Preprocessing(center_pad=False, pad_value=114, rgb=False, scale=1)
 # Strides in pixels of the grids of the usual models, of tiny ones, and of those for large and small objects.
 _GRIDS = ((8, 16, 32), (16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
 _ANCHORS_A_CELL = 3
@@ -75,7 +75,7 @@ _READABLE = (
 )
 
 
-def identify(network: Network, wanted: str | None, names: int | None) -> Reading:
+def identify(network: Network, wanted: str | None, names: int | None) -> OutputFormat:
     """Finds out how a model is read.
 
     `wanted` is the operator's word for it; `names` is the number of class names, None if nobody gave any.
@@ -101,7 +101,7 @@ def identify(network: Network, wanted: str | None, names: int | None) -> Reading
     readings = {family: classes for family, classes in readings.items() if classes != 0}
     if len(readings) == 1:
         ((family, classes),) = readings.items()
-        return _reading(family, classes, index, network, sure=bool(wanted))
+        return _output_format(family, classes, index, network, sure=bool(wanted))
     if readings:
         raise network.fault(
             f"its output {shape} can be read as {' or as '.join(sorted(readings))}. "
@@ -154,7 +154,9 @@ def _cells(size: tuple[int, int], strides: Sequence[int]) -> int:
     return sum((size[0] // stride) * (size[1] // stride) for stride in strides)
 
 
-def _reading(family: Family, classes: int | None, index: int, network: Network, sure: bool) -> Reading:
+def _output_format(
+    family: Family, classes: int | None, index: int, network: Network, sure: bool
+) -> OutputFormat:
     if family is Family.YOLOX:
         return _single_anchor(classes, index, network, sure)
     decode = {
@@ -162,7 +164,7 @@ def _reading(family: Family, classes: int | None, index: int, network: Network, 
         Family.YOLOV8: heads.decode_anchor_free,
         Family.END2END: heads.decode_finished,
     }[family]
-    return Reading(
+    return OutputFormat(
         family,
         classes,
         _COMMON,
@@ -171,22 +173,22 @@ def _reading(family: Family, classes: int | None, index: int, network: Network, 
     )
 
 
-def _single_anchor(classes: int | None, index: int, network: Network, sure: bool) -> Reading:
+def _single_anchor(classes: int | None, index: int, network: Network, sure: bool) -> OutputFormat:
     """One box a cell with objectness: YOLOX raw, YOLOX decoded, or YOLOv6, told by a picture of one grey."""
     output = network.run(np.full((1, 3, *network.size), 114, np.float32))[index][0]
     in_pixels = bool(output[:, :2].max() > max(network.size) / 4)
     if in_pixels and not sure and bool((output[:, 4] == 1).all()):
-        return _reading(Family.YOLOV5, classes, index, network, sure)
+        return _output_format(Family.YOLOV5, classes, index, network, sure)
 
     def decode(outputs: Sequence[Array], least: float) -> heads.Candidates:
         if in_pixels:
             return heads.decode_with_objectness(outputs[index][0], least)
         return heads.decode_yolox(outputs[index][0], network.size, least)
 
-    return Reading(Family.YOLOX, classes, _YOLOX, decode)
+    return OutputFormat(Family.YOLOX, classes, _YOLOX, decode)
 
 
-def _darknet(network: Network, wanted: str | None) -> Reading:
+def _darknet(network: Network, wanted: str | None) -> OutputFormat:
     if wanted not in (None, "", Family.DARKNET):
         raise network.fault(
             f"its outputs are heads of Darknet, and VIDEOQUEUE_YOLO_FAMILY is {wanted}. {_READABLE}"
@@ -213,4 +215,4 @@ def _darknet(network: Network, wanted: str | None) -> Reading:
     def decode(outputs: Sequence[Array], least: float) -> heads.Candidates:
         return heads.decode_darknet([output[0] for output in outputs], anchors, network.size, least)
 
-    return Reading(Family.DARKNET, classes, _DARKNET, decode)
+    return OutputFormat(Family.DARKNET, classes, _DARKNET, decode)

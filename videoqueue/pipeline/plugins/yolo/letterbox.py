@@ -8,27 +8,27 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Frame = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preprocessing:
     """What a family of models is trained with.
 
-    `grey` (0..255) fills the borders; `centred` puts the frame in the middle, else it stands top left; `rgb`
-    swaps the channels; all values are divided by `divisor`.
+    `pad_value` (0..255) fills the borders; `center_pad` puts the frame in the middle, else it stands top left; `rgb`
+    swaps the channels; all values are divided by `scale`.
     """
 
-    centred: bool
-    grey: int
+    center_pad: bool
+    pad_value: int
     rgb: bool
-    divisor: float
+    scale: float
 
 
 @dataclass(frozen=True)
-class Placement:
+class LetterboxTransform:
     """Where the frame stands in the picture; all but the frame's own size is in pixels of the picture."""
 
     left: int
@@ -47,28 +47,32 @@ class Placement:
         return pixels
 
 
-def prepare(frame: Frame, size: tuple[int, int], preparation: Preparation) -> tuple[Array, Placement]:
+def letterbox(
+    frame: Image, size: tuple[int, int], preprocessing: Preprocessing
+) -> tuple[Array, LetterboxTransform]:
     """Scales a BGR frame into a picture of `size` (height, width), keeping its proportions.
 
     Returns the picture, float32 (1, 3, height, width), and where in it the frame stands.
     """
-    placement = _place(frame.shape[1], frame.shape[0], size, preparation.centred)
-    scaled_size = (placement.scaled_width, placement.scaled_height)
-    canvas = np.full((*size, 3), preparation.grey, np.uint8)
-    rows = slice(placement.top, placement.top + placement.scaled_height)
-    columns = slice(placement.left, placement.left + placement.scaled_width)
+    transform = _transform(frame.shape[1], frame.shape[0], size, preprocessing.center_pad)
+    scaled_size = (transform.scaled_width, transform.scaled_height)
+    canvas = np.full((*size, 3), preprocessing.pad_value, np.uint8)
+    rows = slice(transform.top, transform.top + transform.scaled_height)
+    columns = slice(transform.left, transform.left + transform.scaled_width)
     canvas[rows, columns] = cv2.resize(frame, scaled_size, interpolation=cv2.INTER_LINEAR)
     picture = np.empty((1, 3, *size), np.float32)
     channels = cv2.split(canvas)
-    for target, channel in zip(picture[0], reversed(channels) if preparation.rgb else channels, strict=True):
-        np.divide(channel, preparation.divisor, out=target, dtype=np.float32)
-    return picture, placement
+    for target, channel in zip(
+        picture[0], reversed(channels) if preprocessing.rgb else channels, strict=True
+    ):
+        np.divide(channel, preprocessing.scale, out=target, dtype=np.float32)
+    return picture, transform
 
 
-def _place(width: int, height: int, size: tuple[int, int], centred: bool) -> Placement:
+def _transform(width: int, height: int, size: tuple[int, int], center_pad: bool) -> LetterboxTransform:
     ratio = min(size[0] / height, size[1] / width)
     # A frame far wider than high would vanish.
     scaled_width, scaled_height = max(1, round(width * ratio)), max(1, round(height * ratio))
-    left = (size[1] - scaled_width) // 2 if centred else 0
-    top = (size[0] - scaled_height) // 2 if centred else 0
-    return Placement(left, top, scaled_width, scaled_height, width, height)
+    left = (size[1] - scaled_width) // 2 if center_pad else 0
+    top = (size[0] - scaled_height) // 2 if center_pad else 0
+    return LetterboxTransform(left, top, scaled_width, scaled_height, width, height)

@@ -1,0 +1,94 @@
+"""Damages samples of videos, and says what a plain decoder finds in what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import av
+import av.error
+import numpy as np
+
+from tests.support.small_videos import Picture
+
+
+class Found(NamedTuple):
+    """What a loop over PyAV finds: the ranks of the intact frames, and how many packets there are."""
+
+    ranks: list[int]
+    packets: int
+
+
+def moving(count: int, width: int = 128, height: int = 96) -> list[Picture]:
+    """Pictures with a pattern that moves, so that frames depend on those before them."""
+    noise = np.random.default_rng(7).integers(0, 255, (height, width + 4 * count, 3), dtype=np.uint8)
+    smooth = np.stack([np.roll(noise, shift, 1) for shift in range(8)]).mean(0).astype(np.uint8)
+    return [smooth[:, 4 * number : 4 * number + width].copy() for number in range(count)]
+
+
+def samples_of(file: Path) -> list[tuple[int, int]]:
+    """Position and size of each sample of the video, in the order of decoding."""
+    with av.open(str(file)) as container:
+        entries = container.streams.video[0].index_entries
+        return [(entries[number].pos, entries[number].size) for number in range(len(entries))]
+
+
+def zero(file: Path, numbers: Iterable[int]) -> Path:
+    content = bytearray(file.read_bytes())
+    samples = samples_of(file)
+    for number in numbers:
+        position, size = samples[number]
+        content[position : position + size] = bytes(size)
+    file.write_bytes(content)
+    return file
+
+
+def garble(file: Path, numbers: Iterable[int], seed: int = 5) -> Path:
+    """Replaces the second half of samples by noise."""
+    content = bytearray(file.read_bytes())
+    samples = samples_of(file)
+    noise = Random(seed)
+    for number in numbers:
+        position, size = samples[number]
+        content[position + size // 2 : position + size] = noise.randbytes(size - size // 2)
+    file.write_bytes(content)
+    return file
+
+
+def remove(file: Path, numbers: Iterable[int]) -> Path:
+    """Writes the file anew without these samples."""
+    left_out = set(numbers)
+    shorter = file.with_name(f"shorter {file.name}")
+    with av.open(str(file)) as container, av.open(str(shorter), "w", format="mp4") as output:
+        track = container.streams.video[0]
+        copy = output.add_stream_from_template(track, opaque=True)
+        for number, packet in enumerate(container.demux(track)):
+            if packet.dts is not None and number not in left_out:
+                packet.stream = copy
+                output.mux(packet)
+    return shorter
+
+
+def plain_decode(file: Path) -> Found:
+    """Decodes with one thread, goes on behind errors, and leaves out what is marked corrupt.
+
+    A decoder that misses a reference may return frames out of order, and one twice: a grey picture first.
+    """
+    times: list[int] = []
+    frames: list[int] = []
+    with av.open(str(file)) as container:
+        track = container.streams.video[0]
+        track.codec_context.thread_count = 1
+        track.codec_context.thread_type = "NONE"
+        for packet in container.demux(track):
+            if packet.pts is not None and not packet.is_discard:
+                times.append(packet.pts)
+            try:
+                pictures = packet.decode()
+            except av.error.FFmpegError:
+                continue
+            frames += [picture.pts for picture in pictures if not picture.is_corrupt]
+    ranks = {time: rank for rank, time in enumerate(sorted(times))}
+    return Found(sorted({ranks[time] for time in frames}), len(times))

@@ -1,0 +1,151 @@
+"""A real gunicorn as the Procfile starts it, and what it leaves in database, storage and queue."""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+import requests
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from tests.support.records import new_job
+from tests.support.stack import Service, eventually
+from videoqueue.broker import QUEUE
+from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.results import ResultReader
+from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.tables import Job
+
+RAW = {"Content-Type": "video/mp4"}
+
+
+@dataclass
+class Web:
+    url: str
+    engine: Engine
+    folder: Path
+    redis_url: str
+    service: Service
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def rows(self) -> list[sa.Row]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(Job.__table__)))
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.folder / "objects").rglob("*") if path.is_file()]
+
+    def queued(self) -> list[dict]:
+        with redis.Redis.from_url(self.redis_url) as client:
+            return [json.loads(text) for text in client.hvals(f"dramatiq:{QUEUE}.msgs")]
+
+    def clear(self) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(Job))
+        for path in self.files():
+            path.unlink()
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.flushdb()
+
+    def completed(self, *chunks: bytes) -> uuid.UUID:
+        """A completed job with these payloads of one frame each."""
+        store = JobStore(self.engine, LeasePolicy(lease_seconds=600))
+        claim = store.claim(store.create(new_job())[0], "test")
+        assert claim is not None
+        for seq, chunk in enumerate(chunks):
+            store.checkpoint(claim, seq, chunk, [seq], 0.5)
+        store.complete(claim, ResultReader(self.engine).etag(claim.job_id))
+        return claim.job_id
+
+
+@contextmanager
+def serving(folder: Path, prelude: str = "", **settings: str) -> Iterator[Web]:
+    service = Service(folder, settings, prelude=prelude)
+    service.release()
+    service.start_process("web")
+    eventually(service.answers, "web answers")
+    url = settings.get("DATABASE_URL", f"sqlite:///{folder / 'videoqueue.db'}")
+    engine = sa.create_engine(url, **engine_options(url, 5))
+    prepare(engine)
+    try:
+        yield Web(service.url, engine, folder, settings["REDIS_URL"], service)
+    finally:
+        engine.dispose()
+        service.stop()
+
+
+def post(url: str, video: Path, **parameters: object) -> requests.Response:
+    with video.open("rb") as stream:
+        return requests.post(f"{url}/video/submit", files={"file": stream}, data=parameters, timeout=60)
+
+
+def post_raw(url: str, body: bytes, **headers: str) -> requests.Response:
+    return requests.post(f"{url}/video/submit", data=body, headers=RAW | headers, timeout=60)
+
+
+def padded(video: bytes, size: int) -> bytes:
+    """The same video in a file of so many bytes."""
+    room = size - len(video)
+    return video + room.to_bytes(4, "big") + b"free" + bytes(room - 8)
+
+
+class Client:
+    """One connection whose bytes the test writes itself."""
+
+    def __init__(self, web: Web, receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(120)
+        self.socket.connect(web.address)
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def begin_upload(self, length: int, body: bytes = b"") -> None:
+        """The head of a raw upload of `length` bytes, and the first of them."""
+        head = "POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+        self.send(f"{head}Content-Length: {length}\r\n\r\n".encode() + body)
+
+    def answer(self) -> bytes:
+        """All that the server says until it hangs up."""
+        said = b""
+        while piece := self.socket.recv(65536):
+            said += piece
+        return said
+
+    def one_answer(self) -> bytes:
+        """The next answer, whose length is told, on a connection that stays open."""
+        said = b""
+        while b"\r\n\r\n" not in said:
+            said += self._more()
+        head, _, body = said.partition(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1]) for line in head.splitlines() if line.startswith(b"Content-Length:")
+        )
+        while len(body) < length:
+            body += self._more()
+        assert len(body) == length
+        return head + b"\r\n\r\n" + body
+
+    def _more(self) -> bytes:
+        piece = self.socket.recv(65536)
+        assert piece, "the server hung up"
+        return piece
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()

@@ -1,0 +1,1 @@
+"""Periodic duties of a worker process: sweeping and purging."""

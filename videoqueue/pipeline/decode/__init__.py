@@ -1,0 +1,1 @@
+"""Decodes a video file into frames: square pixels, upright, BGR."""

@@ -1,0 +1,94 @@
+"""Tells which packets of a track hold a frame: as a rule each does.
+
+The exceptions: the second field of an H.264 frame may be a packet of its own (ISO/IEC 14496-10, 7.3.3), VP9
+has frames that are never shown, and MPEG-4 part 2 packets that only say that nothing is coded (ISO/IEC
+14496-2, 6.2.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from videoqueue.pipeline.decode.bits import Bits
+from videoqueue.pipeline.decode.field_pairs import FieldPairs
+
+# Of a packet: anything that `bytes` takes.
+HoldsFrame = Callable[[Any], bool]
+
+_HEADER_BYTES = 64  # more than any header that is read here
+# With which the last and the first byte of a VP9 packet begin.
+_SEVERAL_FRAMES = 0b110
+_FRAME_MARKER = 0b10
+
+
+def frame_test(codec: str, configuration: bytes | None) -> HoldsFrame:
+    """Returns a test for the packets of a track, to be called in the order of decoding.
+
+    `codec` is FFmpeg's name of it, `configuration` what FFmpeg calls extradata.
+    """
+    if codec == "h264" and configuration and configuration[0] == 1:
+        return FieldPairs(configuration)
+    if codec == "mpeg4":
+        return _CodedPlanes(configuration or b"")
+    if codec == "vp9":
+        return _is_shown
+    return lambda packet: True
+
+
+def _is_shown(packet: Any) -> bool:
+    """Whether a packet of VP9 has a frame that is shown (VP9 bitstream specification, 6.2 and annex B)."""
+    data = memoryview(packet)
+    bits = Bits(bytes(data[:2]))
+    if data[-1] >> 5 == _SEVERAL_FRAMES or bits.take(2) != _FRAME_MARKER:
+        return True
+    if bits.take(2) == 3:
+        bits.take(1)
+    shows_earlier_frame = bits.take(1)
+    bits.take(1)
+    return bool(shows_earlier_frame or bits.take(1))
+
+
+class _CodedPlanes:
+    """Finds the packets of MPEG-4 part 2 in which no picture is coded."""
+
+    def __init__(self, configuration: bytes) -> None:
+        self._time_bits = _time_bits(configuration)
+
+    def __call__(self, packet: Any) -> bool:
+        data = bytes(packet)
+        start = data.find(b"\0\0\1\xb6")
+        if start < 0 or self._time_bits is None:
+            return True
+        bits = Bits(data[start + 4 : start + 4 + _HEADER_BYTES])
+        bits.take(2)
+        for _ in range(8 * _HEADER_BYTES):
+            if not bits.take(1):
+                break
+        bits.take(1 + self._time_bits + 1)
+        return bool(bits.take(1))
+
+
+def _time_bits(configuration: bytes) -> int | None:
+    """How many bits a picture spends on its time; None when there is no header that says so."""
+    at = next(
+        (at for layer in range(16) if (at := configuration.find(b"\0\0\1" + bytes([32 + layer]))) >= 0), -1
+    )
+    if at < 0:
+        return None
+    bits = Bits(configuration[at + 4 : at + 4 + _HEADER_BYTES])
+    bits.take(9)
+    version = 1
+    if bits.take(1):
+        version = bits.take(4)
+        bits.take(3)
+    if bits.take(4) == 15:
+        bits.take(16)
+    if bits.take(1):
+        bits.take(3)
+        if bits.take(1):
+            bits.take(79)
+    if bits.take(2) == 3 and version != 1:
+        bits.take(4)
+    bits.take(1)
+    return max(1, (bits.take(16) - 1).bit_length())

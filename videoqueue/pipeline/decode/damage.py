@@ -1,0 +1,80 @@
+"""Keeps count of the frames that a damaged video has lost, and decides whether enough are left."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from videoqueue.errors import InvalidVideoError, NoFrameError
+from videoqueue.pipeline.decode.frame_index import FrameNumbers
+
+
+class Damage:
+    """What was decoded of a video, and what could not be.
+
+    `min_share` of the frames that are read, from 0 to 1, must be intact.
+    """
+
+    def __init__(self, numbers: FrameNumbers, min_share: float) -> None:
+        #: How many frames are read; None means all.
+        self.wanted: int | None = None
+        self._numbers = numbers
+        self._min_share = min_share
+        self._came_out = self._intact = 0
+        self._begins_damaged = False
+        self._refusal: InvalidVideoError | None = None
+
+    def failed(self, refusal: InvalidVideoError | None = None) -> None:
+        """Counts a packet that the decoder refused; `refusal` says why, when it may be other than damage."""
+        self._begins_damaged = self._begins_damaged or not self._came_out
+        self._refusal = self._refusal or refusal
+
+    def left_out(self) -> None:
+        """Counts a frame that the decoder marks corrupt."""
+        self._begins_damaged = self._begins_damaged or not self._came_out
+        self._came_out += 1
+
+    def intact(self) -> None:
+        """Counts an intact frame."""
+        self._came_out += 1
+        self._intact += 1
+
+    @property
+    def frames(self) -> int:
+        """Frames up to the last wanted one of which no intact picture came out.
+
+        Those in front of the first frame that comes out count when the decoder met with damage there. A
+        recording may begin with some that nothing can decode, and is not damaged.
+        """
+        return max(0, self._expected - self._intact)
+
+    @property
+    def _expected(self) -> int:
+        leading = self._numbers.before_first
+        indexed = self._numbers.packets - leading
+        if self.wanted is not None:
+            indexed = min(indexed, self.wanted)
+        return indexed + (leading if self._begins_damaged else 0)
+
+    def check(self, no_frame: str) -> None:
+        """Decides, when the last wanted frame was decoded, whether the video is good enough.
+
+        Raises:
+            NoFrameError: the track has no packet; the text is `no_frame`.
+            InvalidVideoError: fewer frames are intact than must be: `video_damaged`, or what the first packet
+                that failed was refused for.
+        """
+        if not self._numbers.packets and not self._came_out:
+            raise NoFrameError("unsupported_video", no_frame)
+        if not self._intact:
+            self._refuse(
+                f"Its {self._expected} frames cannot be decoded: the data is damaged or encrypted "
+                "(DRM). Submit an intact copy without protection."
+            )
+        if self._intact < self._min_share * self._expected:
+            self._refuse(
+                f"Only {self._intact} of its {self._expected} frames can be decoded; at least "
+                f"{self._min_share:.0%} must be (VIDEOQUEUE_MIN_DECODED_SHARE). Submit an intact copy."
+            )
+
+    def _refuse(self, how: str) -> NoReturn:
+        raise self._refusal or InvalidVideoError("video_damaged", f"The video is damaged. {how}")

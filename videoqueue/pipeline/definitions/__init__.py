@@ -1,0 +1,1 @@
+"""Pipeline definitions: reading the JSON files and checking them."""

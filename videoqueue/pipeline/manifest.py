@@ -1,0 +1,53 @@
+"""Checks what a plugin says of itself. A registry refuses a plugin whose manifest has a flaw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from videoqueue.pipeline.definitions.faults import shown
+from videoqueue.pipeline.definitions.fields import NAME, NAME_RULE
+from videoqueue.pipeline.plugin import Manifest, Tool
+
+IMAGE = "image"
+
+
+def manifest_flaws(name: str, manifest: object) -> Iterator[str]:
+    """What is wrong with the manifest of the plugin installed under that name, each with its remedy."""
+    if not isinstance(manifest, Manifest):
+        yield (
+            f"its manifest is {shown(manifest)}. Give it an attribute `manifest`, "
+            "a videoqueue.pipeline.plugin.Manifest."
+        )
+        return
+    if manifest.name != name:
+        yield f"it is installed as {name!r} but calls itself {shown(manifest.name)}. Rename one."
+    if not NAME.fullmatch(name):
+        yield f"no pipeline can name it: {NAME_RULE}"
+    if not _is_filled(manifest.version):
+        yield f"its version is {shown(manifest.version)}. Give a text such as '1.0'."
+    if not isinstance(manifest.tools, Mapping) or not manifest.tools:
+        yield f"its tools are {shown(manifest.tools)}. Give at least one: {{name: Tool(inputs, outputs)}}."
+        return
+    for tool_name, tool in manifest.tools.items():
+        if not isinstance(tool_name, str) or not NAME.fullmatch(tool_name):
+            yield f"a tool is called {shown(tool_name)}: {NAME_RULE}"
+        yield from (f"tool {shown(tool_name)}: {flaw}" for flaw in _tool_flaws(tool))
+
+
+def _tool_flaws(tool: object) -> Iterator[str]:
+    if not isinstance(tool, Tool):
+        yield f"it is {shown(tool)}. Give a videoqueue.pipeline.plugin.Tool."
+        return
+    for kind, names in (("inputs", tool.inputs), ("outputs", tool.outputs)):
+        if not isinstance(names, Mapping) or not names:
+            yield f"its {kind} are {shown(names)}. Give at least one: {{name: type name}}."
+            continue
+        for key, type_name in names.items():
+            if not _is_filled(key) or not _is_filled(type_name):
+                yield f"its {kind} have {shown(key)}: {shown(type_name)}. Give two texts, name and type name."
+    if isinstance(tool.inputs, Mapping) and tool.inputs.get(IMAGE, IMAGE) != IMAGE:
+        yield f"its input {IMAGE!r} is the frame. Give it the type {IMAGE!r}, or another name."
+
+
+def _is_filled(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,153 @@
+"""The child process itself: `python -m videoqueue.sandbox.child REQUEST_FD REPLY_FD PARENT_PID OPTIONS`.
+
+Confines itself, reads tasks, runs the pipeline on each and reports every finished frame; see `child_process`
+for the other side. It knows no database, queue or storage.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from videoqueue import failpoints
+from videoqueue.errors import (
+    InvalidVideoError,
+    NoFrameError,
+    OutOfMemoryError,
+    PermanentError,
+    TransientError,
+)
+from videoqueue.failpoints import failpoint
+from videoqueue.parent_death import die_with_parent
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.sandbox.limits import SandboxLimits, begin_job, confine, shrink_stacks
+from videoqueue.sandbox.protocol import LENGTH, pack
+from videoqueue.sandbox.untrusted import clean_text
+
+#: Signs of life at most this often, seconds.
+_ALIVE_SECONDS = 0.5
+
+
+def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any]) -> None:
+    die_with_parent(parent_pid)
+    failpoints.arm(options["failpoints"])
+    limits = SandboxLimits(**options["limits"])
+    confine(limits)
+    shrink_stacks()
+    # A pipe is written in blocks otherwise, and what was printed before a crash would be lost.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
+    # A deploy's TERM goes to whole groups at times; when to end is the worker's to say.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from videoqueue.pipeline.service import build_service
+
+    service = build_service(**options["pipeline"])
+    with os.fdopen(request_fd, "rb") as requests, os.fdopen(reply_fd, "wb") as replies:
+        while header := requests.read(LENGTH.size):
+            task = json.loads(requests.read(LENGTH.unpack(header)[0]))
+            failpoint("child.task_received")
+            begin_job(limits)
+            _serve(service.iter_file, task, replies)
+
+
+def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryIO) -> None:
+    reply = _Reporter(replies)
+    path, pipeline_id = task.pop("path"), task.pop("pipeline_id")
+    try:
+        # Starting Python and loading what the pipeline is made of was the first thing to take long.
+        reply.alive(0.0)
+        items = iter_file(
+            path,
+            pipeline_id,
+            on_load=reply.loaded,
+            on_progress=reply.progressed,
+            on_video=reply.video_read,
+            on_version=reply.begun,
+            **task,
+        )
+        for item in items:
+            reply.send({"type": "item", "item": item})
+            failpoint("child.first_frame_sent")
+    except Exception as error:
+        outcome = _outcome(error)
+        if outcome is None:
+            raise
+        reply.end(outcome)
+    else:
+        failpoint("child.last_frame_sent")
+        reply.end({"type": "done"})
+        failpoint("child.done_sent")
+
+
+class _Reporter:
+    """Sends messages; of the signs of life only so many."""
+
+    def __init__(self, replies: BinaryIO) -> None:
+        self._replies = replies
+        self._last = 0.0
+        self._video = VideoInfo()
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._replies.write(pack(message))
+        self._replies.flush()
+
+    def end(self, outcome: dict[str, Any]) -> None:
+        """Sends the outcome, with what is known of the video, after all that was printed.
+
+        The worker logs what arrives before the outcome under this job.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        self.send(outcome | asdict(self._video))
+
+    def alive(self, fraction: float) -> None:
+        self._last = time.monotonic()
+        self.send({"type": "alive", "progress": fraction})
+
+    def video_read(self, video: VideoInfo) -> None:
+        self._video = video
+
+    def begun(self, version: str) -> None:
+        self.send({"type": "version", "version": version})
+
+    def loaded(self) -> None:
+        self.alive(0.0)
+
+    def progressed(self, fraction: float) -> None:
+        if time.monotonic() - self._last >= _ALIVE_SECONDS:
+            self.alive(fraction)
+
+
+def _outcome(error: Exception) -> dict[str, Any] | None:
+    """How the task ended with an error; None when it is a bug of ours."""
+    from videoqueue.pipeline.memory import is_out_of_memory
+
+    match error:
+        case OutOfMemoryError():
+            return {"type": "out_of_memory", "message": clean_text(str(error))}
+        case NoFrameError():
+            return {"type": "no_frame", "message": clean_text(str(error))}
+        case InvalidVideoError():
+            return {"type": "bad_video", "code": error.code, "message": clean_text(str(error))}
+        case PermanentError():
+            return {"type": "failed", "message": clean_text(str(error))}
+        case TransientError():
+            return {"type": "again", "message": clean_text(str(error))}
+        case _ if is_out_of_memory(error):
+            return {"type": "out_of_memory", "message": "The video needs more memory than a job may have."}
+    return None
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))

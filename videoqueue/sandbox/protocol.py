@@ -1,0 +1,206 @@
+"""What worker and child say to each other, in length-prefixed JSON (4 bytes big endian, then UTF-8).
+
+The worker sends a `Task`. The child answers with any number of `alive` messages, one `version` message, then
+any number of `item` and `alive` messages, and then exactly one of `OUTCOMES`, which also has what is known of
+the video (the fields of `VideoInfo`). A task that fails may end before the version is known.
+
+Everything from a child is checked and cleaned here, because hostile bytes may have taken it over: any message
+becomes a report, an outcome's error, or a `SandboxCrashedError`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias, cast, get_args
+
+from videoqueue.errors import (
+    InvalidVideoError,
+    NoFrameError,
+    OutOfMemoryError,
+    PermanentError,
+    SandboxCrashedError,
+    TransientError,
+    VideoFault,
+)
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.sandbox.untrusted import clean_text, clean_value
+
+LENGTH = struct.Struct(">I")
+#: The largest message taken from a child; a frame's result is far smaller.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+OUTCOMES = frozenset({"done", "bad_video", "no_frame", "out_of_memory", "failed", "again"})
+
+#: The largest number that the columns of a job hold.
+_LARGEST = 2**31 - 1
+#: Names of codecs, as FFmpeg writes them.
+_CODEC = re.compile(r"[a-z0-9_]{1,32}")
+_VERSION = re.compile(r"[0-9a-f]{64}")
+_NONSENSE = "The process that reads the video sent a message that makes no sense."
+_FAULTS = frozenset(get_args(VideoFault))
+#: The largest whole number that every JSON parser keeps exact (RFC 8259, section 6).
+_MOST_INDEX = 2**53 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a child is asked to do: to go on behind frame `start_after`, if the pipeline still has `version`.
+
+    If not, the child begins with the first frame. `version` None: it goes on whatever the version is. `label`
+    names the job in the log; the child does not get it.
+    """
+
+    path: str
+    pipeline_id: str
+    frame_stride: int
+    max_frames: int | None
+    start_after: int | None
+    version: str | None = None
+    label: str = ""
+
+    def message(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "label"}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The pipeline is loaded and has this version; what follows are its results."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One finished frame, and how many bytes its message had."""
+
+    item: dict[str, Any]
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The task is over, well or not; what is known of the video."""
+
+    video: VideoInfo
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A sign of life with the fraction of the video done, 0 to 1."""
+
+    progress: float
+
+
+#: What a sandbox reports of a task.
+Report: TypeAlias = Begun | Seen | Alive | Ended
+
+
+def pack(message: Mapping[str, Any]) -> bytes:
+    """The message in ASCII, so that a lone surrogate in a plugin's text arrives, where UTF-8 has none."""
+    data = json.dumps(message, allow_nan=False).encode()
+    return LENGTH.pack(len(data)) + data
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """The message in `data`, without its length. Raises SandboxCrashedError when it is none."""
+    try:
+        message = json.loads(data.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError, MemoryError):
+        message = None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise SandboxCrashedError(_NONSENSE)
+    return message
+
+
+def report_of(
+    message: Mapping[str, Any], size: int, reached: int | None, has_begun: bool
+) -> Begun | Seen | Alive:
+    """What a message under way says.
+
+    `reached` is the last frame seen, behind which the next must lie. `has_begun` tells whether the version
+    was reported: it must be, once, before the first frame.
+
+    Raises:
+        SandboxCrashedError: it is no report at this place, a number is out of its range, or a value cannot be
+            stored.
+    """
+    match message:
+        case {"type": "version", "version": str() as version} if not has_begun and _VERSION.fullmatch(
+            version
+        ):
+            return Begun(version)
+        case {"type": "item", "item": {"frame_index": int() as index, "result": dict() as result}} if (
+            has_begun
+        ):
+            first = 0 if reached is None else reached + 1
+            if not isinstance(index, bool) and first <= index <= _MOST_INDEX:
+                return Seen({"frame_index": index, "result": _result(result)}, size)
+        case {"type": "alive", "progress": int() | float() as progress}:
+            if not isinstance(progress, bool) and (isinstance(progress, int) or math.isfinite(progress)):
+                return Alive(float(min(1, max(0, progress))))
+    raise SandboxCrashedError(_NONSENSE)
+
+
+def video_of(outcome: Mapping[str, Any]) -> VideoInfo:
+    """What an outcome says of the video. A field that is missing or makes no sense is None."""
+    return VideoInfo(
+        damaged_frames=_count(outcome.get("damaged_frames")),
+        width=_count(outcome.get("width")),
+        height=_count(outcome.get("height")),
+        fps=_positive(outcome.get("fps")),
+        duration=_positive(outcome.get("duration")),
+        codec=codec if isinstance(codec := outcome.get("codec"), str) and _CODEC.fullmatch(codec) else None,
+    )
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
+        return None
+    return value
+
+
+def _positive(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST:
+        return None
+    return float(value)
+
+
+def error_of(outcome: Mapping[str, Any]) -> Exception | None:
+    """The error that an outcome stands for, its text cleaned and cut; None when the task is done."""
+    kind, given = outcome.get("type"), outcome.get("message")
+    if kind == "done":
+        return None
+    if not isinstance(given, str):
+        return SandboxCrashedError(_NONSENSE)
+    message = clean_text(given) or "The process that reads the video named no reason."
+    match outcome:
+        case {"type": "bad_video", "code": str() as code} if code in _FAULTS:
+            return InvalidVideoError(cast(VideoFault, code), message)
+        case {"type": "no_frame"}:
+            return NoFrameError("unsupported_video", message)
+        case {"type": "out_of_memory"}:
+            return OutOfMemoryError(message)
+        case {"type": "failed"}:
+            return PermanentError(message)
+        case {"type": "again"}:
+            return TransientError(message)
+    return SandboxCrashedError(_NONSENSE)
+
+
+def _result(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = clean_value(given)
+    except ValueError:
+        raise SandboxCrashedError(_NONSENSE) from None
+    timestamp = result.get("timestamp")
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
+        raise SandboxCrashedError(_NONSENSE)
+    return result
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,1 @@
+"""The gunicorn server: its configuration, its worker class and its client sockets."""

