@@ -1,8 +1,8 @@
 """Ties a process to its parent, so that `kill -9` of the parent leaves nothing behind.
 
 Two uses: a Python child calls `die_with_parent()`; any other program is started through
-`python parent_death.py PARENT_PID COMMAND...`, which ties itself and then becomes the command (the tie survives
-execve; prctl(2), PR_SET_PDEATHSIG). It is run by its path, so it imports the standard library only.
+`python parent_death.py PARENT_PID COMMAND...`, which ties itself and then becomes the command (the tie
+survives execve; prctl(2), PR_SET_PDEATHSIG). It is run by its path, so it imports the standard library only.
 """
 
 from __future__ import annotations

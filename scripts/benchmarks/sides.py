@@ -101,7 +101,7 @@ def _recording() -> Iterator[dict[int, tuple[Any, list[np.ndarray]]]]:
 
 
 def _pipeline() -> str:
-    has_yolo = (ROOT / "videoqueue" / "pipeline" / "definitions" / "yolo_ocr.json").is_file()
+    has_yolo = (ROOT / "videoqueue" / "pipeline" / "definitions" / "built_in" / "yolo_ocr.json").is_file()
     return "yolo_ocr" if has_yolo else "ocr_only"
 
 

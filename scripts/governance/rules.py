@@ -305,7 +305,7 @@ def _worker_channel(tree: Tree) -> Iterator[tuple[str, int, str]]:
             # SQLAlchemy's event.listen() listens to the program itself.
             if last in CHANNEL_CALLS | LISTENING_CALLS and not call.name.endswith("event.listen"):
                 yield call.file, call.line, f"{call.name}() opens a channel. {remedy}"
-    for module in tree.folder("worker", "jobs", "pipeline"):
+    for module in tree.folder("worker", "sandbox", "maintenance", "jobs", "pipeline"):
         for call in module.calls():
             if call.name in ("socket.socket", "socket.socketpair", "socket.create_connection"):
                 yield call.file, call.line, f"{call.name}() opens a channel. {remedy}"
@@ -361,7 +361,7 @@ def _one_pipeline(tree: Tree) -> Iterator[tuple[str, int, str]]:
                     *_place(schema),
                     f"{name} has the field {field!r}, which is not one pipeline's name. {remedy}",
                 )
-    for module in tree.folder("api", "jobs", "worker", "pipeline"):
+    for module in tree.folder("api", "server", "jobs", "worker", "sandbox", "maintenance", "pipeline"):
         for name, line in _several_pipelines(module):
             yield module.file, line, f"{name} holds more than one pipeline or job. {remedy}"
 

@@ -50,7 +50,7 @@ IN_CODE: list[Plant] = [
     (
         "worker-channel",
         "videoqueue/maintenance/sweeper.py",
-        "def tell(client):\n    client.publish('jobs', '')",
+        "def tell(c):\n    c.publish('jobs', '')",
     ),
     ("worker-channel", "videoqueue/worker/lease.py", "def wait(client):\n    client.pubsub()"),
     ("worker-channel", "videoqueue/maintenance/sweeper.py", "import socket\nPEER = lambda: socket.socket()"),

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from videoqueue.api.request_id import RequestIdFilter, request_id
 from videoqueue.app import create_app
+from videoqueue.logs import RequestIdFilter, request_id
 from videoqueue.services import services_of
 from videoqueue.settings import Settings
 

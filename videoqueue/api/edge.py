@@ -6,7 +6,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from videoqueue.api import admission, docs, health, problems, slots, video
-from videoqueue.api.middleware import Headers
+from videoqueue.api.middleware import Middleware
 from videoqueue.jobs.deadline import set_deadline
 from videoqueue.services import Services
 
@@ -26,4 +26,4 @@ def install(app: Flask, services: Services) -> None:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
         )
-    app.wsgi_app = Headers(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = Middleware(app.wsgi_app)  # type: ignore[method-assign]

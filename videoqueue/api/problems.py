@@ -9,9 +9,9 @@ from typing import Final
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from videoqueue.api.request_id import request_id
 from videoqueue.causes import with_cause
 from videoqueue.errors import VideoqueueError
+from videoqueue.logs import request_id
 from videoqueue.services import services_of
 from videoqueue.settings import Settings
 

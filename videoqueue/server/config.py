@@ -1,4 +1,6 @@
-"""gunicorn's configuration: `gunicorn --config python:videoqueue.server.config 'videoqueue.app:create_app()'`.
+"""Configuration of gunicorn.
+
+Used as `gunicorn --config python:videoqueue.server.config 'videoqueue.app:create_app()'`.
 
 Read by gunicorn's master before it starts a worker, so that a wrong setting ends it with one line instead of
 a worker that is restarted for ever. Names are gunicorn's own.
@@ -12,10 +14,9 @@ import logging
 import os
 from typing import Any
 
-from videoqueue.api.request_id import RequestIdFilter
 from videoqueue.errors import SettingsError
 from videoqueue.hardening import file_limit, harden
-from videoqueue.logs import QUIET
+from videoqueue.logs import QUIET, RequestIdFilter
 from videoqueue.parent_death import die_with_parent
 from videoqueue.server.bad_request import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
 from videoqueue.server.connection import Pace

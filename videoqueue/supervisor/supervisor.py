@@ -2,7 +2,8 @@
 
 It knows nothing of what the programs are. Each child leads a session of its own, so that Ctrl-C reaches only
 the supervisor and every leader stops its own workers. Two ties end the children with the supervisor, even
-when that is killed with -9: the kernel kills the leaders (`videoqueue.parent_death`), a guard process the rest.
+when that is killed with -9: the kernel kills the leaders (`videoqueue.parent_death`), a guard process kills
+the rest.
 """
 
 from __future__ import annotations

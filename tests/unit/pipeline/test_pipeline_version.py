@@ -223,7 +223,7 @@ def test_the_version_stays_whatever_becomes_of(
         ("mp4/tracks.py", True),
         ("pipeline/plugins/offline.py", True),
         ("pipeline/plugins/yolo/letterbox.py", False),
-        ("pipeline/definitions/ocr_only.json", False),
+        ("pipeline/definitions/built_in/ocr_only.json", False),
         ("cli/process.py", False),
     ],
 )

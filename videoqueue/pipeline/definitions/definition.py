@@ -21,7 +21,7 @@ from videoqueue.pipeline.definitions.faults import Fault, raise_first
 from videoqueue.pipeline.definitions.fields import NAME, FieldReader
 from videoqueue.pipeline.definitions.graph import graph_faults, is_connected
 
-BUILT_IN_FOLDER = Path(__file__).parent
+BUILT_IN_FOLDER = Path(__file__).parent / "built_in"
 _FIELDS = ("id", "description", "nodes", "edges", "entry_nodes", "output_nodes")
 
 

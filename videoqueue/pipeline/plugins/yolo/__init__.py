@@ -54,7 +54,7 @@ def _load(options: PluginOptions) -> tuple[Detector, str]:
     values = options.values
     network = Network(Path(values.get("yolo.model") or DEFAULT_MODEL), options.inference_threads)
     names = known_names(values.get("yolo.labels"), network)
-    reading = identify(network, values.get("yolo.family"), None if names is None else len(names))
+    output_format = identify(network, values.get("yolo.family"), None if names is None else len(names))
     labels = labels_for(names, output_format.classes, network)
     seen = hashlib.sha256(f"{network.checksum} {output_format.family} {labels}".encode())
     return Detector(network, output_format, labels), seen.hexdigest()[:8]

@@ -29,7 +29,7 @@ class Detector:
 
     def __init__(self, network: Network, output_format: OutputFormat, labels: Sequence[str]) -> None:
         self._network = network
-        self._output_format = reading
+        self._output_format = output_format
         self._labels = labels
 
     def detect(self, frame: Image) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ Boxes = npt.NDArray[np.float64]
 class Preprocessing:
     """What a family of models is trained with.
 
-    `pad_value` (0..255) fills the borders; `center_pad` puts the frame in the middle, else it stands top left; `rgb`
-    swaps the channels; all values are divided by `scale`.
+    `pad_value` (0..255) fills the borders; `center_pad` centers the frame, else it stands top left;
+    `rgb` swaps the channels; all values are divided by `scale`.
     """
 
     center_pad: bool
