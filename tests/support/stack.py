@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import requests
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SMOKE_TEST = ROOT / "scripts" / "smoke_test"
 
 

@@ -55,7 +55,7 @@ def test_the_timings_are_those_of_the_settings() -> None:
     assert {name: float(value) for name, value in rows.items()} == {name: DEFAULTS[name] for name in rows}
     durations = {name for name in DEFAULTS if name.endswith(("_SECONDS", "_ATTEMPTS", "_CRASHES"))}
     of_the_web = {
-        name for name in durations if re.search("UPLOAD|HEADER|KEEP_ALIVE|TURN|DEPENDENCY|READY", name)
+        name for name in durations if re.search("UPLOAD|HEADER|KEEP_ALIVE|SLOT|BACKEND|READY", name)
     }
     assert durations - of_the_web <= set(rows)
 

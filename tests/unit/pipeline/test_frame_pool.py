@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_pipeline_service import LEVEL, film
 
 from tests.support.damage import zero
 from tests.support.small_videos import MakeVideo, flat
+from tests.unit.pipeline.test_pipeline_service import LEVEL, film
 from videoqueue.errors import InvalidVideoError, PipelineError, TransientError
 from videoqueue.pipeline.decode.decoder import Frame
 from videoqueue.pipeline.frame_pool import FramePool

@@ -78,7 +78,7 @@ def test_the_same_frame_gives_the_same_answer_whatever_came_before(ocr: OcrPlugi
 
 def test_a_line_is_read_the_same_in_any_company(ocr: OcrPlugin) -> None:
     """Each reader begins without a memory, so that none answers from an earlier company."""
-    model, letters = ocr._engine._reader._model, models.alphabet()
+    model, letters = ocr._engine._reader._model, models.charset()
     texts = ["12:45", "a very much wider line of text", "HELLO", "two words"]
     lines = [page((text, 20, 40), width=60 + 17 * len(text), height=60) for text in texts]
     alone = [TextRecognizer(model, letters).read(line) for line in lines]
@@ -98,7 +98,7 @@ def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: Ocr
             runs.append(tensor.shape[3])
             return ocr._engine._reader._model.run(tensor)
 
-    reader = TextRecognizer(cast(models.Model, Counted()), models.alphabet())
+    reader = TextRecognizer(cast(models.Model, Counted()), models.charset())
     line, other = page(("HELLO", 20, 40), width=160, height=60), page(("HULLO", 20, 40), width=160, height=60)
 
     readings = [reader.read(picture) for picture in (line, other, line.copy(), other)]
@@ -110,7 +110,7 @@ def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: Ocr
 
 def test_only_so_many_lines_are_remembered(ocr: OcrPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognizer, "_MOST_REMEMBERED", 3)
-    reader = TextRecognizer(ocr._engine._reader._model, models.alphabet())
+    reader = TextRecognizer(ocr._engine._reader._model, models.charset())
 
     for level in range(10):
         reader.read(np.full((48, 96, 3), level, np.uint8))

@@ -262,10 +262,10 @@ def _imports(node: ast.AST) -> list[str]:
 
 
 def test_the_version_is_that_of_what_was_loaded_not_of_what_has_replaced_it(workshop: Workshop) -> None:
-    upright = workshop.copy_service() / "pipeline" / "upright.py"
+    rotation = workshop.copy_service() / "pipeline" / "decode" / "rotation.py"
     helper = workshop.folder / "packages" / "counting" / "helper.py"
     before = workshop.version()
-    assert workshop.version([upright], [helper, workshop.folder / "model.bin"]) == before
+    assert workshop.version([rotation], [helper, workshop.folder / "model.bin"]) == before
     assert workshop.version() != before
 
 

@@ -32,7 +32,7 @@ from videoqueue.pipeline.plugins.yolo.network import Network
 __all__ = ["load"]
 
 BLUE, GREEN, RED = 80, 160, 240
-CENTRED = Preprocessing(centred=True, grey=114, rgb=True, divisor=255)
+CENTRED = Preprocessing(center_pad=True, pad_value=114, rgb=True, scale=255)
 # Wide enough to survive clipping wherever the frame stands.
 EVERYWHERE = Put((1, 1, 63, 95), score=0)
 SIZE = (96, 64)
