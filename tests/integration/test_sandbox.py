@@ -44,7 +44,7 @@ def children() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
-        if any("worker.child" in word for word in child.cmdline())
+        if any("sandbox.child" in word for word in child.cmdline())
     ]
 
 

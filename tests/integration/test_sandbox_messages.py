@@ -104,7 +104,7 @@ def test_a_message_that_makes_no_sense_ends_the_child_and_says_so(
     sandbox = saying(sent)
     with pytest.raises(SandboxCrashedError, match="sent a message that makes no sense"):
         items(sandbox, video, "send_bytes")
-    assert not any("worker.child" in " ".join(child.cmdline()) for child in psutil.Process().children())
+    assert not any("sandbox.child" in " ".join(child.cmdline()) for child in psutil.Process().children())
 
 
 def test_what_a_child_says_between_two_jobs_is_not_taken_for_the_second(
