@@ -8,17 +8,17 @@ from pathlib import Path
 
 import av
 import pytest
-from edited_videos import boxes, edit_list, media_clock, with_edits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.edited_videos import boxes, edit_list, media_clock, with_edits
 from tests.support.mp4_boxes import check
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError, NoFrameError
 from videoqueue.mp4 import EditList, NoReadableTrackError, TableAt
 from videoqueue.pipeline.decode.decoder import open_video
-from videoqueue.pipeline.edits import Edits
-from videoqueue.pipeline.file_view import file_view
+from videoqueue.pipeline.decode.edits import Edits
+from videoqueue.pipeline.decode.file_view import file_view
 
 FRAMES = 12
 PICTURES = [flat(64, 48, 20 * number) for number in range(FRAMES)]
