@@ -35,8 +35,9 @@ def naive(file: Path, warm: Path, threads: int) -> dict[str, Any]:
 
 def ours(file: Path, warm: Path, threads: int) -> dict[str, Any]:
     from videoqueue.pipeline.service import build_service
+    from videoqueue.pipeline_options import PipelineOptions
 
-    service = build_service(inference_threads=threads)
+    service = build_service(PipelineOptions(inference_threads=threads))
     service.run_on_file(warm, _pipeline(), max_frames=1)
     start = _now()
     items = service.run_on_file(file, _pipeline())
@@ -57,8 +58,9 @@ def floor(file: Path, warm: Path, threads: int) -> dict[str, Any]:
     import openvino
 
     from videoqueue.pipeline.service import build_service
+    from videoqueue.pipeline_options import PipelineOptions
 
-    service = build_service(inference_threads=threads)
+    service = build_service(PipelineOptions(inference_threads=threads))
     service.run_on_file(warm, _pipeline(), max_frames=1)
     with _recording() as seen:
         frames = len(service.run_on_file(file, _pipeline()))
@@ -75,29 +77,19 @@ def floor(file: Path, warm: Path, threads: int) -> dict[str, Any]:
 @contextmanager
 def _recording() -> Iterator[dict[int, tuple[Any, list[np.ndarray]]]]:
     """Keeps a copy of every tensor given to a model, by compiled model."""
-    from videoqueue.pipeline.plugins.ocr.models import Model
+    from videoqueue.pipeline.plugins.openvino import CompiledModel
 
     seen: dict[int, tuple[Any, list[np.ndarray]]] = {}
 
-    def record(kind: Any) -> Any:
-        run = kind.run
+    run = CompiledModel.run
 
-        def recorded(self: Any, tensor: np.ndarray) -> Any:
-            seen.setdefault(id(self._compiled), (self._compiled, []))[1].append(np.array(tensor))
-            return run(self, tensor)
+    def recorded(self: Any, tensor: np.ndarray) -> Any:
+        seen.setdefault(id(self._compiled), (self._compiled, []))[1].append(np.array(tensor))
+        return run(self, tensor)
 
-        kind.run = recorded
-        return run
-
-    kinds = [Model]
-    if _pipeline() == "yolo_ocr":
-        from videoqueue.pipeline.plugins.yolo.network import Network
-
-        kinds.append(Network)
-    kept = [record(kind) for kind in kinds]
+    CompiledModel.run = recorded
     yield seen
-    for kind, run in zip(kinds, kept, strict=True):
-        kind.run = run
+    CompiledModel.run = run
 
 
 def _pipeline() -> str:

@@ -16,6 +16,7 @@ import pytest
 from tests.support.stack import eventually, wait_until_gone
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.process import child_environment
 from videoqueue.sandbox.protocol import Begun, Ended, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox, Stopped
@@ -26,7 +27,9 @@ from videoqueue.settings import load_settings
 def sandbox(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     packages, pipelines = folders
     monkeypatch.setenv("PYTHONPATH", str(packages))
-    sandbox = Sandbox({"inference_threads": 1, "max_pixels": 1920 * 1080, "pipelines_dir": str(pipelines)})
+    sandbox = Sandbox(
+        PipelineOptions(inference_threads=1, max_pixels=1920 * 1080, pipelines_dir=str(pipelines))
+    )
     yield sandbox
     sandbox.close()
 
@@ -188,11 +191,12 @@ def test_a_child_dies_with_the_process_that_started_it(folders: tuple[Path, Path
     packages, pipelines = folders
     video = make_video(tmp_path / "v.mp4", frames=500)
     code = (
+        "from videoqueue.pipeline_options import PipelineOptions\n"
         "from videoqueue.sandbox.protocol import Task\n"
         "from videoqueue.sandbox.sandbox import Sandbox\n"
         f"task = Task(path={str(video)!r}, pipeline_id='dawdle', frame_stride=1, "
         "max_frames=None, start_after=None)\n"
-        f"options = {{'inference_threads': 1, 'pipelines_dir': {str(pipelines)!r}}}\n"
+        f"options = PipelineOptions(pipelines_dir={str(pipelines)!r})\n"
         "for report in Sandbox(options).run(task, lambda: False): pass\n"
     )
     parent = subprocess.Popen(

@@ -20,6 +20,7 @@ from videoqueue.errors import (
     PermanentError,
     SandboxCrashedError,
 )
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes
 from videoqueue.sandbox.protocol import Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
@@ -39,7 +40,7 @@ def sandbox_with(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
     made: list[Sandbox] = []
 
     def make(**limits: object) -> Sandbox:
-        options = {"inference_threads": 1, "pipelines_dir": str(pipelines)}
+        options = PipelineOptions(pipelines_dir=str(pipelines))
         made.append(Sandbox(options, SandboxLimits(**{"memory_bytes": MEMORY} | limits)))  # type: ignore[arg-type]
         return made[-1]
 
@@ -262,7 +263,7 @@ def test_the_real_pipeline_without_enough_memory_always_says_so(mebibytes: int) 
     """Whoever notices first: Python, NumPy, OpenBLAS, OpenCV, OpenVINO, the dynamic linker, or no one."""
     limits = SandboxLimits(memory_bytes=mebibytes << 20, stall_seconds=20.0)
     with (
-        closing(Sandbox({"inference_threads": 2}, limits)) as sandbox,
+        closing(Sandbox(PipelineOptions(inference_threads=2), limits)) as sandbox,
         pytest.raises(
             OutOfMemoryError, match=rf"{mebibytes << 20} bytes \(VIDEOQUEUE_SANDBOX_MEMORY_BYTES\)"
         ),
@@ -277,6 +278,8 @@ def test_1080p_is_read_with_the_defaults_of_a_small_and_of_a_large_machine(
     memory = default_memory(machine, 1, 1)
     threads = default_threads(cores, 1, memory)
     full_hd = make_video(tmp_path / "hd.mp4", "1080 LINES", frames=24, size=(1920, 1080), moving=True)
-    with closing(Sandbox({"inference_threads": threads}, SandboxLimits(memory_bytes=memory))) as sandbox:
+    with closing(
+        Sandbox(PipelineOptions(inference_threads=threads), SandboxLimits(memory_bytes=memory))
+    ) as sandbox:
         assert frames(sandbox, full_hd, "yolo_ocr") == list(range(24))
         assert the_child().memory_info().rss < memory

@@ -14,6 +14,7 @@ import pytest
 from tests.support.videos import make_video
 from videoqueue.errors import PermanentError, SandboxCrashedError
 from videoqueue.jobs.results import encode
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.limits import SandboxLimits
 from videoqueue.sandbox.protocol import LENGTH, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
@@ -34,7 +35,8 @@ def saying(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Itera
 
     def make(says: bytes | str = b"", **limits: object) -> Sandbox:
         given = says.encode("utf-8", "surrogatepass") if isinstance(says, str) else says
-        options = {"pipelines_dir": str(folders[1]), "plugin_values": {"misbehaving.says": given.hex()}}
+        values = {"misbehaving.says": given.hex()}
+        options = PipelineOptions(pipelines_dir=str(folders[1]), plugin_values=values)
         made.append(Sandbox(options, SandboxLimits(**limits)))  # type: ignore[arg-type]
         return made[-1]
 
@@ -131,7 +133,7 @@ def test_a_text_in_a_result_stays_as_it_is_but_for_lone_surrogates(saying: MakeS
 
 def test_a_result_nested_too_deep_is_the_plugins_fault(saying: MakeSandbox, video: Path) -> None:
     with pytest.raises(
-        PermanentError, match=r"plugin 'misbehaving'\) gave a value .* nested at most 32 deep"
+        PermanentError, match=r"plugin 'misbehaving'\) returned a value .* nested at most 32 deep"
     ):
         items(saying(), video, "give_deep_list")
 

@@ -149,8 +149,8 @@ def test_without_the_package_the_pipeline_is_a_fault(workplace: Workplace) -> No
         (
             'return {"brightness": ',
             'return {"light": ',
-            "Plugin 'brightness', tool 'measure': frame 'text of 640x360': it gives 'light', its manifest "
-            "promises 'brightness'. Make them equal.",
+            "Plugin 'brightness', tool 'measure': frame 'text of 640x360': it returns 'light', its manifest "
+            "declares 'brightness'. Make them equal.",
         ),
     ],
     ids=["not imported", "not made", "another name", "another output"],

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.plugins.yolo import YoloPlugin, create
+from videoqueue.settings import load_settings
 
 Array = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
@@ -101,11 +102,12 @@ Load = Callable[..., YoloPlugin]
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Writes a model and loads it: `load(model, threads=1, family="yolov5", labels="file")`."""
+    setting_names = load_settings({}).pipeline_options.setting_names
 
     def load(model: Model, threads: int = 1, **options: str) -> YoloPlugin:
         values = {"yolo.model": str(model.write(tmp_path / "model.onnx"))}
         values.update({f"yolo.{name}": value for name, value in options.items()})
-        return create(PluginOptions(threads, values))
+        return create(PluginOptions(threads, values, setting_names))
 
     return load
 

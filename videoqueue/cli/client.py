@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import click
 
-from videoqueue.cli.options import pipeline_options, service_option
+from videoqueue.cli.options import service_option, submission_options
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings, shown
 
@@ -95,7 +95,7 @@ _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("file", type=_existing_file)
-@pipeline_options
+@submission_options
 @click.option("--wait", is_flag=True, help="Return only when the job is completed; exit code 1 if it fails.")
 @click.option("--idempotency-key", help="Submitting again with the same key gives the same job.")
 @service_option

@@ -10,7 +10,7 @@ import click
 Command = Callable[..., Any]
 
 
-def pipeline_options(command: Command) -> Command:
+def submission_options(command: Command) -> Command:
     """--pipeline-id, --frame-stride and --max-frames."""
     at_least_one = click.IntRange(min=1)
     for option in (

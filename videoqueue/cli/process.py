@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from videoqueue.cli.options import pipeline_options
+from videoqueue.cli.options import submission_options
 from videoqueue.settings import load_settings
+
+if TYPE_CHECKING:
+    from videoqueue.pipeline.results import FrameItem
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@pipeline_options
+@submission_options
 def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: int | None) -> None:
     """Run the pipeline on FILE here and now, without any server.
 
@@ -26,7 +29,7 @@ def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: 
     from videoqueue.pipeline.service import build_service
 
     settings = load_settings()
-    service = build_service(**settings.pipeline_options)
+    service = build_service(settings.pipeline_options)
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
     def on_progress(fraction: float) -> None:
@@ -45,5 +48,5 @@ def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: 
     click.echo("\n]}")
 
 
-def _line(item: dict[str, Any]) -> str:
+def _line(item: FrameItem) -> str:
     return json.dumps(item, ensure_ascii=False, allow_nan=False)

@@ -70,7 +70,8 @@ def _registry(settings: Settings, threads: int) -> PluginRegistry:
     from videoqueue.pipeline.plugin import PluginOptions
     from videoqueue.pipeline.registry import PluginRegistry
 
-    return PluginRegistry(PluginOptions(threads, settings.pipeline_options["plugin_values"]))
+    options = settings.pipeline_options
+    return PluginRegistry(PluginOptions(threads, options.plugin_values, options.setting_names))
 
 
 def _end(faults: Iterable[object]) -> None:

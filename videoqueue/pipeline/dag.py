@@ -1,20 +1,19 @@
-"""Runs one frame through one pipeline."""
+"""Runs a frame through a pipeline."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.definitions.definition import Node, PipelineDefinition
 from videoqueue.pipeline.definitions.faults import listed, raise_first
 from videoqueue.pipeline.definitions.links import TIMESTAMP, link_faults
-from videoqueue.pipeline.json_values import MOST_LEVELS, check_value
-from videoqueue.pipeline.manifest import IMAGE
+from videoqueue.pipeline.json_values import MAX_DEPTH, check_value
 from videoqueue.pipeline.memory import is_out_of_memory
-from videoqueue.pipeline.plugin import Plugin, Tool
+from videoqueue.pipeline.plugin import IMAGE, Plugin, Tool
 from videoqueue.pipeline.registry import PluginRegistry
 
 if TYPE_CHECKING:
@@ -27,11 +26,11 @@ __all__ = ["TIMESTAMP", "DagPipelineService"]
 
 
 class DagPipelineService:
-    """One pipeline with its plugins loaded.
+    """A pipeline with its plugins loaded.
 
-    Raises (when built):
-        PipelineError: a plugin or tool is missing, an input comes from nowhere or from two nodes, or two
-            output nodes would write the same key of the result.
+    Raises:
+        PipelineError: A plugin or tool is missing, an input has no source or two, or two output nodes would
+            write the same key of the result.
     """
 
     def __init__(self, definition: PipelineDefinition, registry: PluginRegistry) -> None:
@@ -43,31 +42,34 @@ class DagPipelineService:
             node.id: manifests[node.plugin].tools[node.tool] for node in definition.nodes
         }
 
-    def run_frame(self, image: npt.NDArray[np.uint8]) -> dict[str, Any]:
-        """Runs every node on the frame and returns the merged outputs of the output nodes.
+    def run_frame(self, image: npt.NDArray[np.uint8]) -> dict[str, object]:
+        """Runs every node on a frame.
 
         Args:
-            image: the upright frame, uint8, (height, width, 3), BGR.
+            image: The upright frame, uint8, (height, width, 3), BGR.
+
+        Returns:
+            The outputs of all output nodes in one dict.
 
         Raises:
-            PipelineError: a plugin failed; the text names the step.
-            OutOfMemoryError: an allocation failed in a plugin.
-            TransientError: raised by a plugin, handed on.
+            PipelineError: A plugin failed. The text names the node.
+            OutOfMemoryError: An allocation failed in a plugin.
+            TransientError: A plugin raised it.
         """
-        outputs: dict[str, Mapping[str, Any]] = {}
+        outputs: dict[str, Mapping[str, object]] = {}
         for node in self._definition.nodes:
-            given: dict[str, Any] = {IMAGE: image}
+            given: dict[str, object] = {IMAGE: image}
             for name in self._definition.predecessors(node.id):
                 given.update(outputs[name])
             outputs[node.id] = self._run_node(
                 node, {name: given[name] for name in self._tools[node.id].inputs}
             )
-        result: dict[str, Any] = {}
+        result: dict[str, object] = {}
         for name in self._definition.output_nodes:
             result.update(outputs[name])
         return result
 
-    def _run_node(self, node: Node, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _run_node(self, node: Node, inputs: Mapping[str, object]) -> Mapping[str, object]:
         try:
             outputs = self._plugins[node.id].run_tool(node.tool, inputs)
         except TransientError:
@@ -83,26 +85,28 @@ class DagPipelineService:
         self._check_outputs(node, outputs)
         return outputs
 
-    def _check_outputs(self, node: Node, outputs: Mapping[str, Any]) -> None:
-        promised = self._tools[node.id].outputs
-        if not isinstance(outputs, Mapping) or set(outputs) != set(promised):
-            given = (
+    def _check_outputs(self, node: Node, outputs: Mapping[str, object]) -> None:
+        declared = self._tools[node.id].outputs
+        if not isinstance(outputs, Mapping) or set(outputs) != set(declared):
+            returned = (
                 listed(map(str, outputs)) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
             )
-            raise PipelineError(f"{_step(node)} gave {given}; its manifest promises {listed(promised)}.")
+            raise PipelineError(
+                f"{_step(node)} returned {returned}; its manifest declares {listed(declared)}."
+            )
         if node.id in self._definition.output_nodes:
             try:
                 check_value(outputs)
                 json.dumps(dict(outputs), allow_nan=False)
             except (TypeError, ValueError) as error:
                 raise PipelineError(
-                    f"{_step(node)} gave a value that JSON cannot hold: it must give plain numbers and "
-                    f"texts, whole numbers of at most 64 bits, nested at most {MOST_LEVELS} deep."
+                    f"{_step(node)} returned a value that JSON cannot hold: it must return plain numbers "
+                    f"and texts, whole numbers of at most 64 bits, nested at most {MAX_DEPTH} deep."
                 ) from error
 
 
 def _log_failure(node: Node, what: str) -> None:
-    """Logs the exception being handled; the worker adds job and attempt to each of its lines."""
+    """Logs the exception being handled. The worker adds the job and the attempt to each line."""
     logger.exception("%s node=%s plugin=%s tool=%s", what, node.id, node.plugin, node.tool)
 
 

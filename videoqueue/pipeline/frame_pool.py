@@ -1,10 +1,10 @@
-"""Processes the frames of one video on several threads, and hands them back in their order.
+"""Processes the frames of one video on several threads and returns the results in order.
 
-    decoder thread -> turns, in order ------------------> the caller's thread
+    decoder thread -> tasks, in order ------------------> the caller's thread
                          \\-> waiting -> `threads` threads -/
 
-Every decoded frame takes a turn, also one that is left out. Memory is bounded whatever the length: only so
-many frames hold pixels, and only so many turns wait to be taken.
+Every decoded frame becomes a task, skipped frames included. Memory is bounded whatever the length of the
+video: the number of frames that hold pixels is limited, and so is the number of tasks.
 """
 
 from __future__ import annotations
@@ -13,66 +13,75 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Generic, TypeVar
 
 from videoqueue.pipeline.decode.decoder import Frame
 from videoqueue.pipeline.memory import check_room
 
-# Turns that hold no pixels are small; so many let the decoder run ahead of slow frames over those left out.
-_MOST_TURNS = 256
-# For a thread's stack and first objects. `Thread.start` waits for ever for one that cannot allocate these.
-_ROOM_BYTES = 16 * 1024**2
+Result = TypeVar("Result")
+
+# Tasks without pixels are small. This many let the decoder run ahead of slow frames through skipped ones.
+_MAX_TASKS = 256
+# For a thread's stack and first objects: `Thread.start` hangs if the new thread cannot allocate these.
+_THREAD_BYTES = 16 * 1024**2
 
 
-class FrameTask:
-    """A decoded frame's place in the order.
+class FrameTask(Generic[Result]):
+    """A decoded frame in its place in the order.
 
-    `result` is what processing gave, None for a frame left out. A frame with the very pixels of the one
-    before is not processed again: `same_as` is the turn whose result it shares.
+    A frame with the same pixels as the selected frame before it is not processed again.
+
+    Attributes:
+        selected: Whether the frame is to be processed.
+        same_as: The task whose result this frame shares; None if it has its own.
+        frame: The frame until it is processed; None afterwards, and for a frame that is not processed.
+        result: The result of processing; None if the frame was not processed.
     """
 
-    __slots__ = ("error", "finished", "frame", "index", "result", "same_as", "timestamp", "wanted")
+    __slots__ = ("error", "finished", "frame", "index", "result", "same_as", "selected", "timestamp")
 
-    def __init__(self, frame: Frame, wanted: bool, same_as: FrameTask | None) -> None:
+    def __init__(self, frame: Frame, selected: bool, same_as: FrameTask[Result] | None) -> None:
         self.index = frame.index
         self.timestamp = frame.timestamp
-        self.wanted = wanted
+        self.selected = selected
         self.same_as = same_as
-        self.frame = frame if wanted and same_as is None else None
-        self.finished = not wanted
-        self.result: Any = None
+        self.frame = frame if selected and same_as is None else None
+        self.finished = not selected
+        self.result: Result | None = None
         self.error: BaseException | None = None
 
     @property
     def ready(self) -> bool:
+        """Whether the result is available."""
         return self.finished if self.same_as is None else self.same_as.finished
 
 
-class FramePool:
-    """The threads of one video; a context manager, because they end with it.
+class FramePool(Generic[Result]):
+    """The threads that process one video; a context manager that stops them at its end.
 
     Args:
-        frames: read by the decoder thread.
-        wanted: whether the frame of that index is processed.
-        process: called by several threads at once; what it gives must depend on the pixels alone.
-        threads: that process frames, at least 1.
+        frames: The frames; the decoder thread iterates over them.
+        is_selected: Returns whether the frame of an index is processed.
+        process: Processes a frame. Several threads call it at once. Its result must depend on the pixels
+            only.
+        threads: The number of threads that process frames, at least 1.
     """
 
     def __init__(
         self,
         frames: Iterable[Frame],
-        wanted: Callable[[int], bool],
-        process: Callable[[Frame], Any],
+        is_selected: Callable[[int], bool],
+        process: Callable[[Frame], Result],
         threads: int,
     ) -> None:
         self._frames = frames
-        self._wanted = wanted
+        self._is_selected = is_selected
         self._process = process
-        self._most_pixels = 2 * threads + 1
-        # Guards everything below, and is notified whenever some of it changed.
+        self._max_with_pixels = 2 * threads + 1
+        # Guards everything below, and is notified of every change.
         self._changed = threading.Condition()
-        self._turns: deque[FrameTask] = deque()
-        self._waiting: deque[FrameTask] = deque()
+        self._tasks: deque[FrameTask[Result]] = deque()
+        self._waiting: deque[FrameTask[Result]] = deque()
         self._with_pixels = 0
         self._moved = False
         self._decoded_all = False
@@ -80,16 +89,16 @@ class FramePool:
         self._stopped = False
         names = ["frame decoder"] + [f"frame processor {number + 1}" for number in range(threads)]
         targets = [self._decode] + [self._work] * threads
-        # Daemons, so that a generator nobody closed cannot keep the process from ending.
+        # Daemon threads, so that a generator that is never closed cannot keep the process from ending.
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
             for target, name in zip(targets, names, strict=True)
         ]
 
-    def __enter__(self) -> FramePool:
+    def __enter__(self) -> FramePool[Result]:
         try:
             for thread in self._threads:
-                check_room(_ROOM_BYTES)
+                check_room(_THREAD_BYTES)
                 thread.start()
         except BaseException:
             self._stop()
@@ -102,61 +111,62 @@ class FramePool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Ends the threads; waits for the frames that are being processed."""
+        """Stops the threads and waits until they have finished the frames in progress."""
         self._stop()
         for thread in self._threads:
             thread.join()
 
-    def turns(self, alive: Callable[[], None]) -> Iterator[FrameTask]:
-        """Yields the turns in order, each when its result is there.
+    def tasks(self, on_activity: Callable[[], None]) -> Iterator[FrameTask[Result]]:
+        """Yields the tasks in order, each when its result is available.
 
-        `alive` is called while the next is awaited, whenever a frame was decoded or finished since. A frame
-        that hangs brings everything to a stop, and `alive` with it.
+        Args:
+            on_activity: Called while the next task is awaited, whenever another frame was decoded or
+                processed. A frame that hangs therefore stops these calls.
 
         Raises:
-            Whatever decoding or processing raised, when the frame that failed has its turn.
+            BaseException: Whatever decoding or processing raised, in place of the task that failed.
         """
-        while (turn := self._next(alive)) is not None:
-            yield turn
+        while (task := self._next(on_activity)) is not None:
+            yield task
 
-    def _next(self, alive: Callable[[], None]) -> FrameTask | None:
+    def _next(self, on_activity: Callable[[], None]) -> FrameTask[Result] | None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._moved or self._next_is_ready())
                 self._moved = False
                 if self._next_is_ready():
                     return self._take()
-            alive()
+            on_activity()
 
     def _next_is_ready(self) -> bool:
-        return self._turns[0].ready if self._turns else self._decoded_all
+        return self._tasks[0].ready if self._tasks else self._decoded_all
 
-    def _take(self) -> FrameTask | None:
-        if not self._turns:
+    def _take(self) -> FrameTask[Result] | None:
+        if not self._tasks:
             if self._decoder_error is not None:
                 raise self._decoder_error
             return None
-        turn = self._turns.popleft()
-        if turn.error is not None:
-            raise turn.error
-        if turn.wanted and turn.same_as is None:
+        task = self._tasks.popleft()
+        if task.error is not None:
+            raise task.error
+        if task.selected and task.same_as is None:
             self._with_pixels -= 1
         self._changed.notify_all()
-        return turn
+        return task
 
     def _decode(self) -> None:
         error: BaseException | None = None
         try:
-            base: FrameTask | None = None
+            base: FrameTask[Result] | None = None
             previous: Frame | None = None
             for frame in self._frames:
-                wanted = self._wanted(frame.index)
-                same_as = base if wanted and previous is not None and frame.is_identical(previous) else None
-                turn = FrameTask(frame, wanted, same_as)
-                if not self._add(turn):
+                selected = self._is_selected(frame.index)
+                same_as = base if selected and previous is not None and frame.is_identical(previous) else None
+                task = FrameTask(frame, selected, same_as)
+                if not self._add(task):
                     return
-                if wanted:
-                    base, previous = same_as or turn, frame
+                if selected:
+                    base, previous = same_as or task, frame
         except BaseException as caught:  # noqa: BLE001 - raised again by the caller's thread
             error = caught
         finally:
@@ -164,23 +174,23 @@ class FramePool:
                 self._decoded_all, self._decoder_error = True, error
                 self._changed.notify_all()
 
-    def _add(self, turn: FrameTask) -> bool:
-        """Gives the turn its place as soon as there is room; False when the pool was stopped."""
+    def _add(self, task: FrameTask[Result]) -> bool:
+        """Waits for room and adds the task; returns False if the pool was stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._has_room(turn))
+            self._changed.wait_for(lambda: self._stopped or self._has_room(task))
             if self._stopped:
                 return False
-            self._turns.append(turn)
-            if turn.frame is not None:
-                self._waiting.append(turn)
+            self._tasks.append(task)
+            if task.frame is not None:
+                self._waiting.append(task)
                 self._with_pixels += 1
             self._moved = True
             self._changed.notify_all()
             return True
 
-    def _has_room(self, turn: FrameTask) -> bool:
-        return len(self._turns) < _MOST_TURNS and (
-            turn.frame is None or self._with_pixels < self._most_pixels
+    def _has_room(self, task: FrameTask[Result]) -> bool:
+        return len(self._tasks) < _MAX_TASKS and (
+            task.frame is None or self._with_pixels < self._max_with_pixels
         )
 
     def _work(self) -> None:
@@ -189,20 +199,20 @@ class FramePool:
                 self._changed.wait_for(lambda: self._stopped or self._waiting or self._decoded_all)
                 if self._stopped or not self._waiting:
                     return
-                turn = self._waiting.popleft()
-            self._finish(turn)
+                task = self._waiting.popleft()
+            self._finish(task)
 
-    def _finish(self, turn: FrameTask) -> None:
-        assert turn.frame is not None
+    def _finish(self, task: FrameTask[Result]) -> None:
+        assert task.frame is not None
         try:
-            turn.result = self._process(turn.frame)
+            task.result = self._process(task.frame)
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
-            turn.error = error
-            # Frames behind it would be thrown away; those before it have all been begun.
+            task.error = error
+            # The results of later frames would be discarded; all earlier frames are in progress or done.
             self._stop()
         with self._changed:
-            turn.frame = None
-            turn.finished = True
+            task.frame = None
+            task.finished = True
             self._moved = True
             self._changed.notify_all()
 

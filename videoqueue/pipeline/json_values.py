@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-#: Lists and objects inside each other, at most. Parsers have limits of their own: 512 in PHP, 64 in .NET.
-MOST_LEVELS = 32
-_LEAST_WHOLE, _MOST_WHOLE = -(2**63), 2**64 - 1
+#: The deepest nesting of lists and objects. Parsers have limits of their own: 512 in PHP, 64 in .NET.
+MAX_DEPTH = 32
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
-def check_value(value: Any, levels: int = MOST_LEVELS) -> None:
-    """Checks the nesting and the whole numbers of a value; what `json.dumps` refuses itself is not checked.
+def check_value(value: object, depth: int = MAX_DEPTH) -> None:
+    """Checks the nesting and the integers of a value. `json.dumps` itself rejects everything else.
+
+    Args:
+        value: The value.
+        depth: How many levels of lists and objects it may have.
 
     Raises:
-        ValueError: lists and objects are nested deeper than `levels`, or a whole number needs over 64 bits.
+        ValueError: Lists and objects are nested too deep, or an integer needs more than 64 bits.
     """
+    inner: Iterable[object]
     match value:
         case bool():
             return
         case int():
-            if not _LEAST_WHOLE <= value <= _MOST_WHOLE:
+            if not _MIN_INTEGER <= value <= _MAX_INTEGER:
                 raise ValueError("a whole number needs more than 64 bits")
             return
         case Mapping():
-            inner = list(value.values())
+            inner = value.values()
         case list() | tuple():
-            inner = list(value)
+            inner = value
         case _:
             return
-    if levels == 0:
-        raise ValueError(f"lists and objects are nested more than {MOST_LEVELS} deep")
+    if depth == 0:
+        raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")
     for item in inner:
-        check_value(item, levels - 1)
+        check_value(item, depth - 1)

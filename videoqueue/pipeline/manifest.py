@@ -1,4 +1,4 @@
-"""Checks what a plugin says of itself. A registry refuses a plugin whose manifest has a flaw."""
+"""Checks a plugin's manifest. The registry rejects a plugin whose manifest has a fault."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import Iterator, Mapping
 
 from videoqueue.pipeline.definitions.faults import shown
 from videoqueue.pipeline.definitions.fields import NAME, NAME_RULE
-from videoqueue.pipeline.plugin import Manifest, Tool
-
-IMAGE = "image"
+from videoqueue.pipeline.plugin import IMAGE, Manifest, Tool
 
 
-def manifest_flaws(name: str, manifest: object) -> Iterator[str]:
-    """What is wrong with the manifest of the plugin installed under that name, each with its remedy."""
+def manifest_faults(name: str, manifest: object) -> Iterator[str]:
+    """Checks a manifest.
+
+    Args:
+        name: The name under which the plugin is installed.
+        manifest: What the plugin has as its manifest.
+
+    Returns:
+        Every fault as a text that also says what to change.
+    """
     if not isinstance(manifest, Manifest):
         yield (
             f"its manifest is {shown(manifest)}. Give it an attribute `manifest`, "
@@ -31,10 +37,10 @@ def manifest_flaws(name: str, manifest: object) -> Iterator[str]:
     for tool_name, tool in manifest.tools.items():
         if not isinstance(tool_name, str) or not NAME.fullmatch(tool_name):
             yield f"a tool is called {shown(tool_name)}: {NAME_RULE}"
-        yield from (f"tool {shown(tool_name)}: {flaw}" for flaw in _tool_flaws(tool))
+        yield from (f"tool {shown(tool_name)}: {fault}" for fault in _tool_faults(tool))
 
 
-def _tool_flaws(tool: object) -> Iterator[str]:
+def _tool_faults(tool: object) -> Iterator[str]:
     if not isinstance(tool, Tool):
         yield f"it is {shown(tool)}. Give a videoqueue.pipeline.plugin.Tool."
         return

@@ -1,4 +1,4 @@
-"""Tells a failed allocation from other errors: each native library has words of its own for it."""
+"""Distinguishes a failed allocation from other errors. Each native library reports it in its own words."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from videoqueue.errors import OutOfMemoryError, VideoqueueError
 
-#: In lower case. Collected by running the real pipeline under falling memory limits.
-_SIGNS = (
+#: In lower case. Collected by running the real pipeline under decreasing memory limits.
+_MESSAGES = (
     "bad_alloc",  # C++
     "bad_array_new_length",
     "memoryerror",  # the end of a Python traceback
@@ -26,7 +26,7 @@ _SIGNS = (
     "memory allocation",  # OpenBLAS: "Memory allocation still failed after 10 retries"
     "failed to map segment from shared object",  # the dynamic linker, during an import
     "cannot create shared object",
-    # A thread's stack is the process's memory: pthread_create(3) fails with EAGAIN.
+    # A thread's stack is part of the process's memory: pthread_create(3) fails with EAGAIN.
     "can't start new thread",
     "cannot create thread",
     "pthread_create",
@@ -37,12 +37,12 @@ _SIGNS = (
 
 # Fields of /proc/self/statm, in pages; see proc_pid_statm(5).
 _SIZE, _DATA = 0, 5
-# The largest allocation that a library is expected to hide: the buffers of a model.
+# The largest allocation whose failure a library may hide: the buffers of a model.
 _HIDDEN_BYTES = 64 * 1024**2
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether the exception, or one that led to it, comes from a failed allocation.
+    """Returns whether the exception, or one that caused it, comes from a failed allocation.
 
     The texts of this project's own exceptions do not count: they are written for users.
     """
@@ -51,25 +51,29 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         seen.add(id(error))
         if isinstance(error, MemoryError | OutOfMemoryError) or _errno(error) == errno.ENOMEM:
             return True
-        if not isinstance(error, VideoqueueError) and _errno(error) is None and is_shortage_text(str(error)):
+        if (
+            not isinstance(error, VideoqueueError)
+            and _errno(error) is None
+            and is_out_of_memory_text(str(error))
+        ):
             return True
-        # pybind11 makes one of any C++ exception, and a library may catch the one that says so.
+        # pybind11 turns every C++ exception into a RuntimeError, whose text may not mention memory.
         if type(error) is RuntimeError and _is_near_limit():
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
-def is_shortage_text(text: str) -> bool:
-    """Whether a text, such as the last lines that a process has printed, tells of a failed allocation."""
+def is_out_of_memory_text(text: str) -> bool:
+    """Returns whether a text, such as the last lines of a process's output, reports a failed allocation."""
     text = text.lower()
-    return any(sign in text for sign in _SIGNS)
+    return any(message in text for message in _MESSAGES)
 
 
 class MemoryMark:
-    """The most memory that this process was seen to have, by `look`; it tells whether a limit was near.
+    """The largest amount of memory that calls of `look` have seen this process use.
 
-    A library may hide a failed allocation, and the kernel keeps no record of one.
+    It tells whether a limit was near: a library may hide a failed allocation, and the kernel records none.
     """
 
     def __init__(self) -> None:
@@ -79,7 +83,7 @@ class MemoryMark:
         self._room = sys.maxsize
 
     def look(self) -> None:
-        """Notes how much memory the process has now. Costs some microseconds, or nothing without a limit."""
+        """Records the memory in use now. It takes some microseconds, or no time if there is no limit."""
         if not self._limits:
             return
         with suppress(OSError, LookupError, ValueError):
@@ -88,12 +92,12 @@ class MemoryMark:
             self._room = min(self._room, *free)
 
     def came_near(self, room: int) -> bool:
-        """Whether an allocation of `room` bytes may have failed; False where there is no limit."""
+        """Returns whether an allocation of `room` bytes may have failed; False if there is no limit."""
         return self._room < room
 
 
 def check_room(count: int) -> None:
-    """Raises MemoryError when so many bytes cannot be allocated now."""
+    """Raises MemoryError if `count` bytes cannot be allocated now."""
     try:
         mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
@@ -107,5 +111,5 @@ def _is_near_limit() -> bool:
 
 
 def _errno(error: BaseException) -> int | None:
-    """The number of an OSError that has one: its text then says no more than the number."""
+    """Returns the number of an OSError that has one: its text then says no more than the number."""
     return getattr(error, "errno", None)

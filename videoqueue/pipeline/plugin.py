@@ -1,28 +1,30 @@
-"""What a plugin is: all that a plugin's author has to know, and all that the pipeline knows of a plugin.
+"""The plugin contract: everything that a plugin's author has to know.
 
-A plugin has a name and a few tools. A tool takes named inputs and gives named outputs; its manifest says
-which, with a type name for each. An input called "image" is the frame itself; every other input comes from
-the outputs, of the same name and type, of the nodes before it.
+A plugin has a name and a few tools. A tool takes named inputs and returns named outputs. The manifest lists
+both, with a type name for each. An input called "image" is the frame itself. Every other input is the output
+of the same name and type of a node that an edge connects to this one.
 
 Type names in use (a plugin may add its own):
 
     image        the upright frame: numpy uint8, (height, width, 3), channels blue, green, red, C-contiguous.
-                 BGR is what OpenCV and the models trained with it expect. Never write into it.
+                 OpenCV and the models trained with it expect BGR. Never write into it.
     text         str
     text_blocks  list of {"text": str, "confidence": float 0..1, "box": [x1, y1, x2, y2]}
     detections   list of {"label": str, "confidence": float 0..1, "box": [x1, y1, x2, y2]}
 
 Boxes are whole pixels of the upright frame, with 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height.
+`videoqueue.pipeline.results` has them as Python types.
 
-Outputs are stored as JSON: plain str, int, float, bool, None, list and dict, no numpy scalar, no NaN, whole
-numbers of at most 64 bits, lists and dicts nested at most 32 deep; a lone surrogate becomes U+FFFD. The
-same image must always give the same outputs, whatever came before it: an interrupted job is resumed, and its
-results must be those of an undisturbed run.
+Outputs are stored as JSON: plain str, int, float, bool, None, list and dict, without numpy scalars and NaN.
+Whole numbers have at most 64 bits. Lists and dicts are nested at most 32 deep. A lone surrogate becomes
+U+FFFD. The same image must always produce the same outputs, whatever was processed before: an interrupted job
+is resumed, and its results must equal those of an uninterrupted run.
 
-A package offers a plugin through the entry-point group `videoqueue.plugins`: the entry point's name is the
-plugin's name, its object a `PluginFactory`. If the factory has an attribute `manifest`, that is read without
-making the plugin; a class can be its own factory.
+A package offers a plugin through the entry-point group `videoqueue.plugins`. The entry point's name is the
+plugin's name; its object is a `PluginFactory`. If the factory has an attribute `manifest`, it is read without
+creating the plugin. A class can be its own factory.
 
+Example:
     class Brightness:
         manifest = Manifest("brightness", "1.0", {"mean": Tool({"image": "image"}, {"brightness": "number"})})
 
@@ -38,10 +40,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+#: The name of the input that is the frame itself, and its type name.
+IMAGE = "image"
+
 
 @dataclass(frozen=True)
 class Tool:
-    """What a tool takes and gives: name -> type name."""
+    """What a tool takes and returns.
+
+    Attributes:
+        inputs: Type name by input name.
+        outputs: Type name by output name.
+
+    Example:
+        >>> Tool(inputs={"image": "image"}, outputs={"brightness": "number"}).outputs["brightness"]
+        'number'
+    """
 
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
@@ -49,7 +63,13 @@ class Tool:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Who a plugin is. `version` changes whenever the same image may give other outputs."""
+    """What a plugin declares about itself.
+
+    Attributes:
+        name: The name of the entry point.
+        version: Changes whenever the same image may produce other outputs.
+        tools: The tools by name.
+    """
 
     name: str
     version: str
@@ -58,33 +78,70 @@ class Manifest:
 
 @dataclass(frozen=True)
 class PluginOptions:
-    """What every plugin is made with.
+    """What every plugin is created with.
 
-    `inference_threads`: how many frames are processed at once, at least 1. So many threads call a plugin, and
-    all calls together should keep no more processor threads busy. `values`: what the operator has set for
-    plugins, by name, such as "yolo.model"; a plugin reads those that begin with its own name.
+    Attributes:
+        inference_threads: How many frames are processed at once, at least 1. All calls of a plugin together
+            should keep no more processor threads busy than this.
+        values: The operator's options for plugins by name, such as "yolo.model". A plugin reads those that
+            begin with its own name.
+        setting_names: The setting behind an option, where there is one; see `setting_name`.
     """
 
     inference_threads: int = 1
     values: Mapping[str, str] = field(default_factory=dict)
+    setting_names: Mapping[str, str] = field(default_factory=dict)
+
+    def setting_name(self, option: str) -> str:
+        """Returns what the operator calls an option, for an error text that asks to change it.
+
+        Args:
+            option: A name such as "yolo.model".
+
+        Returns:
+            The setting's name, or the option's own name if no setting is known for it.
+
+        Example:
+            >>> PluginOptions(setting_names={"blur.radius": "BLUR_RADIUS"}).setting_name("blur.radius")
+            'BLUR_RADIUS'
+        """
+        return self.setting_names.get(option, option)
 
 
 class Plugin(Protocol):
-    """A loaded plugin. It is made once per process, stays warm, and is called by several threads at once.
+    """A loaded plugin.
 
-    What is not safe to share between threads it guards itself, with a lock or one copy for each thread.
+    It is created once in a process, stays loaded, and is called by several threads at once. State that
+    threads must not share needs a lock, or one copy for each thread.
     """
 
     @property
-    def manifest(self) -> Manifest: ...
+    def manifest(self) -> Manifest:
+        """The manifest of the plugin as it is loaded."""
+        ...
 
-    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Runs one tool on one frame and returns exactly the outputs its manifest names.
+    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:
+        """Runs one tool on one frame.
 
-        Any exception fails the job. A `PermanentError`'s text is shown to the user; of other exceptions only
-        the log keeps the reason. A `TransientError` makes the job try again later.
+        Args:
+            tool: The name of the tool in the manifest.
+            inputs: Exactly the inputs that the manifest names. Never change them: other nodes get the same
+                objects.
+
+        Returns:
+            Exactly the outputs that the manifest names.
+
+        Raises:
+            PermanentError: The job fails, and the user sees the text.
+            TransientError: The job is tried again later.
+            Exception: The job fails. The text goes to the log only.
+
+        Example:
+            >>> plugin.run_tool("read", {"image": image})
+            {'text': 'BREAKING NEWS', 'text_blocks': [{'text': 'BREAKING NEWS', ...}]}
         """
         ...
 
 
+#: Creates a plugin. It is called once in a process.
 PluginFactory = Callable[[PluginOptions], Plugin]

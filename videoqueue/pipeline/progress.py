@@ -1,15 +1,18 @@
-"""How far a video is: a fraction that never goes down and never passes 1."""
+"""The progress of a video: a fraction that never decreases and never exceeds 1."""
 
 from __future__ import annotations
 
 
 class Progress:
-    """Counts decoded frames against the frames declared, or their time against the duration.
+    """Compares decoded frames with the declared number of frames, or their time with the duration.
 
     Args:
-        declared_frames: 0 when unknown.
-        duration: seconds, None when unknown.
-        last_index: the last frame that will be decoded when the job has a limit of its own, else None.
+        declared_frames: The number of frames that the file declares; 0 when unknown.
+        duration: The duration in seconds; None when unknown.
+        last_index: The last frame that will be decoded if the job limits it; None if it does not.
+
+    Attributes:
+        fraction: The progress so far, from 0 to 1.
     """
 
     def __init__(self, declared_frames: int, duration: float | None, last_index: int | None) -> None:
@@ -20,8 +23,16 @@ class Progress:
         self.fraction = 0.0
 
     def after(self, index: int, timestamp: float) -> float:
-        """The fraction reached with this frame; `timestamp` in seconds."""
-        # A track may begin at any time of its clock.
+        """Counts a decoded frame.
+
+        Args:
+            index: The frame's index.
+            timestamp: The frame's time in seconds.
+
+        Returns:
+            The fraction that is done with this frame.
+        """
+        # A track may start at any time of its clock.
         if self._start is None:
             self._start = timestamp
         fractions = [self.fraction]

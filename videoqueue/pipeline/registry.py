@@ -1,4 +1,4 @@
-"""Finds plugins by name, makes each once and keeps it warm. Nothing is loaded before it is asked for."""
+"""Finds plugins by name. Each is loaded when it is first needed, and stays loaded."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Any
 
 from videoqueue.errors import OutOfMemoryError, PipelineError, VideoqueueError
-from videoqueue.pipeline.manifest import manifest_flaws
+from videoqueue.pipeline.manifest import manifest_faults
 from videoqueue.pipeline.memory import is_out_of_memory
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions
-from videoqueue.pipeline.version.plugins import Origin, PluginVersion
+from videoqueue.pipeline.version.plugins import LoadedVersion, Origin, PluginVersion
 
 logger = logging.getLogger(__name__)
 
@@ -24,37 +23,39 @@ BUILT_IN: Mapping[str, str] = {
 }
 
 
-class FlawedPluginError(PipelineError):
-    """A plugin does not keep the contract; `flaws` has every way in which it does not."""
+class FaultyPluginError(PipelineError):
+    """A plugin violates the contract; `faults` has every way in which it does."""
 
-    def __init__(self, name: str, flaws: Sequence[str]) -> None:
-        more = f" (And {len(flaws) - 1} more; `videoqueue validate plugins` lists them.)" if flaws[1:] else ""
-        super().__init__(f"Plugin {name!r}: {flaws[0]}{more}")
-        self.flaws = tuple(flaws)
+    def __init__(self, name: str, faults: Sequence[str]) -> None:
+        more = (
+            f" (And {len(faults) - 1} more; `videoqueue validate plugins` lists them.)" if faults[1:] else ""
+        )
+        super().__init__(f"Plugin {name!r}: {faults[0]}{more}")
+        self.faults = tuple(faults)
 
 
 class PluginRegistry:
-    """Plugins by name: the built-in ones, those of installed packages, and those given by `factories`.
+    """Plugins by name: the built-in ones, those of installed packages, and those of `factories`.
 
-    A name that two of them claim is refused: which one answered would decide the results.
+    A name that two plugins have is rejected, because the results would depend on which one is used.
     """
 
     def __init__(self, options: PluginOptions, factories: Mapping[str, PluginFactory] | None = None) -> None:
         self._options = options
         self._factories = dict(factories or {})
         self._plugins: dict[str, Plugin] = {}
-        self._versions: dict[str, Mapping[str, Any]] = {}
+        self._versions: dict[str, LoadedVersion] = {}
         self._making = threading.Lock()
 
     def get(self, name: str) -> Plugin:
-        """The plugin of that name, made at the first call.
+        """Returns the plugin with that name, and creates it at the first call.
 
         Raises:
-            PipelineError: it is not installed, could not be made, or does not keep the contract. What another
-                exception said is in the log, not in the text.
-            OutOfMemoryError: an allocation failed.
-            TransientError: a file of it was changed meanwhile.
-            VideoqueueError: raised by the plugin itself, handed on.
+            PipelineError: The plugin is not installed, could not be created, or violates the contract. The
+                text of any other exception is in the log only.
+            OutOfMemoryError: An allocation failed.
+            TransientError: A file of the plugin was changed while it was loaded.
+            VideoqueueError: The plugin itself raised it.
         """
         try:
             return self.load(name)
@@ -64,7 +65,7 @@ class PluginRegistry:
             raise
 
     def load(self, name: str) -> Plugin:
-        """As `get`, without a line in the log: for callers who tell the `reason` themselves."""
+        """Does the same as `get` without logging, for callers who report the `reason` themselves."""
         with self._making:
             if name not in self._plugins:
                 version = PluginVersion(name, _origin(name), self._options.values)
@@ -73,46 +74,46 @@ class PluginRegistry:
                 self._plugins[name] = plugin
             return self._plugins[name]
 
-    def version(self, name: str) -> Mapping[str, Any]:
-        """What decides the results of the plugin of that name, as it is loaded; plain values.
+    def version(self, name: str) -> LoadedVersion:
+        """Returns everything that determines the results of the plugin as it is loaded.
 
         Raises:
-            VideoqueueError: as `load`.
+            VideoqueueError: As in `load`.
         """
         self.load(name)
         return self._versions[name]
 
     def manifest(self, name: str) -> Manifest:
-        """The manifest of the plugin of that name. The plugin is made only if its factory declares none.
+        """Returns the manifest of a plugin. The plugin is created only if its factory declares none.
 
         Raises:
-            VideoqueueError: as `load`.
+            VideoqueueError: As in `load`.
         """
         declared = _declared(self._factory(name))
         if declared is None:
             return self.load(name).manifest
-        if flaws := list(manifest_flaws(name, declared)):
-            raise FlawedPluginError(name, flaws)
+        if faults := list(manifest_faults(name, declared)):
+            raise FaultyPluginError(name, faults)
         return declared
 
     def names(self) -> list[str]:
-        """All plugins there are, sorted; some of them may turn out to be broken."""
+        """Returns the names of all plugins, sorted. Loading some of them may fail."""
         return sorted({*BUILT_IN, *self._factories, *entry_points(group=ENTRY_POINT_GROUP).names})
 
     def _make(self, name: str) -> Plugin:
         factory = self._factory(name)
         try:
             plugin = factory(self._options)
-            flaws = list(_flaws(name, plugin, _declared(factory)))
+            faults = list(_faults(name, plugin, _declared(factory)))
         except (Exception, SystemExit) as error:
-            _raise_if_short(name, error)
+            _raise_if_out_of_memory(name, error)
             if isinstance(error, VideoqueueError):
                 raise
             raise PipelineError(
                 f"Plugin {name!r} cannot be loaded. The log has the reason; reinstalling it may help."
             ) from error
-        if flaws:
-            raise FlawedPluginError(name, flaws)
+        if faults:
+            raise FaultyPluginError(name, faults)
         return plugin
 
     def _factory(self, name: str) -> PluginFactory:
@@ -131,7 +132,7 @@ class PluginRegistry:
         try:
             return _imported(BUILT_IN[name]) if name in BUILT_IN else installed[name].load()
         except (Exception, SystemExit) as error:
-            _raise_if_short(name, error)
+            _raise_if_out_of_memory(name, error)
             raise PipelineError(
                 f"Plugin {name!r} cannot be imported. The log has the reason; "
                 "reinstall it together with what it needs."
@@ -139,18 +140,18 @@ class PluginRegistry:
 
 
 def reason(error: VideoqueueError) -> str:
-    """What is wrong, with what other code had to say about it: for the operator, not for users."""
+    """Returns the error's text with that of its cause, for the operator. Users must not see the cause."""
     cause = error.__cause__
     return str(error) if cause is None else f"{error} [{type(cause).__name__}: {cause}]"
 
 
-def _raise_if_short(name: str, error: BaseException) -> None:
+def _raise_if_out_of_memory(name: str, error: BaseException) -> None:
     if is_out_of_memory(error):
         raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: memory ran out.") from error
 
 
 def _origin(name: str) -> Origin:
-    """Where the plugin of that name comes from; nothing is known of one that is given, or not there."""
+    """Returns where a plugin comes from; unknown for one of `factories` and for a missing one."""
     if name in BUILT_IN:
         return Origin(BUILT_IN[name].partition(":")[0])
     for found in entry_points(group=ENTRY_POINT_GROUP, name=name):
@@ -165,17 +166,17 @@ def _imported(target: str) -> PluginFactory:
 
 
 def _declared(factory: PluginFactory) -> Manifest | None:
-    """The manifest that can be read without making the plugin: a factory's attribute `manifest`.
+    """Returns the manifest that can be read without creating the plugin: the factory's attribute `manifest`.
 
-    A class that is its own factory has it, unless it makes it in `__init__`.
+    A class that is its own factory has it, unless it sets the manifest in `__init__` only.
     """
     manifest = getattr(factory, "manifest", None)
     return manifest if isinstance(manifest, Manifest) else None
 
 
-def _flaws(name: str, plugin: Plugin, declared: Manifest | None) -> Iterator[str]:
+def _faults(name: str, plugin: Plugin, declared: Manifest | None) -> Iterator[str]:
     manifest = getattr(plugin, "manifest", None)
-    yield from manifest_flaws(name, manifest)
+    yield from manifest_faults(name, manifest)
     if not callable(getattr(plugin, "run_tool", None)):
         yield "it has no method run_tool(tool, inputs). Add it."
     # The version may depend on a model that is only known when it is loaded.

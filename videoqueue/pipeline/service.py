@@ -1,4 +1,10 @@
-"""Runs a video file through a pipeline, frame by frame."""
+"""Runs a video file through a pipeline, frame by frame.
+
+Example:
+    >>> service = build_service()
+    >>> service.run_on_file("clip.mp4", "ocr_only", max_frames=1)[0]["result"]["text"]
+    'BREAKING NEWS'
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError
+from videoqueue.errors import OutOfMemoryError, PipelineError
 from videoqueue.mp4 import CheckLimits
 from videoqueue.pipeline.dag import TIMESTAMP, DagPipelineService
 from videoqueue.pipeline.decode.decoder import LIBRARY_VERSIONS, Frame, Video, open_video
@@ -19,48 +25,63 @@ from videoqueue.pipeline.frame_pool import FramePool, FrameTask
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.results import FrameItem, FrameResult
+from videoqueue.pipeline.selection import FrameRequest, FrameSelection
 from videoqueue.pipeline.version.pipelines import code_of_process, pipeline_version
+from videoqueue.pipeline_options import PipelineOptions
 
-Item = dict[str, Any]
-
-# A frame's way to its models and back would leave a core idle: one more than can compute is under way.
-_PREPARING = 1
+# Frames in preparation beyond those that compute, so that no core waits for the next frame.
+_PREPARED_FRAMES = 1
 
 
 class VideoFilePipelineService:
-    """Video file in, one item per frame out. Plugins are loaded when a pipeline that uses them first runs.
+    """Turns a video file into one item for each processed frame.
 
-    `inference_threads` frames compute at once, and one more is prepared; the items come in order and are the
-    same for any number.
+    The plugins of a pipeline are loaded when it runs for the first time, and stay loaded.
 
-    An item is `{"frame_index": int, "result": {...outputs of the pipeline, "timestamp": seconds}}`.
+    Args:
+        definitions: The pipelines by id.
+        registry: The plugins.
+        limits: How large a video may be; without limits by default.
+        decoder_threads: The number of threads that convert the pixels of a frame, at least 1.
+        inference_threads: How many frames run through the models at once, at least 1. The items and their
+            order do not depend on it.
 
-        >>> service = build_service()
-        >>> service.run_on_file("clip.mp4", "ocr_only", max_frames=1)[0]["result"]["text"]
-        'BREAKING NEWS'
+    Example:
+        >>> service = VideoFilePipelineService(load_definitions(), PluginRegistry(PluginOptions()))
+        >>> [item["frame_index"] for item in service.iter_file("clip.mp4", "yolo_only", 10, 3)]
+        [0, 10, 20]
     """
 
     def __init__(
         self,
         definitions: Mapping[str, PipelineDefinition],
         registry: PluginRegistry,
-        bounds: DecodeLimits | None = None,
+        limits: DecodeLimits | None = None,
         decoder_threads: int = 1,
         inference_threads: int = 1,
     ) -> None:
+        """Keeps the arguments and hashes the source; no plugin is loaded yet."""
         self._definitions = definitions
         self._registry = registry
-        self._bounds = bounds or DecodeLimits()
+        self._limits = limits or DecodeLimits()
         self._decoder_threads = decoder_threads
         self._inference_threads = inference_threads
         self._pipelines: dict[str, tuple[DagPipelineService, str]] = {}
-        # Now, because modules that are loaded stay as they are when their files change.
+        # Read now: a loaded module stays as it is when its file changes later.
         self._code = {**code_of_process(), "ffmpeg": LIBRARY_VERSIONS}
 
     def run_on_file(
         self, mp4_path: str | Path, pipeline_id: str, frame_stride: int = 1, max_frames: int | None = None
-    ) -> list[Item]:
-        """All items of `iter_file`, in a list."""
+    ) -> list[FrameItem]:
+        """Processes a file as `iter_file` does.
+
+        Returns:
+            All items in the order of the frames.
+
+        Raises:
+            Exception: As in `iter_file`.
+        """
         return list(self.iter_file(mp4_path, pipeline_id, frame_stride, max_frames))
 
     def iter_file(
@@ -75,71 +96,79 @@ class VideoFilePipelineService:
         on_video: Callable[[VideoInfo], None] | None = None,
         version: str | None = None,
         on_version: Callable[[str], None] | None = None,
-    ) -> Iterator[Item]:
-        """Yields an item for every `frame_stride`-th frame, the first included, at most `max_frames` of them.
+    ) -> Iterator[FrameItem]:
+        """Processes a file and yields each item as soon as it is available.
 
         Args:
-            start_after: frame_index of the last item an earlier run has yielded; frames up to it are decoded,
-                not processed. `max_frames` counts from the start of the file all the same, so that both runs
-                together give what one undisturbed run gives.
-            on_progress: called by the thread that iterates, after every decoded frame, also those left out,
-                with a fraction from 0 to 1 that never goes down; while the next frame is awaited, with the
-                same fraction again whenever a later one was decoded or processed.
-            on_load: called when the video is open, and each time a plugin is loaded.
-            on_video: called when an open video is done with, also after an error, with what is known of it.
-            version: the pipeline's version in the run that `start_after` comes from. If it is another now,
-                `start_after` does not count and every frame is processed. None: it counts.
-            on_version: called with the version of the pipeline when its plugins are loaded.
+            mp4_path: The video file.
+            pipeline_id: The pipeline.
+            frame_stride: Every `frame_stride`-th frame is processed, the first included.
+            max_frames: The most frames to process, counted from the start of the file; None means all.
+            start_after: The frame_index of the last item of an earlier run. Frames up to it are decoded but
+                not processed. Both runs together yield the items of one uninterrupted run.
+            on_progress: Called by the iterating thread with the progress, a fraction from 0 to 1 that never
+                decreases: after each decoded frame, and whenever another frame was decoded or processed while
+                it waits for an item.
+            on_load: Called when the video is open, and after each plugin is loaded.
+            on_video: Called when the video is closed, also after an error, with what is known about it.
+            version: The version of the pipeline in the earlier run. If it has changed, `start_after` is
+                ignored and every frame is processed. None means that it does not matter.
+            on_version: Called with the version of the pipeline once its plugins are loaded.
+
+        Returns:
+            An iterator over the items in the order of the frames. Arguments are checked at once.
 
         Raises:
-            PermanentError: at once for a bad argument, later for a bad video or a failing plugin; the text
-                names the frame. OutOfMemoryError, one of them, when an allocation failed.
-            TransientError: raised by a plugin, or a file of a plugin was changed while it was loaded.
-            OSError: the file is missing or cannot be read.
+            PermanentError: An argument is wrong, the video cannot be read, or a plugin failed; the text names
+                the frame. It is an OutOfMemoryError if an allocation failed.
+            TransientError: A plugin raised it, or a file of a plugin was changed while it was loaded.
+            OSError: The file is missing or cannot be read.
+
+        Example:
+            >>> for item in service.iter_file("clip.mp4", "yolo_ocr", frame_stride=5, start_after=40):
+            ...     print(item["frame_index"], item["result"]["timestamp"])
+            45 1.5
+            50 1.6666666666666667
         """
-        _check_count("frame_stride", frame_stride)
-        if max_frames is not None:
-            _check_count("max_frames", max_frames)
+        request = FrameRequest(frame_stride, max_frames, start_after, version)
         definition = find(self._definitions, pipeline_id)
-        last_index = None if max_frames is None else (max_frames - 1) * frame_stride
-        wanted = _Wanted(frame_stride, last_index, start_after, version)
-        tell = _Callbacks(
+        callbacks = _Callbacks(
             on_progress or _ignore, on_load or _nothing, on_video or _ignore, on_version or _ignore
         )
-        return self._items(Path(mp4_path), definition, wanted, tell)
+        return self._items(Path(mp4_path), definition, request, callbacks)
 
     def _items(
-        self, mp4_path: Path, definition: PipelineDefinition, wanted: _Wanted, tell: _Callbacks
-    ) -> Iterator[Item]:
-        with open_video(mp4_path, self._bounds, self._decoder_threads) as video:
-            tell.loaded()
+        self, mp4_path: Path, definition: PipelineDefinition, request: FrameRequest, callbacks: _Callbacks
+    ) -> Iterator[FrameItem]:
+        with open_video(mp4_path, self._limits, self._decoder_threads) as video:
+            callbacks.on_load()
             try:
-                pipeline, version = self._pipeline(definition, tell.loaded)
-                tell.version(version)
-                yield from self._items_of(video, pipeline, wanted.under(version), tell)
+                pipeline, version = self._pipeline(definition, callbacks.on_load)
+                callbacks.on_version(version)
+                yield from self._items_of(video, pipeline, request.for_version(version), callbacks)
             finally:
-                tell.video(video.info)
+                callbacks.on_video(video.info)
 
     def _items_of(
-        self, video: Video, pipeline: DagPipelineService, wanted: _Selection, tell: _Callbacks
-    ) -> Iterator[Item]:
-        progress = Progress(video.declared_frames, video.duration, wanted.last_index)
+        self, video: Video, pipeline: DagPipelineService, selection: FrameSelection, callbacks: _Callbacks
+    ) -> Iterator[FrameItem]:
+        progress = Progress(video.declared_frames, video.duration, selection.last)
         pool = FramePool(
-            video.frames(wanted.last_index),
-            wanted.includes,
+            video.frames(selection.last),
+            selection.includes,
             lambda frame: _process(pipeline, frame),
-            self._inference_threads + _PREPARING,
+            self._inference_threads + _PREPARED_FRAMES,
         )
         with pool:
-            for turn in pool.turns(lambda: tell.progressed(progress.fraction)):
-                if turn.wanted:
-                    yield _item(turn)
-                tell.progressed(progress.after(turn.index, turn.timestamp))
+            for task in pool.tasks(lambda: callbacks.on_progress(progress.fraction)):
+                if task.selected:
+                    yield _item(task)
+                callbacks.on_progress(progress.after(task.index, task.timestamp))
 
     def _pipeline(
         self, definition: PipelineDefinition, on_load: Callable[[], None]
     ) -> tuple[DagPipelineService, str]:
-        """The pipeline with its plugins loaded, and its version."""
+        """Returns the pipeline with its plugins loaded, and its version."""
         if definition.id not in self._pipelines:
             plugins = {}
             for name in dict.fromkeys(node.plugin for node in definition.nodes):
@@ -153,74 +182,48 @@ class VideoFilePipelineService:
 
 @dataclass(frozen=True)
 class _Callbacks:
-    progressed: Callable[[float], None]
-    loaded: Callable[[], None]
-    video: Callable[[VideoInfo], None]
-    version: Callable[[str], None]
+    on_progress: Callable[[float], None]
+    on_load: Callable[[], None]
+    on_video: Callable[[VideoInfo], None]
+    on_version: Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """The frames asked for, before the version of the pipeline is known."""
+def build_service(options: PipelineOptions | None = None) -> VideoFilePipelineService:
+    """Creates a service with the built-in pipelines, those of a folder, and all installed plugins.
 
-    stride: int
-    last_index: int | None
-    start_after: int | None
-    version: str | None
+    Args:
+        options: The options; the defaults have no limits.
 
-    def under(self, version: str) -> _Selection:
-        """The frames to process; those of an earlier run are not left out if it had another version."""
-        first = 0
-        if self.start_after is not None and self.version in (None, version):
-            first = self.start_after + 1
-        return _Selection(self.stride, first, self.last_index)
-
-
-class _Selection:
-    """Which frames are processed: every `stride`-th, from `first` on, to `last_index` (None: all)."""
-
-    def __init__(self, stride: int, first: int, last_index: int | None) -> None:
-        self._stride = stride
-        self._first = first
-        self.last_index = last_index
-
-    def includes(self, index: int) -> bool:
-        return index >= self._first and index % self._stride == 0
-
-
-def build_service(
-    pipelines_dir: str | Path | None = None,
-    inference_threads: int = 1,
-    max_pixels: int | None = None,
-    decoder_threads: int = 1,
-    plugin_values: Mapping[str, str] | None = None,
-    max_decoded_frames: int | None = None,
-    max_streams: int | None = None,
-    min_decoded_share: float = 0.5,
-    accept_truncated: bool = False,
-    check_limits: Mapping[str, int] | None = None,
-) -> VideoFilePipelineService:
-    """The service with the built-in pipelines and those of `pipelines_dir`, and all installed plugins.
+    Returns:
+        The service. No plugin is loaded yet.
 
     Raises:
-        PipelineError: a pipeline file is wrong.
+        PipelineError: A pipeline file has a fault.
+
+    Example:
+        >>> service = build_service(PipelineOptions(inference_threads=4, max_frames=1000))
     """
-    folders = [] if pipelines_dir is None else [Path(pipelines_dir)]
-    registry = PluginRegistry(PluginOptions(inference_threads, plugin_values or {}))
-    bounds = DecodeLimits(
-        pixels=max_pixels,
-        frames=max_decoded_frames,
-        streams=max_streams,
-        decoded_share=min_decoded_share,
-        accept_truncated=accept_truncated,
-        check=CheckLimits(**check_limits or {}),
+    options = options or PipelineOptions()
+    folders = [] if options.pipelines_dir is None else [Path(options.pipelines_dir)]
+    plugin_options = PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
+    limits = DecodeLimits(
+        pixels=options.max_pixels,
+        frames=options.max_frames,
+        streams=options.max_streams,
+        decoded_share=options.min_decoded_share,
+        accept_truncated=options.accept_truncated,
+        check=CheckLimits(**options.check_limits),
     )
     return VideoFilePipelineService(
-        load_definitions(*folders), registry, bounds, decoder_threads, inference_threads
+        load_definitions(*folders),
+        PluginRegistry(plugin_options),
+        limits,
+        options.decoder_threads,
+        options.inference_threads,
     )
 
 
-def _process(pipeline: DagPipelineService, frame: Frame) -> dict[str, Any]:
+def _process(pipeline: DagPipelineService, frame: Frame) -> dict[str, object]:
     image = frame.image()
     try:
         return pipeline.run_frame(image)
@@ -230,18 +233,15 @@ def _process(pipeline: DagPipelineService, frame: Frame) -> dict[str, Any]:
         raise OutOfMemoryError(f"Frame {frame.index}: {error}") from error
 
 
-def _item(turn: FrameTask) -> Item:
-    # Items are the caller's to change, so two of them share nothing.
-    result = turn.result if turn.same_as is None else deepcopy(turn.same_as.result)
-    return {"frame_index": turn.index, "result": {**result, TIMESTAMP: turn.timestamp}}
+def _item(task: FrameTask[dict[str, object]]) -> FrameItem:
+    # Callers may change an item, so two items share no object.
+    outputs = task.result if task.same_as is None else deepcopy(task.same_as.result)
+    assert outputs is not None
+    result = {**outputs, TIMESTAMP: task.timestamp}
+    return {"frame_index": task.index, "result": cast(FrameResult, result)}
 
 
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise PermanentError(f"{name} is {value!r}: it takes a whole number of at least 1.")
-
-
-def _ignore(told: object) -> None:
+def _ignore(value: object) -> None:
     pass
 
 

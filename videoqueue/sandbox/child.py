@@ -28,6 +28,7 @@ from videoqueue.errors import (
 from videoqueue.failpoints import failpoint
 from videoqueue.parent_death import die_with_parent
 from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.limits import SandboxLimits, begin_job, confine, shrink_stacks
 from videoqueue.sandbox.protocol import LENGTH, pack
 from videoqueue.sandbox.untrusted import clean_text
@@ -51,7 +52,7 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from videoqueue.pipeline.service import build_service
 
-    service = build_service(**options["pipeline"])
+    service = build_service(PipelineOptions(**options["pipeline"]))
     with os.fdopen(request_fd, "rb") as requests, os.fdopen(reply_fd, "wb") as replies:
         while header := requests.read(LENGTH.size):
             task = json.loads(requests.read(LENGTH.unpack(header)[0]))

@@ -15,7 +15,8 @@ from typing import Any
 
 from videoqueue import failpoints, launch
 from videoqueue.errors import OutOfMemoryError, PermanentError, SandboxCrashedError
-from videoqueue.pipeline.memory import is_shortage_text
+from videoqueue.pipeline.memory import is_out_of_memory_text
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.child_output import ChildOutput
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
@@ -39,7 +40,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: the worker asked for it
 class ChildProcess:
     """Started by exec in a session of its own; dies with the thread that made it."""
 
-    def __init__(self, pipeline_options: Mapping[str, Any], limits: SandboxLimits) -> None:
+    def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits) -> None:
         self._limits = limits
         self._stall_seconds = limits.stall_seconds
         self._most_data = 0
@@ -49,7 +50,7 @@ class ChildProcess:
         reply_read, reply_write = os.pipe()
         fds = (request_read, reply_write)
         options = {
-            "pipeline": dict(pipeline_options),
+            "pipeline": asdict(pipeline_options),
             "limits": asdict(limits),
             "failpoints": failpoints.armed(),
         }
@@ -168,7 +169,7 @@ class ChildProcess:
 
     def _stalled(self) -> Exception:
         # Python and OpenVINO may wait for ever for a thread that could not allocate.
-        if self._was_full or is_shortage_text(self._said()):
+        if self._was_full or is_out_of_memory_text(self._said()):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
         return SandboxCrashedError(
             "The process that reads the video gave no sign of life for "
@@ -182,7 +183,7 @@ class ChildProcess:
             return SandboxCrashedError("The process that reads the video hung up without ending.")
         # A limit of ours ends in a failed allocation; SIGKILL is what the kernel sends for the whole machine.
         if (code in _MAY_BE_MEMORY and self._was_full) or (
-            code != -signal.SIGKILL and is_shortage_text(self._said())
+            code != -signal.SIGKILL and is_out_of_memory_text(self._said())
         ):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"

@@ -28,6 +28,7 @@ from videoqueue.errors import (
     VideoFault,
 )
 from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline.results import FrameItem, FrameResult
 from videoqueue.sandbox.untrusted import clean_text, clean_value
 
 LENGTH = struct.Struct(">I")
@@ -77,7 +78,7 @@ class Begun:
 class Seen:
     """One finished frame, and how many bytes its message had."""
 
-    item: dict[str, Any]
+    item: FrameItem
     size: int = 0
 
 
@@ -191,9 +192,9 @@ def error_of(outcome: Mapping[str, Any]) -> Exception | None:
     return SandboxCrashedError(_NONSENSE)
 
 
-def _result(given: dict[str, Any]) -> dict[str, Any]:
+def _result(given: dict[str, object]) -> FrameResult:
     try:
-        result: dict[str, Any] = clean_value(given)
+        result: FrameResult = clean_value(given)
     except ValueError:
         raise SandboxCrashedError(_NONSENSE) from None
     timestamp = result.get("timestamp")

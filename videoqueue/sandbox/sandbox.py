@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from videoqueue.errors import MOST_CHARACTERS, NoFrameError, OutOfMemoryError, SandboxCrashedError
 from videoqueue.failpoints import failpoint
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.limits import SandboxLimits
 from videoqueue.sandbox.process import ChildProcess, Stopped
 from videoqueue.sandbox.protocol import (
@@ -41,7 +41,7 @@ _BEHAVED = ("done", "bad_video", "failed")
 class Sandbox:
     """At most one child, owned by one thread."""
 
-    def __init__(self, pipeline_options: Mapping[str, Any], limits: SandboxLimits | None = None) -> None:
+    def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits | None = None) -> None:
         self._options = pipeline_options
         self._limits = limits or SandboxLimits()
         self._child: ChildProcess | None = None
@@ -106,7 +106,7 @@ class Sandbox:
         if error is not None:
             raise error
 
-    def _report(self, child: ChildProcess, message: Mapping[str, Any], size: int, rest: _Rest) -> Report:
+    def _report(self, child: ChildProcess, message: Mapping[str, object], size: int, rest: _Rest) -> Report:
         try:
             report = report_of(message, size, rest.task.start_after, rest.has_begun)
         except SandboxCrashedError:

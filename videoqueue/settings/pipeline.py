@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
+from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.settings.values import (
     existing_file,
     existing_folder,
@@ -14,6 +14,9 @@ from videoqueue.settings.values import (
     text,
     whole,
 )
+
+#: The options of plugins that have a setting, with the field of that setting.
+_PLUGIN_OPTIONS = {"yolo.model": "yolo_model", "yolo.labels": "yolo_labels", "yolo.family": "yolo_family"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ class PipelineSettings:
 
     @property
     def check_limits(self) -> dict[str, int]:
-        """The fields of `videoqueue.mp4.CheckLimits` but `pixels`, for web and worker alike."""
+        """Returns the fields of `videoqueue.mp4.CheckLimits` without `pixels`, for web and worker."""
         return {
             "tracks": self.max_streams,
             "samples": self.max_samples,
@@ -132,21 +135,19 @@ class PipelineSettings:
         }
 
     @property
-    def pipeline_options(self) -> dict[str, Any]:
-        """What `videoqueue.pipeline.service.build_service` takes; plain values, for a child process too."""
-        values = {
-            "yolo.model": self.yolo_model,
-            "yolo.labels": self.yolo_labels,
-            "yolo.family": self.yolo_family,
-        }
-        return {
-            "pipelines_dir": self.pipelines_dir or None,
-            "inference_threads": self.inference_threads,
-            "max_pixels": self.max_pixels,
-            "max_decoded_frames": self.max_frames,
-            "max_streams": self.max_streams,
-            "min_decoded_share": self.min_decoded_share,
-            "accept_truncated": self.accept_truncated,
-            "check_limits": self.check_limits,
-            "plugin_values": {name: value for name, value in values.items() if value},
-        }
+    def pipeline_options(self) -> PipelineOptions:
+        """Returns the options of the pipeline, with the names of the settings for its error texts."""
+        plugin_values = {option: getattr(self, field) for option, field in _PLUGIN_OPTIONS.items()}
+        variables = {field.name: field.metadata["name"] for field in fields(PipelineSettings)}
+        return PipelineOptions(
+            pipelines_dir=self.pipelines_dir or None,
+            inference_threads=self.inference_threads,
+            max_pixels=self.max_pixels,
+            max_frames=self.max_frames,
+            max_streams=self.max_streams,
+            min_decoded_share=self.min_decoded_share,
+            accept_truncated=self.accept_truncated,
+            check_limits=self.check_limits,
+            plugin_values={option: value for option, value in plugin_values.items() if value},
+            setting_names=variables | {option: variables[field] for option, field in _PLUGIN_OPTIONS.items()},
+        )

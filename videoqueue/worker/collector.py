@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any
 
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim, JobStore
 from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen
 from videoqueue.sandbox.sandbox import Stopped
 
@@ -28,7 +28,7 @@ class Collector:
         self._claim = claim
         self._checkpoint_seconds = checkpoint_seconds
         self._seq = claim.next_seq
-        self._items: list[dict[str, Any]] = []
+        self._items: list[FrameItem] = []
         self._size = 0
         self._progress = 0.0
         self._committed = time.monotonic()

@@ -144,7 +144,9 @@ def _check_memory(services: Services) -> None:
 def _check_pipelines(services: Services) -> None:
     """Ends the process when a pipeline cannot run, with one line for each fault: its jobs would all fail."""
     options = services.settings.pipeline_options
-    registry = PluginRegistry(PluginOptions(options["inference_threads"], options["plugin_values"]))
+    registry = PluginRegistry(
+        PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
+    )
     faults = check_definitions(services.pipelines, registry)
     if faults:
         raise SystemExit("\n".join(f"videoqueue: {fault}" for fault in faults))

@@ -258,7 +258,7 @@ class Still:
 
 def pool(
     frames: Iterator[Still], process: Callable[[Any], Any], threads: int = 2, stride: int = 1
-) -> FramePool:
+) -> FramePool[Any]:
     made: Any = frames
     return FramePool(made, lambda index: index % stride == 0, process, threads)
 
@@ -268,7 +268,7 @@ def test_a_handful_of_frames_is_in_memory_whatever_the_length(length: int) -> No
     Still.alive = Still.most_alive = 0
 
     with pool((Still(n, n) for n in range(length)), lambda frame: frame.index) as work:
-        results = [turn.result for turn in work.turns(lambda: None)]
+        results = [task.result for task in work.tasks(lambda: None)]
 
     assert results == list(range(length))
     assert Still.most_alive <= 2 * 2 + 1 + 3
@@ -287,8 +287,8 @@ def test_a_consumer_that_pauses_holds_the_decoder() -> None:
             yield Still(number, number)
 
     with pool(frames(), lambda frame: frame.index) as work:
-        turns = work.turns(lambda: None)
-        next(turns)
+        tasks = work.tasks(lambda: None)
+        next(tasks)
         assert full.wait(SECONDS)
 
     assert given <= 8
@@ -307,8 +307,8 @@ def test_frames_left_out_are_decoded_ahead_within_bounds() -> None:
             yield Still(number, number)
 
     with pool(frames(), lambda _: done.wait(SECONDS), stride=1_000_000) as work:
-        turns = work.turns(lambda: None)
-        assert next(turns).result is True
+        tasks = work.tasks(lambda: None)
+        assert next(tasks).result is True
 
     assert given <= 300
 
@@ -323,8 +323,8 @@ def test_a_frame_with_the_pixels_of_the_one_before_is_not_processed_again() -> N
     looks = [5, 5, 5, 6, 6, 5]
     with pool((Still(n, look) for n, look in enumerate(looks)), process) as work:
         results = [
-            (turn.result if turn.same_as is None else turn.same_as.result)
-            for turn in work.turns(lambda: None)
+            (task.result if task.same_as is None else task.same_as.result)
+            for task in work.tasks(lambda: None)
         ]
 
     assert results == looks

@@ -95,7 +95,9 @@ def test_a_pipeline_that_does_not_fit_its_plugins_is_refused_when_built() -> Non
 def test_outputs_that_are_no_mapping_are_the_plugins_fault(outputs: object) -> None:
     bad: Any = (Tool({"image": "image"}, {"x": "number"}), lambda given: outputs)
 
-    with pytest.raises(PipelineError, match=rf"gave a {type(outputs).__name__}; its manifest promises 'x'"):
+    with pytest.raises(
+        PipelineError, match=rf"returned a {type(outputs).__name__}; its manifest declares 'x'"
+    ):
         service({"bad": bad}).run_frame(flat(4, 4, 0))
 
 
@@ -161,5 +163,5 @@ def test_a_value_that_json_cannot_hold_is_the_plugins_fault(value: object) -> No
 
 @pytest.mark.parametrize("outputs", [{}, {"y": 1}, {"x": 1, "y": 1}])
 def test_a_tool_gives_exactly_what_its_manifest_promises(outputs: dict[str, int]) -> None:
-    with pytest.raises(PipelineError, match=r"its manifest promises 'x'"):
+    with pytest.raises(PipelineError, match=r"its manifest declares 'x'"):
         service({"bad": giving(**outputs)}).run_frame(flat(4, 4, 0))

@@ -166,32 +166,40 @@ LINES = {
             "list it in entry_nodes, or lead an edge to it."
         ],
     ),
-    "a circle": (
+    "a cycle": (
         pipeline(edges=[AB, BA], entry_nodes=[]),
-        [f"{FILE}: its nodes run in a circle: a -> b -> a. Remove one of these edges."],
+        [f"{FILE}: its nodes form a cycle: a -> b -> a. Remove one of these edges."],
     ),
-    "a circle with an entry": (
+    "a cycle with an entry": (
         pipeline(edges=[AB, BA]),
-        [f"{FILE}: its nodes run in a circle: a -> b -> a. Remove one of these edges."],
+        [f"{FILE}: its nodes form a cycle: a -> b -> a. Remove one of these edges."],
     ),
     "a node that feeds itself": (
         pipeline(edges=[AB, {"from": "b", "to": "b"}]),
-        [f"{FILE}: its nodes run in a circle: b -> b. Remove one of these edges."],
+        [f"{FILE}: its nodes form a cycle: b -> b. Remove one of these edges."],
     ),
-    "a circle that nothing reaches": (
+    "a cycle that nothing reaches": (
         pipeline(nodes=[A, B, C, D], edges=[AB, *CD, {"from": "d", "to": "b"}]),
         [
-            f"{FILE}: its nodes run in a circle: c -> d -> c. Remove one of these edges.",
+            f"{FILE}: its nodes form a cycle: c -> d -> c. Remove one of these edges.",
             f"{FILE}, node 'c': no entry node leads to it. Lead an edge to it, or remove it.",
             f"{FILE}, node 'd': no entry node leads to it. Lead an edge to it, or remove it.",
         ],
     ),
-    "two circles": (
+    "two cycles": (
         pipeline(nodes=[A, B, C, D], edges=[AB, BA, *CD], entry_nodes=["a", "c"], output_nodes=["b", "d"]),
         [
-            f"{FILE}: its nodes run in a circle: a -> b -> a. Remove one of these edges.",
-            f"{FILE}: its nodes run in a circle: c -> d -> c. Remove one of these edges.",
+            f"{FILE}: its nodes form a cycle: a -> b -> a. Remove one of these edges.",
+            f"{FILE}: its nodes form a cycle: c -> d -> c. Remove one of these edges.",
         ],
+    ),
+    "two cycles that share a node": (
+        pipeline(nodes=[A, B, C], edges=[AB, BA, {"from": "b", "to": "c"}, {"from": "c", "to": "b"}]),
+        [f"{FILE}: its nodes form a cycle: a -> b -> a. Remove one of these edges."],
+    ),
+    "a cycle whose edges are listed from its middle": (
+        pipeline(nodes=[A, B, C], edges=[{"from": "c", "to": "a"}, {"from": "b", "to": "c"}, AB]),
+        [f"{FILE}: its nodes form a cycle: a -> b -> c -> a. Remove one of these edges."],
     ),
     "a field given twice": (
         '{"edges": [], ' + json.dumps(pipeline())[1:],
@@ -204,7 +212,7 @@ LINES = {
             "It takes id, description, nodes, edges, entry_nodes, output_nodes.",
             f"{FILE}: the node 'a' appears more than once. Keep one.",
             f"{FILE}: output_nodes names the node 'x', which is not in nodes. Known nodes: 'a', 'b', 'c'.",
-            f"{FILE}: its nodes run in a circle: a -> b -> a. Remove one of these edges.",
+            f"{FILE}: its nodes form a cycle: a -> b -> a. Remove one of these edges.",
             f"{FILE}, node 'c': it has no incoming edge and is no entry node, so that nothing reaches it: "
             "list it in entry_nodes, or lead an edge to it.",
             f"{FILE}, node 'c': it leads to no output node. List it in output_nodes, or remove it.",
@@ -242,7 +250,7 @@ def test_what_is_no_json_is_told_with_the_place(tmp_path: Path, content: bytes) 
 
     (line,) = faults(tmp_path)
 
-    assert line.startswith(f"{FILE}: it is no valid JSON (")
+    assert line.startswith(f"{FILE}: it is not valid JSON (")
     assert line.endswith("). Correct it.")
 
 

@@ -19,6 +19,7 @@ from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, models, recognizer
 from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
 from videoqueue.pipeline.plugins.ocr.recognizer import TextRecognizer
+from videoqueue.pipeline.plugins.openvino import CompiledModel
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_the_same_frame_gives_the_same_answer_whatever_came_before(ocr: OcrPlugi
 
 def test_a_line_is_read_the_same_in_any_company(ocr: OcrPlugin) -> None:
     """Each reader begins without a memory, so that none answers from an earlier company."""
-    model, letters = ocr._engine._reader._model, models.charset()
+    model, letters = ocr._engine._recognizer._model, models.charset()
     texts = ["12:45", "a very much wider line of text", "HELLO", "two words"]
     lines = [page((text, 20, 40), width=60 + 17 * len(text), height=60) for text in texts]
     alone = [TextRecognizer(model, letters).read(line) for line in lines]
@@ -96,9 +97,9 @@ def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: Ocr
     class Counted:
         def run(self, tensor: npt.NDArray[np.float32]) -> Any:
             runs.append(tensor.shape[3])
-            return ocr._engine._reader._model.run(tensor)
+            return ocr._engine._recognizer._model.run(tensor)
 
-    reader = TextRecognizer(cast(models.Model, Counted()), models.charset())
+    reader = TextRecognizer(cast(CompiledModel, Counted()), models.charset())
     line, other = page(("HELLO", 20, 40), width=160, height=60), page(("HULLO", 20, 40), width=160, height=60)
 
     readings = [reader.read(picture) for picture in (line, other, line.copy(), other)]
@@ -109,24 +110,24 @@ def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: Ocr
 
 
 def test_only_so_many_lines_are_remembered(ocr: OcrPlugin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognizer, "_MOST_REMEMBERED", 3)
-    reader = TextRecognizer(ocr._engine._reader._model, models.charset())
+    monkeypatch.setattr(recognizer, "_MAX_CACHED", 3)
+    reader = TextRecognizer(ocr._engine._recognizer._model, models.charset())
 
     for level in range(10):
         reader.read(np.full((48, 96, 3), level, np.uint8))
 
-    assert len(reader._remembered) == 3
+    assert len(reader._cache) == 3
 
 
 @pytest.mark.parametrize(
     ("width", "filled"), [(1, 96), (96, 96), (97, 192), (672, 672), (673, 768), (3200, 3264)]
 )
 def test_lines_are_filled_up_to_few_widths(width: int, filled: int) -> None:
-    assert recognizer._filled(width) == filled
+    assert recognizer._padded(width) == filled
 
 
 def test_a_line_too_wide_for_any_text_is_squeezed(ocr: OcrPlugin) -> None:
-    assert ocr._engine._reader.read(np.full((2, 9000, 3), 80, np.uint8))[0] == ""
+    assert ocr._engine._recognizer.read(np.full((2, 9000, 3), 80, np.uint8))[0] == ""
 
 
 def test_a_model_is_kept_for_the_sizes_used_last_only(ocr: OcrPlugin) -> None:

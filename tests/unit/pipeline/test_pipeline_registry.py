@@ -10,7 +10,7 @@ import pytest
 
 from videoqueue.errors import OutOfMemoryError, PipelineError
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginOptions, Tool
-from videoqueue.pipeline.registry import FlawedPluginError, PluginRegistry, reason
+from videoqueue.pipeline.registry import FaultyPluginError, PluginRegistry, reason
 
 PLUGIN_MODULE = """
 from videoqueue.pipeline.plugin import Manifest, Tool
@@ -149,7 +149,7 @@ def test_a_plugin_says_itself_what_is_wrong_with_its_options() -> None:
 GIVEN = {"image": "image"}
 TOOL = Tool(GIVEN, {"x": "number"})
 NAMES = "it takes 1 to 64 letters, digits, '_' and '-', not '_' or '-' first."
-FLAWS: dict[str, tuple[Any, list[str]]] = {
+FAULTS: dict[str, tuple[Any, list[str]]] = {
     "none": (
         None,
         ["its manifest is None. Give it an attribute `manifest`, a videoqueue.pipeline.plugin.Manifest."],
@@ -213,15 +213,15 @@ class Bare:
         return {}
 
 
-@pytest.mark.parametrize("flaw", FLAWS)
-def test_a_plugin_with_a_flawed_manifest_is_refused_with_every_flaw(flaw: str) -> None:
-    manifest, flaws = FLAWS[flaw]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_plugin_with_a_faulty_manifest_is_refused_with_every_fault(fault: str) -> None:
+    manifest, faults = FAULTS[fault]
 
-    with pytest.raises(FlawedPluginError) as caught:
+    with pytest.raises(FaultyPluginError) as caught:
         PluginRegistry(PluginOptions(), {"p": lambda options: Bare(manifest)}).get("p")
 
-    assert list(caught.value.flaws) == flaws
-    assert str(caught.value).startswith(f"Plugin 'p': {flaws[0]}")
+    assert list(caught.value.faults) == faults
+    assert str(caught.value).startswith(f"Plugin 'p': {faults[0]}")
 
 
 def test_a_plugin_that_no_pipeline_can_name_is_refused() -> None:
@@ -232,8 +232,8 @@ def test_a_plugin_that_no_pipeline_can_name_is_refused() -> None:
     )
 
 
-def test_a_refusal_says_where_the_other_flaws_are_listed() -> None:
-    registry = PluginRegistry(PluginOptions(), {"p": lambda options: Bare(FLAWS["several"][0])})
+def test_a_refusal_says_where_the_other_faults_are_listed() -> None:
+    registry = PluginRegistry(PluginOptions(), {"p": lambda options: Bare(FAULTS["several"][0])})
 
     assert refusal(registry, "p").endswith("(And 2 more; `videoqueue validate plugins` lists them.)")
 
@@ -260,7 +260,7 @@ def test_a_declared_manifest_is_read_without_making_the_plugin() -> None:
 
 
 def test_a_declared_manifest_is_checked_as_well() -> None:
-    with pytest.raises(FlawedPluginError, match="it is installed as 'light' but calls itself 'heavy'"):
+    with pytest.raises(FaultyPluginError, match="it is installed as 'light' but calls itself 'heavy'"):
         PluginRegistry(PluginOptions(), {"light": Heavy}).manifest("light")
 
 

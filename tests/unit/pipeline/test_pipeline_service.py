@@ -21,6 +21,7 @@ from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.progress import Progress
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.service import VideoFilePipelineService, build_service
+from videoqueue.pipeline_options import PipelineOptions
 
 LEVEL = parse(
     {
@@ -204,7 +205,7 @@ def test_a_failing_plugin_names_the_frame_and_the_step(make_video: MakeVideo) ->
 
 def test_the_pixel_limit_reaches_the_decoder(make_video: MakeVideo) -> None:
     with pytest.raises(InvalidVideoError, match="at most 1000 are accepted"):
-        service(bounds=DecodeLimits(pixels=1000)).run_on_file(film(make_video, 1), "level")
+        service(limits=DecodeLimits(pixels=1000)).run_on_file(film(make_video, 1), "level")
 
 
 def test_a_bad_video_is_found_before_a_plugin_is_loaded(tmp_path: Path) -> None:
@@ -218,4 +219,4 @@ def test_a_bad_video_is_found_before_a_plugin_is_loaded(tmp_path: Path) -> None:
 
 def test_the_factory_knows_the_pipelines_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UnknownPipelineError, match=r"Known pipelines: .*ocr_only"):
-        build_service(tmp_path).run_on_file("none.mp4", "none")
+        build_service(PipelineOptions(pipelines_dir=str(tmp_path))).run_on_file("none.mp4", "none")

@@ -89,23 +89,23 @@ FAULTS = {
     "an input that nothing gives": (
         document(["double"]),
         [
-            f"{FILE}, node 'double': it needs 'mean' of type 'number', but no node before it gives one. "
-            "Lead an edge from a tool that gives it."
+            f"{FILE}, node 'double': it needs 'mean' of type 'number', but no node before it returns one. "
+            "Lead an edge from a tool that returns it."
         ],
     ),
     "two inputs that nothing gives": (
         document(["sum"]),
         [
-            f"{FILE}, node 'sum': it needs '{key}' of type 'number', but no node before it gives one. "
-            "Lead an edge from a tool that gives it."
+            f"{FILE}, node 'sum': it needs '{key}' of type 'number', but no node before it returns one. "
+            "Lead an edge from a tool that returns it."
             for key in ("mean", "double")
         ],
     ),
     "an input of another type": (
         document(["mean", "name"], [("mean", "name")]),
         [
-            f"{FILE}, node 'name': it needs 'mean' of type 'text', but node 'mean' gives 'number'. "
-            "Lead an edge from a tool that gives it."
+            f"{FILE}, node 'name': it needs 'mean' of type 'text', but node 'mean' returns 'number'. "
+            "Lead an edge from a tool that returns it."
         ],
     ),
     "an input from two nodes": (
@@ -148,8 +148,8 @@ FAULTS = {
         [
             f"{FILE}: it has an unknown field 'name'. "
             "It takes id, description, nodes, edges, entry_nodes, output_nodes.",
-            f"{FILE}, node 'double': it needs 'mean' of type 'number', but no node before it gives one. "
-            "Lead an edge from a tool that gives it.",
+            f"{FILE}, node 'double': it needs 'mean' of type 'number', but no node before it returns one. "
+            "Lead an edge from a tool that returns it.",
         ],
     ),
     "an edge that cannot be read, which may be what is missing": (
@@ -218,7 +218,7 @@ def test_a_circle_hides_no_wrong_type(folder: Path) -> None:
     )
 
     assert [line.split(": ", 1)[1].split(" of ")[0] for line in mine(folder)] == [
-        "its nodes run in a circle: name -> double -> name. Remove one",
+        "its nodes form a cycle: name -> double -> name. Remove one",
         "it needs 'mean'",
         "it needs 'mean'",
     ]

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from videoqueue.cli.validate import validate
 from videoqueue.pipeline.conformance.frames import trial_frames
+from videoqueue.pipeline.conformance.known_types import KNOWN_TYPES
 from videoqueue.pipeline.conformance.plugins import PluginReport, check_plugins
-from videoqueue.pipeline.conformance.values import KNOWN_TYPES
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
 
@@ -116,13 +116,13 @@ def test_a_fault_is_one_line_whatever_the_plugin_said() -> None:
 )
 def test_a_tool_gives_exactly_the_outputs_of_its_manifest(outputs: dict[Any, int], given: str) -> None:
     assert faults(lambda _: outputs, {"x": "number"}) == [
-        f"frame '{FIRST}': it gives {given}, its manifest promises 'x'. Make them equal."
+        f"frame '{FIRST}': it returns {given}, its manifest declares 'x'. Make them equal."
     ]
 
 
 def test_outputs_that_are_no_dict_are_told() -> None:
     assert faults(lambda _: None, {"x": "number"}) == [
-        f"frame '{FIRST}': it gives a NoneType. Give a dict of its outputs."
+        f"frame '{FIRST}': it returns a NoneType. Return a dict of its outputs."
     ]
 
 
@@ -248,7 +248,7 @@ def test_a_tool_that_changes_what_another_gave_is_told() -> None:
 
 
 REPEATED = (
-    "it gives other outputs for the same inputs. "
+    "it returns other outputs for the same inputs. "
     "They must depend on nothing but the inputs: keep no state, fix every seed."
 )
 
@@ -288,7 +288,7 @@ def test_a_tool_that_changes_outputs_it_gave_before_is_told() -> None:
         return answer
 
     assert faults(run, {"x": "mine"}) == [
-        "frame 'noise of 320x240': it changes outputs that it gave before. Give new ones each time."
+        "frame 'noise of 320x240': it changes outputs that it returned before. Return new ones each time."
     ]
 
 
@@ -305,8 +305,8 @@ class Crossing:
 
 
 THREADS = (
-    "called by two threads at once, it fails or gives other outputs than alone. "
-    "Guard what they share with a lock."
+    "called by two threads at once, it fails or returns other outputs than alone. "
+    "Protect what they share with a lock."
 )
 
 
@@ -348,7 +348,7 @@ def test_several_faults_of_a_tool_are_all_told() -> None:
         what.split(": ", 1)[1].split(" ")[:3] for what in faults(run, {"text": "text", "x": "number"})
     ] == [
         ["it", "changes", "its"],
-        ["it", "gives", "'text',"],
+        ["it", "returns", "'text',"],
         ["output", "'text'", "of"],
         ["called", "again,", "it"],
     ]
@@ -372,7 +372,7 @@ def test_an_input_of_a_known_type_is_an_example_for_the_frame() -> None:
 def test_every_example_is_a_value_of_its_type(type_name: str, found: bool) -> None:
     known = KNOWN_TYPES[type_name]
 
-    assert [known.flaw(known.example(frame.image, found), frame.image) for frame in trial_frames()] == [
+    assert [known.fault(known.example(frame.image, found), frame.image) for frame in trial_frames()] == [
         None
     ] * 5
 
@@ -410,7 +410,7 @@ def test_a_tool_whose_input_nobody_gives_is_a_note_and_no_fault() -> None:
     assert (report.faults, [str(note) for note in report.notes]) == (
         (),
         [
-            "Plugin 'taker', tool 'take': not tried: no tool gives an input of type 'level'. "
+            "Plugin 'taker', tool 'take': not tried: no tool returns an input of type 'level'. "
             "Validate it with one that does."
         ],
     )

@@ -231,9 +231,9 @@ def test_the_version_tells_models_names_and_readings_apart(load: Load, tmp_path:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ((0, 0, 4), np.nan, "scores that are no numbers"),
-        ((0, 0, 1), np.nan, "boxes that are no numbers"),
-        ((0, 0, 2), np.inf, "boxes that are no numbers"),
+        ((0, 0, 4), np.nan, "scores that are not numbers"),
+        ((0, 0, 1), np.nan, "boxes that are not numbers"),
+        ((0, 0, 2), np.inf, "boxes that are not numbers"),
     ],
 )
 def test_a_model_that_gives_no_numbers_fails_the_frame(

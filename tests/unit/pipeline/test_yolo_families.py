@@ -225,12 +225,15 @@ def zeros(*shapes: tuple[int, ...]) -> list[Array]:
 
 
 UNKNOWN: dict[str, tuple[Model, str]] = {
-    "classifier": (Model(zeros((1, 1000))), r"outputs are \(1, 1000\)\. Read are .* single output"),
+    "classifier": (Model(zeros((1, 1000))), r"outputs are \(1, 1000\)\. Supported are .* single output"),
     "no grid": (
         Model(zeros((1, 85, 500))),
-        r"output is \(1, 85, 500\)\. Read are .* set VIDEOQUEUE_YOLO_FAMILY",
+        r"output is \(1, 85, 500\)\. Supported are .* set VIDEOQUEUE_YOLO_FAMILY",
     ),
-    "yolo-nas": (Model(zeros((1, 126, 4), (1, 126, 3))), r"outputs are \(1, 126, 4\), \(1, 126, 3\)\. Read"),
+    "yolo-nas": (
+        Model(zeros((1, 126, 4), (1, 126, 3))),
+        r"outputs are \(1, 126, 4\), \(1, 126, 3\)\. Supported",
+    ),
     "segments": (
         Model(zeros((1, 39, 126), (1, 32, 24, 16))),
         r"outputs are \(1, 39, 126\), \(1, 32, 24, 16\)",
@@ -244,7 +247,7 @@ UNKNOWN: dict[str, tuple[Model, str]] = {
     ),
     "objectness in a model of the ultralytics package": (
         Model(zeros((1, 378, 8)), metadata={"task": "detect"}),
-        r"output is \(1, 378, 8\)\. Read are",
+        r"output is \(1, 378, 8\)\. Supported are",
     ),
     "two pictures": (
         Model(zeros((2, 7, 126)), batch=2),
@@ -268,7 +271,7 @@ def test_what_cannot_be_read_is_described(load: Load, case: str) -> None:
             "yolov9000",
             r"VIDEOQUEUE_YOLO_FAMILY is 'yolov9000': it takes darknet, end2end, yolov5, yolov8, yolox",
         ),
-        ("yolox", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is yolox\. Read are"),
+        ("yolox", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is yolox\. Supported are"),
         ("end2end", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is end2end"),
         ("darknet", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is darknet"),
     ],

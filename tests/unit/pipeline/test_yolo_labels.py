@@ -65,7 +65,7 @@ def test_a_file_that_is_missing_or_no_text_is_refused_without_its_folder(load: L
         load(Model(yolov8([])), labels=str(labels))
 
     labels.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(PipelineError, match=r"names labels\.txt is no UTF-8 text"):
+    with pytest.raises(PipelineError, match=r"names labels\.txt is not UTF-8 text"):
         load(Model(yolov8([])), labels=str(labels))
 
 
@@ -101,6 +101,7 @@ def test_a_class_that_has_no_name_fails_the_frame(load: Load, number: int) -> No
     plugin = load(Model(end2end([Put((8, 16, 40, 80), number)])))
 
     with pytest.raises(
-        PipelineError, match=rf"gave class {number}, but there are only 3 names\. Set VIDEOQUEUE_YOLO_LABELS"
+        PipelineError,
+        match=rf"returned class {number}, but there are only 3 names\. Set VIDEOQUEUE_YOLO_LABELS",
     ):
         detect(plugin, frame(64, 96))

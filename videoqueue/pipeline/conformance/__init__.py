@@ -1,1 +1,1 @@
-"""Checks of pipelines and plugins; loading, running and the `validate` command share them."""
+"""Checks of pipelines and plugins. Loading, running and the `validate` command share them."""

@@ -1,4 +1,4 @@
-"""Frames that plugins are tried on: made here, so that every run sees the same."""
+"""Frames on which plugins are tried. They are computed, so every run has the same ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class TrialFrame:
-    """`image`: uint8, (height, width, 3), BGR. `empty`: nothing is to be found in it."""
+    """A frame. `image` is uint8, (height, width, 3), BGR; an `empty` one shows no object and no text."""
 
     name: str
     image: npt.NDArray[np.uint8]
@@ -19,7 +19,7 @@ class TrialFrame:
 
 
 def trial_frames() -> list[TrialFrame]:
-    """Text, noise, a single colour, a size that no block of pixels divides, and very few pixels."""
+    """Returns frames with text, noise, a single colour, an odd size, and very few pixels."""
     noise = np.random.default_rng(seed=42).integers(0, 256, (240, 320, 3), np.uint8)
     return [
         TrialFrame("text of 640x360", _caption(640, 360, "BREAKING NEWS 42")),

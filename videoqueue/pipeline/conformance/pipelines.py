@@ -1,4 +1,4 @@
-"""Checks pipelines with the plugins they use, and reports every fault; loading stops at the first."""
+"""Checks pipelines with the plugins that they use, and reports every fault. Loading stops at the first."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ __all__ = ["Fault", "PipelineReport", "check_definitions", "check_pipelines"]
 
 @dataclass(frozen=True)
 class PipelineReport:
-    """One pipeline file and what is wrong with it. Without faults, `pipeline` is ready to run."""
+    """A pipeline file and its faults. Without faults, `pipeline` can run."""
 
     pipeline: PipelineDefinition
     faults: tuple[Fault, ...]
 
 
 def check_pipelines(registry: PluginRegistry, *folders: Path) -> list[PipelineReport]:
-    """Checks the built-in pipelines and every `*.json` of the folders: files, graphs and plugins."""
+    """Checks the built-in pipelines and every `*.json` of the folders: files, graphs and plugins.
+
+    Returns:
+        A report for each file.
+    """
     drafts = list(read_drafts(*folders))
     plugins = _Plugins(registry, (draft.pipeline for draft in drafts))
     return [
@@ -39,9 +43,12 @@ def check_pipelines(registry: PluginRegistry, *folders: Path) -> list[PipelineRe
 
 
 def check_definitions(definitions: Mapping[str, PipelineDefinition], registry: PluginRegistry) -> list[Fault]:
-    """Checks loaded pipelines against the installed plugins; empty when every one can run.
+    """Checks loaded pipelines against the installed plugins.
 
-    A plugin whose factory declares the manifest is not made for it; another is, and stays in the registry.
+    A plugin is created only if its factory does not declare the manifest. It then stays in the registry.
+
+    Returns:
+        Every fault; empty if all pipelines can run.
     """
     plugins = _Plugins(registry, definitions.values())
     return [
@@ -52,7 +59,7 @@ def check_definitions(definitions: Mapping[str, PipelineDefinition], registry: P
 
 
 class _Plugins:
-    """The manifests of all plugins that some pipelines use, or why there is none."""
+    """The manifest of each plugin that the pipelines use, or the reason why there is none."""
 
     def __init__(self, registry: PluginRegistry, pipelines: Iterable[PipelineDefinition]) -> None:
         self._manifests: dict[str, Manifest] = {}

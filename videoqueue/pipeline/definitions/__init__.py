@@ -1,1 +1,1 @@
-"""Pipeline definitions: reading the JSON files and checking them."""
+"""Pipeline definitions: reads the JSON files and checks them."""

@@ -1,11 +1,11 @@
-"""Pipeline definitions: JSON files that say which plugin tools look at a frame, and in which order.
+"""Pipeline definitions: JSON files that say which tools of plugins process a frame, and in which order.
 
     {"id": "ocr_only", "description": "Reads the text in every frame.",
      "nodes": [{"id": "read_text", "plugin": "ocr", "tool": "read"}], "edges": [],
      "entry_nodes": ["read_text"], "output_nodes": ["read_text"]}
 
-An edge {"from": a, "to": b} hands the outputs of node a to node b. Everything here is checked without
-importing a plugin; whether the tools exist and fit together is what `validation` checks.
+An edge {"from": a, "to": b} passes the outputs of node a to node b. This module imports no plugin;
+`conformance` checks whether the tools exist and fit together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import graphlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from videoqueue.errors import UnknownPipelineError
 from videoqueue.pipeline.definitions.faults import Fault, raise_first
@@ -27,6 +26,8 @@ _FIELDS = ("id", "description", "nodes", "edges", "entry_nodes", "output_nodes")
 
 @dataclass(frozen=True)
 class Node:
+    """One tool of one plugin; `id` is unique in its pipeline."""
+
     id: str
     plugin: str
     tool: str
@@ -34,13 +35,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
+    """Passes the outputs of the node `source` to the node `target`."""
+
     source: str
     target: str
 
 
 @dataclass(frozen=True)
 class PipelineDefinition:
-    """A checked pipeline; `nodes` are in the order in which they run."""
+    """A pipeline. Once it is checked, `nodes` are in the order in which they run."""
 
     id: str
     description: str
@@ -50,14 +53,19 @@ class PipelineDefinition:
     output_nodes: tuple[str, ...]
 
     def predecessors(self, node_id: str) -> tuple[str, ...]:
+        """Returns the ids of the nodes whose outputs a node gets."""
         return tuple(edge.source for edge in self.edges if edge.target == node_id)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A pipeline as a file has it. With `faults`, `pipeline` holds what could be read, in the file's order.
+    """The content of one pipeline file.
 
-    `connected`: all nodes and edges could be read and have their ends, so that what flows can be followed.
+    Attributes:
+        where: The file, as faults name it.
+        pipeline: The pipeline. If there are faults, it holds what could be read, in the file's order.
+        faults: What is wrong with the file.
+        connected: Whether all nodes and edges could be read and each edge joins two existing nodes.
     """
 
     where: str
@@ -67,11 +75,14 @@ class Draft:
 
 
 def load_definitions(*folders: Path) -> dict[str, PipelineDefinition]:
-    """Reads the built-in pipelines and every `*.json` of the given folders, by id.
+    """Reads the built-in pipelines and every `*.json` of the given folders.
+
+    Returns:
+        The pipelines by id.
 
     Raises:
-        PipelineError: a folder is missing, a file is wrong, or two files claim one id. It is the first fault
-            of them; its one line names the file, the node and what to change.
+        PipelineError: A folder is missing, a file has a fault, or two files have the same id. The text is the
+            first fault in one line: the file, the node and what to change.
     """
     definitions = {}
     for draft in read_drafts(*folders):
@@ -81,22 +92,26 @@ def load_definitions(*folders: Path) -> dict[str, PipelineDefinition]:
 
 
 def read_drafts(*folders: Path) -> Iterator[Draft]:
-    """Reads what `load_definitions` reads, and goes on where something is wrong."""
+    """Reads what `load_definitions` reads, and continues after a fault.
+
+    Returns:
+        One draft for each file and for each missing folder.
+    """
     taken: set[str] = set()
     for folder in (BUILT_IN_FOLDER, *folders):
         if not folder.is_dir():
-            problem = "there is no folder of this name to read pipelines from. Create it, or name another."
-            yield _nothing(f"Folder {folder}", problem)
+            what = "there is no folder of this name to read pipelines from. Create it, or name another."
+            yield _nothing(f"Folder {folder}", what)
         for file in sorted(folder.glob("*.json")):
             yield _read_file(file, taken)
             taken.add(file.stem)
 
 
 def find(definitions: Mapping[str, PipelineDefinition], pipeline_id: str) -> PipelineDefinition:
-    """The pipeline of that id.
+    """Returns the pipeline with that id.
 
     Raises:
-        UnknownPipelineError: there is none; the text lists those there are.
+        UnknownPipelineError: There is none. The text lists the known ones.
     """
     if pipeline_id not in definitions:
         known = ", ".join(sorted(definitions)) or "none"
@@ -104,11 +119,11 @@ def find(definitions: Mapping[str, PipelineDefinition], pipeline_id: str) -> Pip
     return definitions[pipeline_id]
 
 
-def parse(document: Any) -> PipelineDefinition:
-    """A definition from parsed JSON.
+def parse(document: object) -> PipelineDefinition:
+    """Returns a definition from parsed JSON.
 
     Raises:
-        PipelineError: the first fault of it.
+        PipelineError: The document has a fault. The text is the first one.
     """
     draft = _read(document, FieldReader("The pipeline"))
     raise_first(draft.faults)
@@ -116,7 +131,7 @@ def parse(document: Any) -> PipelineDefinition:
 
 
 def file_name(pipeline_id: str) -> str:
-    """The file in which a pipeline is defined, as a fault's line names it."""
+    """Returns the name of a pipeline's file, as faults name it."""
     return f"Pipeline file {pipeline_id}.json"
 
 
@@ -127,7 +142,7 @@ def _read_file(file: Path, taken: set[str]) -> Draft:
     except OSError as error:
         return _nothing(reader.where, f"it cannot be read ({error.strerror}). Correct that, or remove it.")
     except (ValueError, RecursionError) as error:
-        return _nothing(reader.where, f"it is no valid JSON ({error}). Correct it.")
+        return _nothing(reader.where, f"it is not valid JSON ({error}). Correct it.")
     if file.stem in taken:
         reader.report(f"the id {file.stem!r} is taken by another file. Rename file and id.")
     return _read(document, reader, file.stem)
@@ -138,7 +153,7 @@ def _nothing(where: str, what: str) -> Draft:
     return Draft(where, nothing, (Fault(where, what),), connected=False)
 
 
-def _read(document: Any, reader: FieldReader, stem: str | None = None) -> Draft:
+def _read(document: object, reader: FieldReader, stem: str | None = None) -> Draft:
     given = reader.fields(document, _FIELDS, "it")
     name = reader.name(given, "id", "the id")
     if name is not None and stem is not None and name != stem:
@@ -157,8 +172,8 @@ def _read(document: Any, reader: FieldReader, stem: str | None = None) -> Draft:
     return Draft(reader.where, pipeline, faults, is_connected(names, pairs))
 
 
-def _node(entry: Any, number: int, reader: FieldReader) -> Node:
-    """What could not be read of it is an empty text."""
+def _node(entry: object, number: int, reader: FieldReader) -> Node:
+    """Reads a node. A value that could not be read is an empty text."""
     name = entry.get("id") if isinstance(entry, dict) else None
     what = f"node {name!r}" if isinstance(name, str) and NAME.fullmatch(name) else f"node number {number}"
     given = reader.fields(entry, ("id", "plugin", "tool"), what)
@@ -169,8 +184,8 @@ def _node(entry: Any, number: int, reader: FieldReader) -> Node:
     )
 
 
-def _edge(entry: Any, number: int, reader: FieldReader) -> Edge:
-    """What could not be read of it is an empty text."""
+def _edge(entry: object, number: int, reader: FieldReader) -> Edge:
+    """Reads an edge. A value that could not be read is an empty text."""
     what = f"edge number {number}"
     given = reader.fields(entry, ("from", "to"), what)
     source, target = (reader.text(given, end, f"{what}: its {end!r}") for end in ("from", "to"))

@@ -1,4 +1,4 @@
-"""What a validator hands over: one thing that is wrong, in one line."""
+"""A fault that a check found, as one line of text."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from dataclasses import dataclass
 
 from videoqueue.errors import PipelineError
 
-_LONGEST_VALUE = 60
+_MAX_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`where`: file and node, or plugin and tool; empty if `what` tells. `what`: the flaw, and the remedy."""
+    """One fault.
+
+    Attributes:
+        where: The file and node, or the plugin and tool; empty if `what` names them.
+        what: What is wrong and what to change.
+    """
 
     where: str
     what: str
 
     def __str__(self) -> str:
-        # What a plugin's author wrote may hold line breaks.
+        # Texts from a plugin may contain line breaks.
         line = f"{self.where}: {self.what}" if self.where else self.what
         return " ".join(line.split())
 
@@ -30,11 +35,11 @@ def raise_first(faults: Iterable[Fault]) -> None:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names as a sentence takes them."""
+    """Returns the names in quotes, sorted, separated by commas; "nothing" if there are none."""
     return ", ".join(repr(name) for name in sorted(names)) or "nothing"
 
 
 def shown(value: object) -> str:
-    """A value as it may stand in a line: cut when it is long."""
+    """Returns the value's representation, truncated if it is long."""
     text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."

@@ -1,4 +1,4 @@
-"""Reads the fields of a pipeline file out of parsed JSON, and keeps what is wrong with them."""
+"""Reads the fields of a pipeline file from parsed JSON and collects their faults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from videoqueue.pipeline.definitions.faults import Fault, shown
 
@@ -15,32 +14,41 @@ NAME_RULE = "it takes 1 to 64 letters, digits, '_' and '-', not '_' or '-' first
 
 
 class FieldReader:
-    """Reads values and goes on where one is wrong; `faults` has all that were met, in reading order.
+    """Reads values and continues after a fault.
 
-    `what` names the value in a fault's text. A value that cannot be used is read as None; so is that of a
-    missing field, without a fault, as `fields` has told of it.
+    In all methods, `what` names the value in the text of a fault. An invalid value is read as None. So is a
+    missing field, but without a fault: `fields` has reported it.
+
+    Attributes:
+        where: The file, for the faults.
+        faults: The faults so far, in reading order.
     """
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.faults: list[Fault] = []
 
-    def document(self, content: bytes) -> Any:
-        """The JSON document. A field given twice in one object is a fault: JSON would take the last.
+    def document(self, content: bytes) -> object:
+        """Parses a JSON document. A field that appears twice in one object is a fault.
+
+        Returns:
+            The parsed value. The last of two equal fields counts.
 
         Raises:
-            ValueError, RecursionError: it is no JSON.
+            ValueError: The content is not valid JSON.
+            RecursionError: The content is nested too deep to be parsed.
         """
 
-        def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
             for name in repeated(name for name, _ in pairs):
                 self.report(f"the field {shown(name)} appears twice in one object. Keep one.")
             return dict(pairs)
 
-        return json.loads(content.decode(), object_pairs_hook=keep)
+        document: object = json.loads(content.decode(), object_pairs_hook=keep)
+        return document
 
-    def fields(self, entry: Any, names: tuple[str, ...], what: str) -> dict[str, Any]:
-        """Those of the named fields that are there; anything missing or beyond them is a fault."""
+    def fields(self, entry: object, names: tuple[str, ...], what: str) -> dict[str, object]:
+        """Returns the named fields that exist. A missing or unknown field is a fault."""
         if not isinstance(entry, dict):
             self.report(f"{what} must be a JSON object with {', '.join(names)}, not {shown(entry)}.")
             return {}
@@ -52,16 +60,18 @@ class FieldReader:
                 self.report(f"{what} has an unknown field {shown(name)}. It takes {', '.join(names)}.")
         return {name: entry[name] for name in names if name in entry}
 
-    def entries(self, given: Mapping[str, Any], field: str) -> list[Any] | None:
-        """A list of anything."""
+    def entries(self, given: Mapping[str, object], field: str) -> list[object] | None:
+        """Returns a list of any values."""
         if field not in given:
             return None
-        if not isinstance(given[field], list):
-            self.report(f"{field} must be a list, not {shown(given[field])}.")
+        value = given[field]
+        if not isinstance(value, list):
+            self.report(f"{field} must be a list, not {shown(value)}.")
             return None
-        return list(given[field])
+        return list(value)
 
-    def text(self, given: Mapping[str, Any], field: str, what: str) -> str | None:
+    def text(self, given: Mapping[str, object], field: str, what: str) -> str | None:
+        """Returns a text."""
         if field not in given:
             return None
         value = given[field]
@@ -70,16 +80,16 @@ class FieldReader:
             return None
         return value
 
-    def name(self, given: Mapping[str, Any], field: str, what: str) -> str | None:
-        """A text that may serve as an id."""
+    def name(self, given: Mapping[str, object], field: str, what: str) -> str | None:
+        """Returns a text that is valid as an id."""
         value = self.text(given, field, what)
         if value is not None and not NAME.fullmatch(value):
             self.report(f"{what} is {shown(value)}: {NAME_RULE}")
             return None
         return value
 
-    def texts(self, given: Mapping[str, Any], field: str) -> tuple[str, ...] | None:
-        """A list of texts; None if one of them is none."""
+    def texts(self, given: Mapping[str, object], field: str) -> tuple[str, ...] | None:
+        """Returns a list of texts; None if an entry is not a text."""
         entries = self.entries(given, field)
         if entries is None:
             return None
@@ -88,14 +98,15 @@ class FieldReader:
         return texts if len(texts) == len(read) else None
 
     def report(self, what: str) -> None:
+        """Adds a fault."""
         self.faults.append(Fault(self.where, what))
 
 
 def at_node(where: str, node: str) -> str:
-    """Where a fault of one node is; an empty text is an id that could not be read."""
+    """Returns the place of a fault in a node. The id is empty if it could not be read."""
     return f"{where}, node {node!r}" if node else where
 
 
 def repeated(names: Iterable[str]) -> list[str]:
-    """Names that appear more than once, each once."""
+    """Returns the names that appear more than once, each once."""
     return [name for name, count in Counter(names).items() if count > 1]

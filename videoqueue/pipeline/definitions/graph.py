@@ -1,10 +1,11 @@
-"""Checks the shape of a pipeline: names that exist, no circle, every node between an entry and an output.
+"""Checks the graph of a pipeline: existing names, no cycle, every node between an entry and an output.
 
-Everything here works on names alone; a pair (source, target) is an edge.
+These functions know names only. A pair (source, target) is an edge.
 """
 
 from __future__ import annotations
 
+import graphlib
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -21,9 +22,18 @@ def graph_faults(
     entries: Sequence[str] | None,
     outputs: Sequence[str] | None,
 ) -> Iterator[Fault]:
-    """Every fault of a graph. None stands for a list that could not be read, an empty text for a name.
+    """Checks a graph. A check is skipped where it would only repeat another fault.
 
-    A check is left out where it would only repeat that something else is wrong.
+    Args:
+        where: The file, for the faults.
+        nodes: The ids of the nodes. In all lists, None means that the list could not be read, and an empty
+            text means that a name could not.
+        pairs: The edges.
+        entries: The names in `entry_nodes`.
+        outputs: The names in `output_nodes`.
+
+    Returns:
+        Every fault.
     """
     if nodes is not None and not nodes:
         yield Fault(where, "it has no nodes. Add at least one.")
@@ -38,7 +48,7 @@ def graph_faults(
         yield from _unknown_names(where, known, [end for edge in edges for end in edge], "edges")
         yield from _unknown_names(where, known, entries or (), "entry_nodes")
         yield from _unknown_names(where, known, outputs or (), "output_nodes")
-    yield from _circles(where, known, edges)
+    yield from _cycle_faults(where, known, edges)
     if is_connected(nodes, pairs):
         if entries is not None:
             yield from _wrong_entries(where, known, edges, entries)
@@ -47,14 +57,14 @@ def graph_faults(
 
 
 def is_connected(nodes: Sequence[str] | None, pairs: Pairs | None) -> bool:
-    """Whether all nodes and edges could be read, and each edge has its two nodes."""
+    """Returns whether all nodes and edges could be read and each edge joins two existing nodes."""
     if nodes is None or pairs is None or not all(nodes):
         return False
     return all(source in nodes and target in nodes for source, target in pairs)
 
 
 def _unknown_names(where: str, nodes: Collection[str], used: Iterable[str], field: str) -> Iterator[Fault]:
-    """Names in `field` that are no node's."""
+    """Reports names in `field` that no node has."""
     for name in dict.fromkeys(used):
         if name not in nodes:
             yield Fault(
@@ -68,24 +78,41 @@ def _repeated_names(where: str, names: Iterable[str], what: str) -> Iterator[Fau
         yield Fault(where, f"{what} {name!r} appears more than once. Keep one.")
 
 
-def _circles(where: str, nodes: Sequence[str], pairs: Pairs) -> Iterator[Fault]:
-    """One fault for each group of nodes that lead to one another."""
-    told: set[str] = set()
-    for name in nodes:
-        path = _way_back(name, pairs)
-        if path and name not in told:
-            told |= {other for other in _behind([name], pairs) if name in _behind([other], pairs)}
-            yield Fault(where, f"its nodes run in a circle: {' -> '.join(path)}. Remove one of these edges.")
+def _cycle_faults(where: str, nodes: Sequence[str], pairs: Pairs) -> Iterator[Fault]:
+    """Reports cycles that share no node, in the order of `nodes`."""
+    rank = {name: number for number, name in enumerate(nodes)}
+    cycles: list[list[str]] = []
+    rest = list(pairs)
+    while cycle := _find_cycle(nodes, rest):
+        first = min(range(len(cycle)), key=lambda place: rank.get(cycle[place], len(rank)))
+        cycles.append(cycle[first:] + cycle[:first])
+        rest = [pair for pair in rest if not set(cycle) & set(pair)]
+    for cycle in sorted(cycles, key=lambda names: rank.get(names[0], len(rank))):
+        path = " -> ".join([*cycle, cycle[0]])
+        yield Fault(where, f"its nodes form a cycle: {path}. Remove one of these edges.")
+
+
+def _find_cycle(nodes: Sequence[str], pairs: Pairs) -> list[str]:
+    """Returns the names along one cycle, each once; empty if there is none."""
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter(dict.fromkeys(nodes, ()))
+    for source, target in pairs:
+        sorter.add(target, source)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        names: list[str] = error.args[1]
+        return names[1:]
+    return []
 
 
 def _wrong_entries(
     where: str, nodes: Sequence[str], pairs: Pairs, entries: Collection[str]
 ) -> Iterator[Fault]:
-    """Entry nodes are those without an incoming edge, and from them every node is reached."""
+    """Checks that the entry nodes are those without an incoming edge and lead to every node."""
     targets = {target for _, target in pairs}
     first = [name for name in nodes if name not in targets]
     if not first and not entries:
-        return  # All of it runs in circles; without them it has entries to list.
+        return  # Every node is behind a cycle, which is reported; without it there are entries to list.
     if not entries:
         yield Fault(where, f"entry_nodes is empty. List the nodes without an incoming edge: {listed(first)}.")
     for name in first:
@@ -96,7 +123,7 @@ def _wrong_entries(
                 "list it in entry_nodes, or lead an edge to it.",
             )
     for name in entries:
-        if name in targets and name in nodes and not _way_back(name, pairs):
+        if name in targets and name in nodes and name not in _behind([name], pairs):
             yield Fault(at_node(where, name), "it has an incoming edge: take it out of entry_nodes.")
     reached = _behind([*first, *entries], pairs) | {*first, *entries}
     for name in nodes:
@@ -107,7 +134,7 @@ def _wrong_entries(
 def _wrong_outputs(
     where: str, nodes: Sequence[str], pairs: Pairs, outputs: Collection[str]
 ) -> Iterator[Fault]:
-    """Output nodes make the result, so every node is one or leads to one."""
+    """Checks that every node is an output node or leads to one."""
     if not outputs:
         yield Fault(where, "output_nodes is empty. List the nodes whose outputs are the result.")
         return
@@ -121,7 +148,7 @@ def _wrong_outputs(
 
 
 def _behind(names: Iterable[str], pairs: Pairs) -> set[str]:
-    """Every node that an edge from one of the names leads to, however long the way."""
+    """Returns every node that can be reached from one of the names along at least one edge."""
     found: set[str] = set()
     waiting = deque(names)
     while waiting:
@@ -131,26 +158,3 @@ def _behind(names: Iterable[str], pairs: Pairs) -> set[str]:
                 found.add(target)
                 waiting.append(target)
     return found
-
-
-def _way_back(start: str, pairs: Pairs) -> list[str]:
-    """The shortest way from a node to itself; empty if there is none."""
-    came_from: dict[str, str] = {}
-    waiting = deque([start])
-    while waiting:
-        name = waiting.popleft()
-        for source, target in pairs:
-            if source != name or target in came_from:
-                continue
-            came_from[target] = name
-            if target == start:
-                return _trace(start, came_from)
-            waiting.append(target)
-    return []
-
-
-def _trace(start: str, came_from: dict[str, str]) -> list[str]:
-    path = [start]
-    while (previous := came_from[path[0]]) != start:
-        path.insert(0, previous)
-    return [start, *path]

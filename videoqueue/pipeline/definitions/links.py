@@ -1,4 +1,4 @@
-"""Checks a pipeline against its plugins' manifests: tools, inputs, keys of the result."""
+"""Checks a pipeline against the manifests of its plugins: tools, inputs, keys of the result."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from collections.abc import Iterator, Mapping
 from videoqueue.pipeline.definitions.definition import Node, PipelineDefinition
 from videoqueue.pipeline.definitions.faults import Fault, listed
 from videoqueue.pipeline.definitions.fields import at_node, repeated
-from videoqueue.pipeline.manifest import IMAGE
-from videoqueue.pipeline.plugin import Manifest, Tool
+from videoqueue.pipeline.plugin import IMAGE, Manifest, Tool
 
-#: The service adds the frame's time to every result under this name.
+#: The key under which the service adds the frame's time to every result.
 TIMESTAMP = "timestamp"
 
 
 def link_faults(
     pipeline: PipelineDefinition, manifests: Mapping[str, Manifest], where: str, connected: bool = True
 ) -> Iterator[Fault]:
-    """Every fault of the tools and of what flows between them.
+    """Checks the tools of a pipeline and the values that pass between them.
 
     Args:
-        manifests: by plugin. A node whose plugin is not among them is passed over, and so is what needs it.
-        connected: False when some edges could not be read; then what flows along them is not checked.
+        pipeline: The pipeline.
+        manifests: The manifests by plugin name. Nodes of other plugins are skipped, and so are nodes that
+            need their outputs.
+        where: The file, for the faults.
+        connected: False if some edges could not be read. Inputs are not checked then.
+
+    Returns:
+        Every fault.
     """
     tools: dict[str, Tool] = {}
     for node in pipeline.nodes:
@@ -47,19 +52,19 @@ def link_faults(
 def _input_faults(
     pipeline: PipelineDefinition, node: Node, tools: Mapping[str, Tool], where: str
 ) -> Iterator[Fault]:
-    givers: dict[str, dict[str, str]] = {IMAGE: {"the frame": IMAGE}}
+    sources: dict[str, dict[str, str]] = {IMAGE: {"the frame": IMAGE}}
     for name in dict.fromkeys(pipeline.predecessors(node.id)):
         for key, type_name in tools[name].outputs.items():
-            givers.setdefault(key, {})[f"node {name!r}"] = type_name
+            sources.setdefault(key, {})[f"node {name!r}"] = type_name
     for key, wanted in tools[node.id].inputs.items():
-        given = givers.get(key, {})
+        given = sources.get(key, {})
         if len(given) > 1:
             what = f"it gets {key!r} from more than one place: {', '.join(given)}. Remove an edge."
             yield Fault(at_node(where, node.id), what)
         elif wanted not in given.values():
-            got = "".join(f"{giver} gives {type_name!r}" for giver, type_name in given.items())
-            what = f"it needs {key!r} of type {wanted!r}, but {got or 'no node before it gives one'}. "
-            yield Fault(at_node(where, node.id), f"{what}Lead an edge from a tool that gives it.")
+            got = "".join(f"{source} returns {type_name!r}" for source, type_name in given.items())
+            what = f"it needs {key!r} of type {wanted!r}, but {got or 'no node before it returns one'}. "
+            yield Fault(at_node(where, node.id), f"{what}Lead an edge from a tool that returns it.")
 
 
 def _result_faults(pipeline: PipelineDefinition, tools: Mapping[str, Tool], where: str) -> Iterator[Fault]:

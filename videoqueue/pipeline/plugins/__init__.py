@@ -1,1 +1,1 @@
-"""The plugins that come with videoqueue. Each is written against `videoqueue.pipeline.plugin` only."""
+"""The built-in plugins. Each depends on `videoqueue.pipeline.plugin` only."""

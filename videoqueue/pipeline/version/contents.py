@@ -1,4 +1,4 @@
-"""Files by what is in them, and which files belong to a module or an option."""
+"""Hashes of files, and which files belong to a module or an option."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from pathlib import Path
 
 Files = Mapping[str, Path]
 
-#: Kinds of models that may keep their weights in further files, named after the model, beside it.
+#: Suffixes of models whose weights may be in further files beside them, named after the model.
 _MODELS = (".xml", ".onnx")
-#: Device, inode, bytes, and times of the last changes; None for a file that cannot be looked at.
+#: Device, inode, bytes, and times of the last changes; None for a file that cannot be examined.
 _State = tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The SHA-256 of each file as it was read; None for one that could not be read."""
+    """The SHA-256 of each file as it was read; None for a file that could not be read."""
 
     digests: Mapping[str, str | None]
     _states: Mapping[Path, _State]
 
     @classmethod
     def of(cls, files: Files) -> Contents:
-        # The state comes first: a change while the file is hashed is seen later.
+        """Reads the files."""
+        # The state is read first, so that a change during the hashing is noticed later.
         states = {path: _state(path) for path in files.values()}
         return cls({name: _digest(path) for name, path in files.items()}, states)
 
     def is_current(self) -> bool:
-        """Whether the files are still those that were read."""
+        """Returns whether the files have not changed since they were read."""
         return all(_state(path) == state for path, state in self._states.items())
 
 
 def files_below(folder: Path, *left_out: Path) -> Files:
-    """Every file of the folder by its path in it, except for hidden ones and compiled modules."""
+    """Returns every file of the folder by its relative path, without hidden files and compiled modules."""
     return {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
@@ -45,7 +46,7 @@ def files_below(folder: Path, *left_out: Path) -> Files:
 
 
 def files_of_module(name: str) -> Files:
-    """The files of the package that a module is or belongs to, or its own file. Nothing is imported."""
+    """Returns the files of the package that a module is or belongs to, or its own file. Imports nothing."""
     top, _, rest = name.partition(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -64,7 +65,7 @@ def files_of_module(name: str) -> Files:
 
 
 def files_of_option(value: str) -> Files:
-    """The files that an option's value names, the weights beside a model included; none for other texts."""
+    """Returns the files that an option's value names, with the weights beside a model; else none."""
     path = Path(value)
     try:
         if path.is_dir():
@@ -75,7 +76,7 @@ def files_of_option(value: str) -> Files:
 
 
 def _with_weights(path: Path) -> Iterator[tuple[str, Path]]:
-    """The file and those beside it that belong to it, each by its name without what they have in common."""
+    """Yields the file and those beside it that belong to it, each with the part of its name that differs."""
     yield "", path
     if path.suffix in _MODELS and path.is_file():
         for other in sorted(path.parent.iterdir()):

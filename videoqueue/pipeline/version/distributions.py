@@ -1,16 +1,16 @@
-"""Installed distributions with all that they require."""
+"""The versions of installed distributions and of their requirements."""
 
 from __future__ import annotations
 
 import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
-#: Every plugin requires it; its pipeline's source and libraries count by themselves.
+#: Every plugin requires it. It is left out: the source of the pipeline and its libraries count separately.
 _OURS = "videoqueue"
 
 
 def installed_versions(*names: str) -> dict[str, str | None]:
-    """The version of each distribution named and of each that they require; None for one not installed."""
+    """Returns the version of each named distribution and of all their requirements; None if not installed."""
     found: dict[str, str | None] = {_OURS: None}
     waiting = list(names)
     while waiting:
@@ -31,7 +31,7 @@ def _find(name: str) -> Distribution | None:
 
 
 def _required(found: Distribution) -> list[str]:
-    """The names it requires, whatever the platform; extras are asked for by nobody."""
+    """Returns the required names for any platform, without those of extras."""
     names = []
     for requirement in found.requires or ():
         wanted, _, marker = requirement.partition(";")

@@ -1,4 +1,4 @@
-"""Reads the text in a frame: the PP-OCRv6 models of RapidOCR, in 8 bit, on OpenVINO."""
+"""Reads the text in a frame with the PP-OCRv6 models of RapidOCR, in 8 bits, on OpenVINO."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
 
 
 class OcrPlugin:
+    """The plugin. Several threads may call it at once."""
+
     manifest = Manifest(
         name="ocr",
         version="1.1",
@@ -19,14 +21,14 @@ class OcrPlugin:
     )
 
     def __init__(self, options: PluginOptions) -> None:
-        """Loads the models: some tenths of a second."""
-        # The manifest is read where no frame will ever be, and OpenVINO takes a second to import.
+        """Loads the models, which takes some tenths of a second."""
+        # Importing OpenVINO takes a second, and some processes read the manifest only.
         from videoqueue.pipeline.plugins.ocr.engine import TextEngine
 
         self._engine = TextEngine(options.inference_threads)
 
-    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`read`: the blocks of text in the frame in reading order, and their texts, one a line."""
+    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:
+        """Runs `read`: returns the text blocks in reading order, and their texts, one per line."""
         blocks = in_reading_order(self._engine.read(inputs["image"]))
         return {"text": "\n".join(block["text"] for block in blocks), "text_blocks": blocks}
 

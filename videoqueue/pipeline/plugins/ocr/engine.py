@@ -1,7 +1,7 @@
-"""Finds and reads text as RapidOCR does, with its own steps before and after the models.
+"""Finds and reads text as RapidOCR does, and uses its code before and after the models.
 
-Differences are deliberate: a line's answer depends on that line alone, the same image gives the same answer
-every time, nothing is fetched, and any number of threads may read at once.
+The differences are deliberate: the text of a line depends on that line only, the same image always has the
+same result, nothing is downloaded, and any number of threads may read at once.
 """
 
 from __future__ import annotations
@@ -15,74 +15,73 @@ import numpy.typing as npt
 
 from videoqueue.pipeline.plugins.ocr import models
 from videoqueue.pipeline.plugins.ocr.recognizer import TextRecognizer
+from videoqueue.pipeline.plugins.openvino import new_core
+from videoqueue.pipeline.results import Box, TextBlock
 
-# After `models`, which keeps OpenVINO offline: RapidOCR imports it too.
+# RapidOCR imports OpenVINO too: after the module that keeps it offline.
 from rapidocr.ch_ppocr_det.utils import DBPostProcess  # isort: skip
 from rapidocr.utils.process_img import apply_vertical_padding, get_rotate_crop_image  # isort: skip
 
 Image = npt.NDArray[np.uint8]
 
-# Text is looked for in a copy of this size, and read from the frame itself. Captions and credits of 1280x720
-# are found as well as in RapidOCR's own 1308x736, in two thirds of the time.
+# Text is detected in a copy of this size, and recognized in the frame itself. Captions and credits are found
+# as well as with RapidOCR's size (1308x736 for a frame of 1280x720), in two thirds of the time.
 _DETECTION_LONG_SIDE = 960
 _SIDES_ARE_MULTIPLES_OF = 32
-# RapidOCR's own limits: a frame is padded above and below when it is lower, or wider for its height.
-_LEAST_HEIGHT = 30
-_MOST_WIDTH_FOR_HEIGHT = 8
-_LEAST_SCORE = 0.5
+# RapidOCR's limits: a frame that is lower, or wider for its height, is padded above and below.
+_MIN_HEIGHT = 30
+_MAX_ASPECT_RATIO = 8
+_MIN_SCORE = 0.5
 _DECIMALS = 4
 
 
 class TextEngine:
-    """Finds and reads text, for any number of threads at once.
+    """Finds and reads text. Any number of threads may call it at once.
 
-    Raises (when made):
-        PipelineError: a model is missing.
+    Raises:
+        PipelineError: A model is missing.
     """
 
     def __init__(self, threads: int) -> None:
-        core = models.new_core()
+        core = new_core()
         self._detector = models.TextDetector(core, threads)
-        self._boxes_of = DBPostProcess(
+        self._find_boxes = DBPostProcess(
             thresh=0.3, box_thresh=0.5, max_candidates=1000, unclip_ratio=1.6, use_dilation=True
         )
-        self._reader = TextRecognizer(models.recognizer(core, threads), models.charset())
+        self._recognizer = TextRecognizer(models.recognizer(core, threads), models.charset())
 
-    def read(self, image: Image) -> list[dict[str, Any]]:
-        """The blocks of text in a BGR image (height, width, 3), in no particular order.
-
-        Each is `{"text", "confidence" 0..1, "box" [x1, y1, x2, y2]}`, the box in whole pixels around it.
-        """
-        done: dict[str, Any] = {}
-        padded, done = apply_vertical_padding(image, done, _MOST_WIDTH_FOR_HEIGHT, _LEAST_HEIGHT)
-        above = done["padding_1"]["top"]
+    def read(self, image: Image) -> list[TextBlock]:
+        """Returns the text blocks of a BGR image (height, width, 3) in no particular order."""
+        operations: dict[str, Any] = {}
+        padded, operations = apply_vertical_padding(image, operations, _MAX_ASPECT_RATIO, _MIN_HEIGHT)
+        top = operations["padding_1"]["top"]
         height, width = image.shape[:2]
-        blocks = []
+        blocks: list[TextBlock] = []
         for corners in self._find(padded):
-            text, score = self._reader.read(get_rotate_crop_image(padded, corners.copy()))
-            if text.strip() and score >= _LEAST_SCORE:
-                box = _around(corners - (0, above), width, height)
+            text, score = self._recognizer.read(get_rotate_crop_image(padded, corners.copy()))
+            if text.strip() and score >= _MIN_SCORE:
+                box = _bounding_box(corners - (0, top), width, height)
                 blocks.append({"text": text, "confidence": round(score, _DECIMALS), "box": box})
         return blocks
 
     def _find(self, image: Image) -> list[npt.NDArray[np.float32]]:
-        """The four corners of every line of text."""
+        """Returns the four corners of each line of text."""
         width, height = _detection_size(image.shape[1], image.shape[0])
         if not (width and height):
             return []
         with self._detector.run(np.asarray(cv2.resize(image, (width, height)), np.uint8)) as probability_map:
-            boxes, _ = self._boxes_of(probability_map, image.shape[:2])
+            boxes, _ = self._find_boxes(probability_map, image.shape[:2])
         return list(boxes)
 
 
 def _detection_size(width: int, height: int) -> tuple[int, int]:
-    """Zero for a side so thin that it vanishes."""
+    """Returns width and height; 0 for a side that is too short for the model."""
     ratio = min(1.0, _DETECTION_LONG_SIDE / max(width, height))
     step = _SIDES_ARE_MULTIPLES_OF
     return round(int(width * ratio) / step) * step, round(int(height * ratio) / step) * step
 
 
-def _around(corners: npt.NDArray[np.float32], width: int, height: int) -> list[int]:
+def _bounding_box(corners: npt.NDArray[np.float32], width: int, height: int) -> Box:
     left, top = (math.floor(value) for value in corners.min(axis=0))
     right, bottom = (math.ceil(value) for value in corners.max(axis=0))
     return [

@@ -1,7 +1,7 @@
-"""Outputs of a model -> boxes, scores and classes. One function for each way of writing them down.
+"""Decodes the outputs of a model into boxes, scores and classes; one function for each output format.
 
-Each takes what a network gave for one picture and the least confidence that counts (0..1). A box has the one
-class that scores best in it. A score that is no number is an error: comparing it would hide the box.
+Each function takes the outputs for one picture and the lowest confidence that counts (`min_score`, 0..1). A
+box has the class with the best score. A score that is NaN is an error: comparing it would hide the box.
 """
 
 from __future__ import annotations
@@ -31,36 +31,38 @@ class Candidates(NamedTuple):
 Decode = Callable[[Sequence[Array], float], Candidates]
 
 
-def decode_anchor_free(output: Array, least: float) -> Candidates:
-    """(4 + classes, n): centre x, centre y, width, height in pixels, and the probability of each class."""
+def decode_anchor_free(output: Array, min_score: float) -> Candidates:
+    """Decodes (4 + classes, n): centre and size in pixels, and the probability of each class."""
     best = output[4:].max(axis=0)
-    strong = _at_least(best, least)
+    confident = _is_confident(best, min_score)
     return Candidates(
-        _corners(output[:4, strong].T), best[strong].astype(np.float64), output[4:, strong].argmax(axis=0)
+        _corners(output[:4, confident].T),
+        best[confident].astype(np.float64),
+        output[4:, confident].argmax(axis=0),
     )
 
 
-def decode_with_objectness(output: Array, least: float) -> Candidates:
-    """(n, 5 + classes): centre and size in pixels, then the probability of an object, and of its classes."""
-    strong, scores, classes = _with_objectness(output, least)
-    return Candidates(_corners(output[strong, :4]), scores, classes)
+def decode_with_objectness(output: Array, min_score: float) -> Candidates:
+    """Decodes (n, 5 + classes): centre and size in pixels, probability of an object, and of each class."""
+    confident, scores, classes = _with_objectness(output, min_score)
+    return Candidates(_corners(output[confident, :4]), scores, classes)
 
 
-def decode_yolox(output: Array, size: tuple[int, int], least: float) -> Candidates:
-    """As `decode_with_objectness`, but centres count from a cell in cells, and sizes are logarithms.
+def decode_yolox(output: Array, size: tuple[int, int], min_score: float) -> Candidates:
+    """Decodes (n, 5 + classes) as `decode_with_objectness` does, but in the units of YOLOX.
 
-    Cells are listed row by row, those of stride 8 first. Source: Ge et al., YOLOX, 2021, arXiv 2107.08430,
-    and `yolox/utils/demo_utils.py` of its repository.
+    Centres are relative to a cell, in cells; sizes are logarithms. Cells are in row order, those of stride 8
+    first. Source: Ge et al., YOLOX, 2021, arXiv 2107.08430; `yolox/utils/demo_utils.py` in its repository.
     """
-    strong, scores, classes = _with_objectness(output, least)
-    cells, strides = (values[strong] for values in yolox_grid(size))
-    raw = output[strong, :4].astype(np.float64)
+    confident, scores, classes = _with_objectness(output, min_score)
+    cells, strides = (values[confident] for values in yolox_grid(size))
+    raw = output[confident, :4].astype(np.float64)
     centres, sides = (raw[:, :2] + cells) * strides, np.exp(raw[:, 2:]) * strides
     return Candidates(_corners(np.hstack([centres, sides])), scores, classes)
 
 
 def yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Column and row (n, 2), and stride in pixels (n, 1), of every cell of a picture (height, width)."""
+    """Returns column and row (n, 2) and stride in pixels (n, 1) of each cell; `size` is (height, width)."""
     cells, strides = [], []
     for stride in YOLOX_STRIDES:
         rows, columns = np.indices((size[0] // stride, size[1] // stride))
@@ -69,58 +71,59 @@ def yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
     return np.concatenate(cells).astype(np.float64), np.concatenate(strides).astype(np.float64)
 
 
-def decode_finished(output: Array, least: float) -> Candidates:
-    """(n, 6): x1, y1, x2, y2 in pixels, score, class; a row for each object, padded with rows of score 0."""
-    strong = _at_least(output[:, 4], least)
-    rows = output[strong].astype(np.float64)
+def decode_finished(output: Array, min_score: float) -> Candidates:
+    """Decodes (n, 6): x1, y1, x2, y2 in pixels, score, class; one row per object, then rows of score 0."""
+    confident = _is_confident(output[:, 4], min_score)
+    rows = output[confident].astype(np.float64)
     return Candidates(rows[:, :4], rows[:, 4], np.rint(rows[:, 5]).astype(np.intp))
 
 
 def decode_darknet(
-    outputs: Sequence[Array], anchors: Sequence[Floats], size: tuple[int, int], least: float
+    outputs: Sequence[Array], anchors: Sequence[Floats], size: tuple[int, int], min_score: float
 ) -> Candidates:
-    """One (anchors * (5 + classes), rows, columns) for each scale, all values before their sigmoid.
+    """Decodes one (anchors * (5 + classes), rows, columns) for each scale; values are before the sigmoid.
 
     `anchors` has widths and heights (a, 2) in pixels for each output; `size` is (height, width) in pixels.
     Source: Redmon and Farhadi, YOLOv3, 2018, arXiv 1804.02767, section 2.1.
     """
-    parts = [_decode_scale(*scale, size, least) for scale in zip(outputs, anchors, strict=True)]
+    parts = [_decode_scale(*scale, size, min_score) for scale in zip(outputs, anchors, strict=True)]
     return Candidates(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _decode_scale(output: Array, anchors: Floats, size: tuple[int, int], least: float) -> Candidates:
+def _decode_scale(output: Array, anchors: Floats, size: tuple[int, int], min_score: float) -> Candidates:
     _, rows, columns = output.shape
     maps = output.reshape(len(anchors), -1, rows, columns)
-    anchor, row, column = np.nonzero(_at_least(_sigmoid(maps[:, 4]), least))
+    anchor, row, column = np.nonzero(_is_confident(_sigmoid(maps[:, 4]), min_score))
     found = maps[anchor, :, row, column].astype(np.float64)
-    scores, classes, sure = _best_class(_sigmoid(found[:, 4]), _sigmoid(found[:, 5:]), least)
+    scores, classes, confident = _best_class(_sigmoid(found[:, 4]), _sigmoid(found[:, 5:]), min_score)
     cells = np.stack([column, row], axis=1)
     centres = (_sigmoid(found[:, :2]) + cells) * [size[1] / columns, size[0] / rows]
     sides = np.exp(found[:, 2:4]) * anchors[anchor]
-    return Candidates(_corners(np.hstack([centres, sides])[sure]), scores[sure], classes[sure])
+    return Candidates(_corners(np.hstack([centres, sides])[confident]), scores[confident], classes[confident])
 
 
-def _with_objectness(output: Array, least: float) -> tuple[Whole, Floats, Whole]:
-    """Numbers of the rows that count, with their scores and classes."""
-    rows = np.nonzero(_at_least(output[:, 4], least))[0]
+def _with_objectness(output: Array, min_score: float) -> tuple[Whole, Floats, Whole]:
+    """Returns the indices of the rows that count, with their scores and classes."""
+    rows = np.nonzero(_is_confident(output[:, 4], min_score))[0]
     found = output[rows].astype(np.float64)
-    scores, classes, sure = _best_class(found[:, 4], found[:, 5:], least)
-    return rows[sure], scores[sure], classes[sure]
+    scores, classes, confident = _best_class(found[:, 4], found[:, 5:], min_score)
+    return rows[confident], scores[confident], classes[confident]
 
 
 def _best_class(
-    objectness: Floats, classes: Floats, least: float
+    objectness: Floats, classes: Floats, min_score: float
 ) -> tuple[Floats, Whole, npt.NDArray[np.bool_]]:
     scores = objectness * classes.max(axis=1, initial=0)
-    return scores, classes.argmax(axis=1), _at_least(scores, least)
+    return scores, classes.argmax(axis=1), _is_confident(scores, min_score)
 
 
-def _at_least(scores: npt.NDArray[Any], least: float) -> npt.NDArray[np.bool_]:
+def _is_confident(scores: npt.NDArray[Any], min_score: float) -> npt.NDArray[np.bool_]:
     if np.isnan(scores).any():
         raise PipelineError(
-            "The YOLO model gave scores that are no numbers. Export it again, with 32 instead of 16 bits."
+            "The YOLO model returned scores that are not numbers. "
+            "Export it again, with 32 instead of 16 bits."
         )
-    return scores >= least
+    return scores >= min_score
 
 
 def _corners(boxes: npt.NDArray[Any]) -> Floats:
@@ -129,5 +132,5 @@ def _corners(boxes: npt.NDArray[Any]) -> Floats:
 
 
 def _sigmoid(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # The usual 1 / (1 + exp(-x)) overflows for what a model is very sure of.
+    # The usual 1 / (1 + exp(-x)) overflows for values of large magnitude.
     return 0.5 * (1 + np.tanh(0.5 * values))

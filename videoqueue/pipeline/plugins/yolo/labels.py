@@ -1,4 +1,4 @@
-"""Names of the classes: the operator's file, else those in the model, else those of COCO."""
+"""The names of the classes: from the operator's file, else from the model, else those of COCO."""
 
 from __future__ import annotations
 
@@ -14,61 +14,67 @@ _COCO = Path(__file__).parent / "coco.txt"
 
 
 def known_names(labels_file: str | None, network: Network) -> list[str] | None:
-    """The names somebody has given, or None. The operator's file wins: it may mend or translate the model's.
+    """Returns the names from the operator's file or from the model; None if there are none.
+
+    The file has priority, because it may correct or translate the names in the model.
 
     Raises:
-        PipelineError: the file, or what the model has instead, cannot be read.
+        PipelineError: The file, or the names in the model, cannot be read.
     """
     if labels_file:
-        return _read(Path(labels_file))
+        return _read(Path(labels_file), network.settings.labels)
     if "names" in network.metadata:
         return _parse(network)
     return None
 
 
 def labels_for(names: Sequence[str] | None, classes: int | None, network: Network) -> Sequence[str]:
-    """One name for each class of the model; `classes` is None if the model's outputs do not tell.
+    """Returns one name for each class of the model.
+
+    Args:
+        names: The known names; None if there are none.
+        classes: The number of classes; None if the outputs of the model do not show it.
+        network: The model.
 
     Raises:
-        PipelineError: there are more or fewer names than classes, or none for classes other than COCO's.
+        PipelineError: The number of names is not the number of classes, or there are no names and the classes
+            are not those of COCO.
     """
+    setting = network.settings.labels
     if names is None:
-        coco = _read(_COCO)
+        coco = _read(_COCO, setting)
         if classes == len(coco):
             return coco
         count = "an unknown number of" if classes is None else str(classes)
-        raise network.fault(
-            f"it has {count} classes and no names for them. "
-            "Set VIDEOQUEUE_YOLO_LABELS to a file with one name a line."
+        raise network.error(
+            f"it has {count} classes and no names for them. Set {setting} to a file with one name a line."
         )
     if classes is not None and len(names) != classes:
-        raise network.fault(
+        raise network.error(
             f"it has {classes} classes, but there are {len(names)} names. "
-            f"Set VIDEOQUEUE_YOLO_LABELS to a file of {classes} lines, one name a line."
+            f"Set {setting} to a file of {classes} lines, one name a line."
         )
     return names
 
 
-def _read(file: Path) -> list[str]:
+def _read(file: Path, setting: str) -> list[str]:
     try:
         names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
-        raise _flaw(
-            file, f"cannot be read: {error.strerror}. Set VIDEOQUEUE_YOLO_LABELS to a text file."
-        ) from error
+        raise _error(file, f"cannot be read: {error.strerror}. Set {setting} to a text file.") from error
     except UnicodeDecodeError as error:
-        raise _flaw(file, "is no UTF-8 text. Save it as UTF-8, one name a line.") from error
+        raise _error(file, "is not UTF-8 text. Save it as UTF-8, one name a line.") from error
     while names and not names[-1]:
         names.pop()
     if not all(names):
-        raise _flaw(file, f"has nothing in line {names.index('') + 1}. It must have one name a line.")
+        raise _error(file, f"has nothing in line {names.index('') + 1}. It must have one name a line.")
     if not names:
-        raise _flaw(file, "is empty. It must have one name a line.")
+        raise _error(file, "is empty. It must have one name a line.")
     return names
 
 
 def _parse(network: Network) -> list[str]:
-    """`names` in a model: a list, or a dict {class: name} as Ultralytics has it, in Python's notation."""
+    """Returns `names` of a model, a list or Ultralytics' dict {class: name}, both in Python syntax."""
     try:
         names = ast.literal_eval(network.metadata["names"])
         if isinstance(names, dict):
@@ -77,11 +83,11 @@ def _parse(network: Network) -> list[str]:
             return [str(name) for name in names]
     except (ValueError, SyntaxError, KeyError, RecursionError):
         pass
-    raise network.fault(
+    raise network.error(
         "the class names in its metadata cannot be read. "
-        "Set VIDEOQUEUE_YOLO_LABELS to a file with one name a line."
+        f"Set {network.settings.labels} to a file with one name a line."
     )
 
 
-def _flaw(file: Path, what: str) -> PipelineError:
+def _error(file: Path, what: str) -> PipelineError:
     return PipelineError(f"The file of class names {file.name} {what}")

@@ -1,4 +1,4 @@
-"""Puts a frame into the fixed picture that a model takes, and boxes back into the frame."""
+"""Letterboxing: fits a frame into the picture size of a model, and maps boxes back to the frame."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ Boxes = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a family of models is trained with.
+    """How a family of models expects its pictures.
 
-    `pad_value` (0..255) fills the borders; `center_pad` centers the frame, else it stands top left;
-    `rgb` swaps the channels; all values are divided by `scale`.
+    Attributes:
+        center_pad: Whether the padding is on both sides; otherwise it is at the right and the bottom.
+        pad_value: The value of the padding, 0..255.
+        rgb: Whether the channels are in the order RGB; otherwise BGR.
+        scale: All values are divided by it.
     """
 
     center_pad: bool
@@ -29,7 +32,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class LetterboxTransform:
-    """Where the frame stands in the picture; all but the frame's own size is in pixels of the picture."""
+    """The place of the frame in the picture, in pixels of the picture, and the size of the frame."""
 
     left: int
     top: int
@@ -39,7 +42,11 @@ class LetterboxTransform:
     frame_height: int
 
     def to_frame(self, corners: Boxes) -> npt.NDArray[np.int64]:
-        """Boxes (n, 4) x1 y1 x2 y2 of the picture as the nearest whole pixels of the frame, clipped to it."""
+        """Maps boxes (n, 4), x1 y1 x2 y2, from the picture to the frame.
+
+        Returns:
+            The boxes in whole pixels of the frame, rounded and clipped to it.
+        """
         across, down = self.frame_width / self.scaled_width, self.frame_height / self.scaled_height
         moved = (corners - np.array([self.left, self.top] * 2)) * np.array([across, down] * 2)
         limits = np.array([self.frame_width, self.frame_height] * 2)
@@ -50,9 +57,10 @@ class LetterboxTransform:
 def letterbox(
     frame: Image, size: tuple[int, int], preprocessing: Preprocessing
 ) -> tuple[Array, LetterboxTransform]:
-    """Scales a BGR frame into a picture of `size` (height, width), keeping its proportions.
+    """Scales a BGR frame to fit a picture of `size` (height, width) and keeps its aspect ratio.
 
-    Returns the picture, float32 (1, 3, height, width), and where in it the frame stands.
+    Returns:
+        The picture, float32 (1, 3, height, width), and the place of the frame in it.
     """
     transform = _transform(frame.shape[1], frame.shape[0], size, preprocessing.center_pad)
     scaled_size = (transform.scaled_width, transform.scaled_height)
@@ -71,7 +79,7 @@ def letterbox(
 
 def _transform(width: int, height: int, size: tuple[int, int], center_pad: bool) -> LetterboxTransform:
     ratio = min(size[0] / height, size[1] / width)
-    # A frame far wider than high would vanish.
+    # A side of a very wide or very high frame would become 0.
     scaled_width, scaled_height = max(1, round(width * ratio)), max(1, round(height * ratio))
     left = (size[1] - scaled_width) // 2 if center_pad else 0
     top = (size[0] - scaled_height) // 2 if center_pad else 0

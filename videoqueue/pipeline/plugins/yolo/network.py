@@ -1,47 +1,66 @@
-"""An ONNX file on OpenVINO: float32 in and out, one picture at a time, from any number of threads."""
+"""A YOLO model in ONNX on OpenVINO: float32 in and out, one picture per call, callable from many threads."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import os
-from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.plugins.offline import keep_openvino_offline
+from videoqueue.pipeline.plugin import PluginOptions
+from videoqueue.pipeline.plugins.openvino import Array, CompiledModel, new_core
 
-keep_openvino_offline()
+# After the module that keeps OpenVINO offline.
+import openvino  # isort: skip
+from openvino.passes import ConstantFolding, Manager  # isort: skip
 
-import openvino  # noqa: E402
-from openvino.passes import ConstantFolding, Manager  # noqa: E402
-
-Array = npt.NDArray[np.float32]
 # Side of the picture in pixels for a model that takes any size and does not say which it was trained with.
-_USUAL_SIDE = 640
+_DEFAULT_SIDE = 640
 _DYNAMIC = -1
+
+
+@dataclass(frozen=True)
+class SettingNames:
+    """What the operator calls the options of this plugin."""
+
+    model: str = "yolo.model"
+    labels: str = "yolo.labels"
+    family: str = "yolo.family"
+
+    @classmethod
+    def of(cls, options: PluginOptions) -> SettingNames:
+        """Returns the names that the options have, for error texts."""
+        return cls(*map(options.setting_name, (cls.model, cls.labels, cls.family)))
 
 
 class Network:
     """A loaded model.
 
-    `name` is the file's, for messages; `checksum` its SHA-256; `metadata` what the exporter wrote into it;
-    `size` the input's (height, width) in pixels; `shapes` those of the outputs, -1 where a picture decides.
+    Args:
+        file: The ONNX file.
+        threads: How many pictures are processed at once.
+        settings: How error texts name the options.
 
-    Raises (when made):
-        PipelineError: the file is missing, is no ONNX model, or takes anything but one colour picture.
+    Attributes:
+        name: The name of the file, for messages.
+        settings: The argument.
+        checksum: The SHA-256 of the file.
+        metadata: What the exporter wrote into the file.
+        size: Height and width of the input in pixels.
+        shapes: The shapes of the outputs; -1 where the length depends on the picture.
+
+    Raises:
+        PipelineError: The file is missing, is not an ONNX model, or its input is not a single colour picture.
     """
 
-    def __init__(self, file: Path, threads: int) -> None:
-        # The first tensor of a process sets up OpenVINO's binding to numpy; two threads that both make the
-        # first wait for each other for ever, so it is made before there are threads.
-        openvino.Tensor(np.zeros(1, np.float32), shared_memory=True)
+    def __init__(self, file: Path, threads: int, settings: SettingNames | None = None) -> None:
         self.name = file.name
-        model = self._read(file)
+        self.settings = settings or SettingNames()
+        core = new_core()
+        model = self._read(core, file)
         with file.open("rb") as content:
             self.checksum = hashlib.file_digest(content, "sha256").hexdigest()
         self.metadata = _metadata(model)
@@ -50,110 +69,91 @@ class Network:
             tuple(_DYNAMIC if side.is_dynamic else side.get_length() for side in output.partial_shape)
             for output in model.outputs
         ]
-        self._compiled = self._compile(model, max(1, min(threads, os.cpu_count() or 1)))
-        self._idle: deque[Any] = deque()
+        self._compiled = self._compile(core, model, max(1, min(threads, os.cpu_count() or 1)))
 
     def run(self, picture: Array) -> list[Array]:
-        """The outputs for a picture (1, 3, height, width)."""
-        # A request holds the buffers of one inference: threads that shared one would wait for each other, and
-        # one for each thread would pile up, because every video has threads of its own.
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
-        try:
-            request.infer({0: picture}, share_inputs=True, share_outputs=True)
-            return [request.get_output_tensor(index).data.copy() for index in range(len(self.shapes))]
-        finally:
-            self._idle.append(request)
+        """Returns the outputs for a picture (1, 3, height, width)."""
+        with self._compiled.run(picture) as outputs:
+            return [output.copy() for output in outputs]
 
-    def fault(self, what: str) -> PipelineError:
-        """The error to raise when the model cannot be used."""
+    def error(self, what: str) -> PipelineError:
+        """Returns the error to raise when the model cannot be used."""
         return PipelineError(f"The YOLO model {self.name} cannot be used: {what}")
 
-    def _read(self, file: Path) -> Any:
+    def _read(self, core: openvino.Core, file: Path) -> openvino.Model:
         if not file.is_file():
-            raise self.fault("there is no such file. Set VIDEOQUEUE_YOLO_MODEL to the path of an ONNX file.")
+            raise self.error(f"there is no such file. Set {self.settings.model} to the path of an ONNX file.")
         try:
-            return openvino.Core().read_model(file)
+            return core.read_model(file)
         except RuntimeError as error:
-            raise self.fault(
+            raise self.error(
                 "it cannot be read as ONNX. Copy it again, or export it with opset 17 or lower."
             ) from error
 
-    def _fix_size(self, model: Any) -> tuple[int, int]:
-        """Gives every side of the input a length, so that the outputs have theirs."""
+    def _fix_size(self, model: openvino.Model) -> tuple[int, int]:
+        """Fixes the length of every side of the input, which fixes those of the outputs."""
         shapes = [source.partial_shape for source in model.inputs]
-        good = len(shapes) == 1 and len(shapes[0]) == 4
-        if good:
+        valid = len(shapes) == 1 and len(shapes[0]) == 4
+        if valid:
             sides = [_DYNAMIC if side.is_dynamic else side.get_length() for side in shapes[0]]
-            good = sides[0] in (_DYNAMIC, 1) and sides[1] in (_DYNAMIC, 3)
-        if not good:
+            valid = sides[0] in (_DYNAMIC, 1) and sides[1] in (_DYNAMIC, 3)
+        if not valid:
             found = ", ".join(str(shape) for shape in shapes) or "nothing"
-            raise self.fault(f"it takes {found}. It must take one picture, (1, 3, height, width).")
-        usual = self._trained_size()
+            raise self.error(f"it takes {found}. It must take one picture, (1, 3, height, width).")
         height, width = (
-            side if side != _DYNAMIC else given for side, given in zip(sides[2:], usual, strict=True)
+            side if side != _DYNAMIC else trained
+            for side, trained in zip(sides[2:], self._trained_size(), strict=True)
         )
         if _DYNAMIC in sides:
             try:
                 model.reshape([1, 3, height, width])
             except RuntimeError as error:
-                raise self.fault(
+                raise self.error(
                     f"it cannot take a picture of {width} x {height}. Export it with a fixed size."
                 ) from error
         return height, width
 
     def _trained_size(self) -> tuple[int, int]:
-        """`imgsz`, which Ultralytics writes as "[height, width]"."""
+        """Returns `imgsz`, which Ultralytics writes as "[height, width]", or the default."""
         try:
             height, width = ast.literal_eval(self.metadata.get("imgsz", ""))
             return int(height), int(width)
         except (ValueError, TypeError, SyntaxError):
-            return _USUAL_SIDE, _USUAL_SIDE
+            return _DEFAULT_SIDE, _DEFAULT_SIDE
 
-    def _compile(self, model: Any, threads: int) -> Any:
-        settings = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            # One thread computes one picture: the sums have the same order whatever the number of threads.
-            "NUM_STREAMS": threads,
-            "INFERENCE_NUM_THREADS": threads,
-            # Each process would tie its first thread to the same core as the next process.
-            "ENABLE_CPU_PINNING": False,
-            # Processors that know bfloat16 would compute with it and give other results than the rest.
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
+    def _compile(self, core: openvino.Core, model: openvino.Model, threads: int) -> CompiledModel:
         try:
-            ready = _in_float32(model)
-            _fold_constants(ready)
-            return openvino.Core().compile_model(ready, "CPU", settings)
+            prepared = _in_float32(model)
+            _fold_constants(prepared)
+            return CompiledModel(core, prepared, threads, {"PERFORMANCE_HINT": "THROUGHPUT"})
         except RuntimeError as error:
-            raise self.fault("OpenVINO cannot run it. Export it again, with opset 17 or lower.") from error
+            raise self.error("OpenVINO cannot run it. Export it again, with opset 17 or lower.") from error
 
 
-def _in_float32(model: Any) -> Any:
-    """The model with float32 as its input and outputs, whatever it computes with."""
-    steps = openvino.preprocess.PrePostProcessor(model)
+def _in_float32(model: openvino.Model) -> openvino.Model:
+    """Returns the model with float32 as the type of its input and outputs, whatever it computes with."""
+    steps: Any = openvino.preprocess.PrePostProcessor(model)
     steps.input().tensor().set_element_type(openvino.Type.f32)
     for index in range(len(model.outputs)):
         steps.output(index).tensor().set_element_type(openvino.Type.f32)
-    return steps.build()
+    built: openvino.Model = steps.build()
+    return built
 
 
-def _fold_constants(model: Any) -> None:
-    """Computes all that depends on no picture, such as the float32 of compressed weights.
+def _fold_constants(model: openvino.Model) -> None:
+    """Computes everything that does not depend on a picture, such as compressed weights as float32.
 
-    OpenVINO does so too, but in each of its streams at once and into memory they share: weights in int8 then
-    came out wrong for some of the streams, in one of six processes with two streams.
+    OpenVINO would do this as well, but in all streams at once and into shared memory: int8 weights were then
+    wrong in some streams, in one of six processes with two streams.
     """
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
 
 
-def _metadata(model: Any) -> dict[str, str]:
-    """The file's `metadata_props`, which OpenVINO keeps under "framework"."""
-    information = model.get_rt_info()
+def _metadata(model: openvino.Model) -> dict[str, str]:
+    """Returns the file's `metadata_props`, which OpenVINO keeps under "framework"."""
+    information: Any = model.get_rt_info()
     if "framework" not in information:
         return {}
     entries = information["framework"]

@@ -1,4 +1,4 @@
-"""The type names that every plugin may use: what a value must look like, and an example of each."""
+"""The type names that every plugin may use: a check and an example of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +17,19 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class KnownType:
-    """`flaw` says what is wrong with a value that belongs to an image, None if nothing is.
+    """The check and the example of a type.
 
-    `example` makes a value for an image: one as if something were found in it, or nothing.
+    Attributes:
+        fault: Takes a value and the image that it belongs to. Returns what is wrong with the value, or None.
+        example: Takes an image, and whether something was found in it. Returns a value of the type.
     """
 
-    flaw: Callable[[Any, Image], str | None]
-    example: Callable[[Image, bool], Any]
+    fault: Callable[[object, Image], str | None]
+    example: Callable[[Image, bool], object]
 
 
-def json_flaw(value: Any) -> str | None:
-    """Why a value cannot be stored as JSON and read again as it was; None if it can."""
+def json_fault(value: object) -> str | None:
+    """Returns why a value cannot be stored as JSON and read back unchanged; None if it can."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
@@ -39,50 +40,50 @@ def json_flaw(value: Any) -> str | None:
     return None
 
 
-def fingerprint(value: Any) -> str | None:
-    """A text that differs when any part of the value differs, its order included; None if there is none."""
+def fingerprint(value: object) -> str | None:
+    """Returns a text that differs if any part of the value or its order differs; None if there is none."""
     try:
         return json.dumps(value, default=_pixels)
     except (TypeError, ValueError, RecursionError):
         return None
 
 
-def _pixels(value: Any) -> Any:
+def _pixels(value: object) -> list[object]:
     if not isinstance(value, np.ndarray):
         raise TypeError
     return [str(value.dtype), list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
 
 
-def _image_flaw(value: Any, image: Image) -> str | None:
+def _image_fault(value: object, image: Image) -> str | None:
     if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
         return None
     return f"it is {shown(value)}. Give a numpy array of uint8, (height, width, 3)."
 
 
-def _text_flaw(value: Any, image: Image) -> str | None:
+def _text_fault(value: object, image: Image) -> str | None:
     return None if isinstance(value, str) else f"it is {shown(value)}. Give a str."
 
 
 def _boxes_type(label: str) -> KnownType:
-    """A list of dicts with a label of that name, a confidence and a box."""
+    """Returns the type of lists of dicts with a label of that name, a confidence and a box."""
     keys = (label, "confidence", "box")
 
-    def flaw(value: Any, image: Image) -> str | None:
+    def fault(value: object, image: Image) -> str | None:
         if not isinstance(value, list):
             return f"it is {shown(value)}. Give a list."
-        flaws = (_entry_flaw(entry, keys, image) for entry in value)
-        return next((found for found in flaws if found), None)
+        faults = (_entry_fault(entry, keys, image) for entry in value)
+        return next((found for found in faults if found), None)
 
-    def example(image: Image, found: bool) -> Any:
+    def example(image: Image, found: bool) -> object:
         height, width = image.shape[:2]
         boxes = [[0, 0, width, height], [width // 4, height // 4, width // 2, height // 2]]
         entries = zip(("Größe 42", "person"), (0.5, 1.0), boxes, strict=True)
         return [dict(zip(keys, entry, strict=True)) for entry in entries] if found else []
 
-    return KnownType(flaw, example)
+    return KnownType(fault, example)
 
 
-def _entry_flaw(entry: Any, keys: tuple[str, ...], image: Image) -> str | None:
+def _entry_fault(entry: object, keys: tuple[str, ...], image: Image) -> str | None:
     if not isinstance(entry, dict) or set(entry) != set(keys):
         return f"an entry is {shown(entry)}. Give a dict of {', '.join(keys)}."
     label, confidence, box = (entry[key] for key in keys)
@@ -102,8 +103,8 @@ def _entry_flaw(entry: Any, keys: tuple[str, ...], image: Image) -> str | None:
 
 
 KNOWN_TYPES = {
-    "image": KnownType(_image_flaw, lambda image, found: image),
-    "text": KnownType(_text_flaw, lambda image, found: "Größe 42\n字" if found else ""),
+    "image": KnownType(_image_fault, lambda image, found: image),
+    "text": KnownType(_text_fault, lambda image, found: "Größe 42\n字" if found else ""),
     "text_blocks": _boxes_type("text"),
     "detections": _boxes_type("label"),
 }

@@ -1,0 +1,58 @@
+"""The options of the pipeline: their way to another process, and the names of settings in error texts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+
+from videoqueue.errors import PipelineError
+from videoqueue.pipeline.plugin import PluginOptions
+from videoqueue.pipeline.plugins.yolo import create
+from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.settings import load_settings
+
+PIPELINE = Path(__file__).resolve().parents[3] / "videoqueue" / "pipeline"
+
+
+def test_options_reach_another_process_unchanged(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.touch()
+    environment = {
+        "VIDEOQUEUE_PIPELINES_DIR": str(tmp_path),
+        "VIDEOQUEUE_YOLO_MODEL": str(model),
+        "VIDEOQUEUE_YOLO_FAMILY": "yolov8",
+        "VIDEOQUEUE_MIN_DECODED_SHARE": "0.1",
+        "VIDEOQUEUE_ACCEPT_TRUNCATED": "on",
+    }
+    options = load_settings(environment).pipeline_options
+    assert options.plugin_values == {"yolo.model": str(model), "yolo.family": "yolov8"}
+    assert PipelineOptions(**json.loads(json.dumps(asdict(options)))) == options
+
+
+def test_every_limit_and_every_option_of_the_detector_has_the_name_of_its_setting() -> None:
+    names = load_settings({}).pipeline_options.setting_names
+    limits = [field.name for field in fields(PipelineOptions) if field.name.startswith(("max_", "min_"))]
+    assert {name: names[name] for name in limits} == {name: f"VIDEOQUEUE_{name.upper()}" for name in limits}
+    assert {name: names[name] for name in names if "." in name} == {
+        "yolo.model": "VIDEOQUEUE_YOLO_MODEL",
+        "yolo.labels": "VIDEOQUEUE_YOLO_LABELS",
+        "yolo.family": "VIDEOQUEUE_YOLO_FAMILY",
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting_names", "expected"),
+    [({"yolo.model": "MODEL_OF_MINE"}, "Set MODEL_OF_MINE to"), ({}, "Set yolo.model to")],
+)
+def test_an_error_names_the_setting_or_else_the_option(setting_names: dict[str, str], expected: str) -> None:
+    with pytest.raises(PipelineError, match=expected):
+        create(PluginOptions(1, {"yolo.model": "none.onnx"}, setting_names))
+
+
+def test_no_module_of_the_pipeline_outside_the_decoder_names_a_setting() -> None:
+    modules = [file for file in PIPELINE.rglob("*.py") if "decode" not in file.parts]
+    assert len(modules) > 30
+    assert [file.name for file in modules if "VIDEOQUEUE_" in file.read_text()] == []
