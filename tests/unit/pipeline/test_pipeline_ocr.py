@@ -227,3 +227,13 @@ def test_reading_order_does_not_depend_on_the_order_found() -> None:
     forward, backward = in_reading_order(blocks), in_reading_order(blocks[::-1])
 
     assert [entry["box"] for entry in forward] == [entry["box"] for entry in backward]
+
+
+@pytest.mark.parametrize("module", ["ocr.engine", "ocr.models", "ocr.recognizer", "yolo.network"])
+def test_importing_a_part_of_a_plugin_loads_no_telemetry_of_openvino(module: str) -> None:
+    code = (
+        f"import sys, videoqueue.pipeline.plugins.{module}; "
+        "print('openvino' in sys.modules, sys.modules['openvino_telemetry'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True None\n"
