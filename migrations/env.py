@@ -5,7 +5,7 @@ from flask import current_app
 
 from videoqueue.causes import cause_of
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.migrating import migrating
+from videoqueue.jobs.database import migrating
 
 database = current_app.extensions["migrate"].db
 options = current_app.extensions["migrate"].configure_args

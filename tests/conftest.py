@@ -17,9 +17,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
 
+from tests.support.records import lease_policy
 from tests.support.stack import free_port
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import Base
 from videoqueue.settings import Settings, load_settings
 
@@ -105,7 +106,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def store(engine: Engine) -> JobStore:
-    return JobStore(engine, LeasePolicy(lease_seconds=20.0, max_attempts=3, max_crashes=2))
+    return JobStore(engine, lease_policy(max_attempts=3, max_crashes=2))
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from videoqueue.broker import build_broker
 from videoqueue.causes import cause_of
 from videoqueue.errors import PipelineError, SettingsError
 from videoqueue.hardening import make_private_database, make_private_folder
+from videoqueue.jobs import deadline
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.deadline import install_deadline
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore, LeasePolicy
 from videoqueue.jobs.tables import db
@@ -65,18 +65,11 @@ def _build(settings: Settings) -> Flask:
     with app.app_context():
         engine = db.engine
     prepare(engine)
-    install_deadline(engine)
+    deadline.install(engine)
     pipelines = _pipelines(settings)
-    limits = LeasePolicy(
-        lease_seconds=settings.lease_seconds,
-        renew_seconds=settings.renew_seconds,
-        max_attempts=settings.max_attempts,
-        max_crashes=settings.max_crashes,
-        announce_seconds=settings.announce_seconds,
-    )
     services = Services(
         settings=settings,
-        store=JobStore(engine, limits),
+        store=JobStore(engine, LeasePolicy.of(settings)),
         results=ResultReader(engine),
         storage=open_storage(settings.storage_url, settings.data_path / "objects"),
         broker=build_broker(settings.redis_url, verify_tls=settings.redis_tls == "verify"),

@@ -25,7 +25,7 @@ from benchmarks import rows, servers
 from tests.chaos.plugin import ChaosPlugin
 from tests.chaos.workplace import Workplace
 from tests.support.videos import make_video
-from videoqueue.jobs.tables import Job
+from videoqueue.jobs.tables import JobRow
 from videoqueue.pipeline.definitions.definition import load_definitions
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
@@ -90,7 +90,7 @@ def _one_job(url: str, video: Path, engine: sa.Engine) -> float:
     while requests.get(f"{url}/video/status/{job_id}", timeout=10).json()["status"] != "completed":
         time.sleep(_POLL_SECONDS)
     with engine.connect() as connection:
-        ended = sa.select(Job.finished_at).where(Job.job_id == uuid.UUID(job_id))
+        ended = sa.select(JobRow.finished_at).where(JobRow.job_id == uuid.UUID(job_id))
         return connection.execute(ended).scalar_one() / 1e6 - started
 
 
@@ -109,8 +109,8 @@ def _submit(url: str, video: Path) -> str:
 
 
 def _drain(engine: sa.Engine, count: int) -> None:
-    unfinished = sa.select(sa.func.count()).where(Job.status.in_(["pending", "running"]))
-    newest = sa.select(Job.started_at, Job.finished_at).order_by(Job.created_at.desc()).limit(count)
+    unfinished = sa.select(sa.func.count()).where(JobRow.status.in_(["pending", "running"]))
+    newest = sa.select(JobRow.started_at, JobRow.finished_at).order_by(JobRow.created_at.desc()).limit(count)
     while True:
         with engine.connect() as connection:
             if connection.execute(unfinished).scalar_one() == 0:

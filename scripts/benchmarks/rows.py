@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.results import encode
-from videoqueue.jobs.tables import Job, ResultChunk
+from videoqueue.jobs.tables import JobRow, ResultChunk
 
 _CHUNK_FRAMES = 1000
 
@@ -29,7 +29,7 @@ def add_jobs(engine: Engine, count: int) -> list[uuid.UUID]:
     with engine.begin() as connection:
         for start in range(0, count, 5000):
             rows = [_row(job_id, "0" * 64) for job_id in ids[start : start + 5000]]
-            connection.execute(sa.insert(Job), rows)
+            connection.execute(sa.insert(JobRow), rows)
     return ids
 
 
@@ -53,7 +53,7 @@ def add_results(engine: Engine, frames: int) -> tuple[uuid.UUID, str]:
         )
     digest.update(b"]")
     with engine.begin() as connection:
-        connection.execute(sa.insert(Job), [_row(job_id, digest.hexdigest())])
+        connection.execute(sa.insert(JobRow), [_row(job_id, digest.hexdigest())])
         connection.execute(sa.insert(ResultChunk), chunks)
     return job_id, digest.hexdigest()
 

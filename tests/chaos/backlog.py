@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from tests.chaos.catalogue import Catalogue, Submission
 from tests.chaos.client import Client, Observed
 from tests.chaos.service import WORKERS, ChaosService
+from tests.support.records import lease_policy
 from videoqueue.broker import QUEUE
 from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now, writing
 from videoqueue.jobs.tables import JOB
-from videoqueue.jobs.types import LeasePolicy, NewJob
+from videoqueue.jobs.types import NewJob
 
 #: Status must stay quick; far above what it takes, so that only a queue in front of it counts.
 _STATUS_SECONDS = 2.0
@@ -54,7 +55,7 @@ def _insert(service: ChaosService, video: Submission, count: int) -> list[uuid.U
     job_ids = [uuid.uuid4() for _ in range(count)]
     with writing(service.engine) as connection:
         time = now(connection)
-        rows = [new_row(job_id, new, time, LeasePolicy(announce_seconds=0.0)) for job_id in job_ids]
+        rows = [new_row(job_id, new, time, lease_policy(announce_seconds=0.0)) for job_id in job_ids]
         connection.execute(sa.insert(JOB), rows)
     return job_ids
 

@@ -22,8 +22,10 @@ from tests.chaos.servers import Postgres, Valkey
 from tests.chaos.settings import ALWAYS, QUICK
 from tests.chaos.transitions import TransitionLog
 from tests.chaos.workplace import Workplace
+from tests.support.records import lease_policy
 from tests.support.stack import ROOT, environment, eventually, free_port, procfile
 from tests.support.tcp_proxy import TcpProxy
+from videoqueue.jobs.store import JobStore
 from videoqueue.maintenance.retention import Retention
 from videoqueue.storage.filesystem import FolderStorage
 
@@ -133,10 +135,9 @@ class ChaosService:
 
     def collect(self) -> None:
         """Removes what killed uploads have left, as if it were old."""
-        retention = Retention(self.engine, FolderStorage(self.objects))
-        retention.remove_unfinished(_MOMENT)
-        for keys in retention.orphans(_MOMENT, batch=1000):
-            retention.remove_orphans(keys)
+        retention = Retention(JobStore(self.engine, lease_policy()), FolderStorage(self.objects))
+        for _ in retention.round(None, _MOMENT, batch=1000):
+            pass
 
     def await_ready(self) -> None:
         """Until queue and web answer and each master's worker process listens."""

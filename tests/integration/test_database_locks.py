@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs import deadline as patience
+from videoqueue.jobs import deadline
 from videoqueue.jobs.database import engine_options, now, prepare, reading, writing
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -68,8 +68,8 @@ def test_a_statement_whose_reply_never_comes_ends_without_a_deadline_too(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a worker's threads, behind a proxy that has lost the reply and keeps the connection."""
-    patience.install_deadline(engine)
+    deadline.install(engine)
     engine.dispose()  # connections from before know no limit
-    monkeypatch.setattr(patience, "HUNG_SECONDS", 0.2)
+    monkeypatch.setattr(deadline, "HUNG_SECONDS", 0.2)
     with pytest.raises(DatabaseUnavailableError), writing(engine) as connection:
         connection.execute(sa.text("SELECT pg_sleep(60)"))

@@ -18,7 +18,7 @@ from tests.support.records import new_job
 from tests.support.videos import make_video
 from videoqueue.broker import queued
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.tables import Job
+from videoqueue.jobs.tables import JobRow
 from videoqueue.services import Services
 
 UPLOAD = """
@@ -66,7 +66,7 @@ def test_an_upload_that_does_not_fit_is_507_and_leaves_nothing(
 
 def rows(services: Services) -> int:
     with services.store.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(Job))
+        return connection.scalar(sa.select(sa.func.count()).select_from(JobRow))
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from tests.support.records import lease_policy
 from tests.support.serving import Client, Web, padded, post, post_raw, serving
 from tests.support.stack import free_port
 from tests.support.videos import make_video
 from videoqueue.api.problems import PROBLEMS
-from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.store import JobStore
 
 KEYS = ["type", "title", "status", "detail", "instance", "code"]
 #: Whatever a provocation needs besides the defaults, so that all of them share a few servers.
@@ -92,7 +93,7 @@ def upload_head(length: int) -> bytes:
 
 def failed_job(web: Web, _: Path) -> requests.Response:
     job_id = pending_job(web)
-    store = JobStore(web.engine, LeasePolicy())
+    store = JobStore(web.engine, lease_policy())
     claim = store.claim(uuid.UUID(job_id), "test")
     assert claim is not None
     store.fail(claim, "The file ends early.")

@@ -16,7 +16,7 @@ from tests.support.records import new_job
 from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
-from videoqueue.jobs.tables import Base, Job
+from videoqueue.jobs.tables import Base, JobRow
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.services import Services
 
@@ -139,19 +139,19 @@ def test_retry_without_a_queue_leaves_the_job_to_the_sweeper(run: Run, services:
     done = run("retry", str(failed(services)), REDIS_URL="redis://127.0.0.1:1")
     assert services.store.get(uuid.UUID(done.stdout.strip())).status == "pending"
     assert done.stderr.startswith("Redis cannot be reached (")
-    assert done.stderr.endswith(" A worker finds the job within 15 seconds.\n")
+    assert done.stderr.endswith(" A worker will find the job within 15 seconds.\n")
 
 
 def test_retry_takes_failed_jobs_only(run: Run, services: Services) -> None:
     job_id, _ = submitted(services)
-    with pytest.raises(VideoqueueError, match="This job is pending: only a failed one can be tried again"):
+    with pytest.raises(VideoqueueError, match=r"This job is pending\. Only a failed job can be retried"):
         run("retry", str(job_id))
 
 
 def test_retry_needs_the_video(run: Run, services: Services) -> None:
     job_id = failed(services)
     services.storage.delete(services.store.get(job_id).input_key)
-    with pytest.raises(VideoqueueError, match="The video of this job is gone"):
+    with pytest.raises(VideoqueueError, match="The video of this job is no longer in the storage"):
         run("retry", str(job_id))
     assert json.loads(run("list", "--status", "pending", "--json").stdout) == []
 
@@ -160,7 +160,7 @@ def test_retry_needs_the_video(run: Run, services: Services) -> None:
 def test_an_unknown_or_malformed_id_is_told(run: Run, command: str) -> None:
     with pytest.raises(VideoqueueError, match="There is no job with this id"):
         run(command, str(uuid.uuid4()))
-    with pytest.raises(VideoqueueError, match="'7' is no job id"):
+    with pytest.raises(VideoqueueError, match="'7' is not a job id"):
         run(command, "7")
 
 
@@ -171,7 +171,7 @@ def test_purge_removes_what_is_old_after_a_dry_run_that_does_not(run: Run, servi
     orphan.write_bytes(b"x")
     os.utime(orphan, (1, 1))
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).where(Job.job_id == old).values(finished_at=1))
+        connection.execute(sa.update(JobRow).where(JobRow.job_id == old).values(finished_at=1))
     assert run("purge", "--dry-run").stdout == "Would remove jobs: 1, videos without a job: 1\n"
     assert (services.store.get(old) is not None, orphan.exists()) == (True, True)
     assert run("purge").stdout == "Removed jobs: 1, videos without a job: 1, unfinished uploads: 0\n"
@@ -185,7 +185,7 @@ def test_purge_removes_what_is_old_after_a_dry_run_that_does_not(run: Run, servi
 def test_purge_without_retention_says_so(run: Run, services: Services) -> None:
     job_id = failed(services)
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).values(finished_at=1))
+        connection.execute(sa.update(JobRow).values(finished_at=1))
     done = run("purge", VIDEOQUEUE_RETENTION_DAYS="0")
     assert done.stderr.startswith("VIDEOQUEUE_RETENTION_DAYS is 0")
     assert services.store.get(job_id) is not None
@@ -204,7 +204,7 @@ def test_tables_of_an_earlier_version_are_told(database_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE job (job_id INTEGER)"))
     engine.dispose()
-    with pytest.raises(VideoqueueError, match="has not the tables of this version"):
+    with pytest.raises(VideoqueueError, match="does not have the tables of this version"):
         CliRunner().invoke(cli, ["jobs", "list"], env={"DATABASE_URL": database_url}, catch_exceptions=False)
 
 

@@ -24,8 +24,8 @@ from tests.support.videos import make_video
 from videoqueue.app import create_app
 from videoqueue.broker import QUEUE, announce, build_broker, queued
 from videoqueue.errors import QueueUnavailableError, SettingsError
+from videoqueue.jobs import workers
 from videoqueue.jobs.tables import Base
-from videoqueue.jobs.workers import Upkeep
 from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.services import services_of
 from videoqueue.settings import load_settings
@@ -63,7 +63,7 @@ def client_of(folder: Path, redis_url: str, **settings: str) -> Iterator[FlaskCl
     app = create_app(load_settings(environ | {"VIDEOQUEUE_READY_SECONDS": "30"} | settings))
     engine = services_of(app).store.engine
     Base.metadata.create_all(engine)
-    Upkeep(engine).heartbeat("host:1", 1)
+    workers.heartbeat(engine, "host:1", 1)
     yield app.test_client()
     engine.dispose()
 

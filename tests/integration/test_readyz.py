@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from tests.support.records import new_job
 from videoqueue.app import create_app
 from videoqueue.errors import StorageFullError
-from videoqueue.jobs.tables import Base, Job, WorkerHeartbeat
-from videoqueue.jobs.workers import Upkeep
+from videoqueue.jobs import workers
+from videoqueue.jobs.tables import Base, JobRow, WorkerHeartbeat
 from videoqueue.services import Services, services_of
 from videoqueue.settings import load_settings
 
@@ -43,7 +43,7 @@ def start(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., FlaskClient]
 
 
 def worker_lives(services: Services) -> None:
-    Upkeep(services.store.engine).heartbeat("host:1", 1)
+    workers.heartbeat(services.store.engine, "host:1", 1)
 
 
 def test_all_is_well(client: FlaskClient, services: Services) -> None:
@@ -62,7 +62,7 @@ def test_all_is_well(client: FlaskClient, services: Services) -> None:
 def test_it_tells_how_long_the_oldest_pending_job_waits(client: FlaskClient, services: Services) -> None:
     services.store.create(NEW)
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).values(created_at=Job.created_at - 1_000_000_000))
+        connection.execute(sa.update(JobRow).values(created_at=JobRow.created_at - 1_000_000_000))
     services.store.create(NEW)
     answer = client.get("/readyz").json
     assert answer["pending"] == 2

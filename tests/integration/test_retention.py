@@ -12,12 +12,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from tests.support.records import new_job
+from tests.support.records import lease_policy, new_job
 from tests.support.stack import eventually
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
-from videoqueue.jobs.tables import Job, ResultChunk
+from videoqueue.jobs.tables import JobRow, ResultChunk
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.purger import Purger
 from videoqueue.maintenance.retention import Retention
@@ -38,8 +38,8 @@ def storage(folder: Path) -> ObjectStorage:
 
 
 @pytest.fixture
-def retention(engine: Engine, storage: ObjectStorage) -> Retention:
-    return Retention(engine, storage)
+def retention(store: JobStore, storage: ObjectStorage) -> Retention:
+    return Retention(store, storage)
 
 
 def stored(storage: ObjectStorage) -> str:
@@ -68,9 +68,9 @@ def ended(store: JobStore, storage: ObjectStorage, end: str, days: float) -> tup
 
 def backdate(store: JobStore, job_id: uuid.UUID, **columns: float) -> None:
     """Moves times of a row so many days into the past."""
-    changes = {name: getattr(Job, name) - round(days * DAY * 1_000_000) for name, days in columns.items()}
+    changes = {name: getattr(JobRow, name) - round(days * DAY * 1_000_000) for name, days in columns.items()}
     with store.engine.begin() as connection:
-        connection.execute(sa.update(Job).where(Job.job_id == job_id).values(changes))
+        connection.execute(sa.update(JobRow).where(JobRow.job_id == job_id).values(changes))
 
 
 def chunks(store: JobStore) -> int:
@@ -145,7 +145,8 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
     store: JobStore, storage: ObjectStorage, other_engine: Engine
 ) -> None:
     failed, key = ended(store, storage, "fail", days=31)
-    purge = threading.Thread(target=lambda: Retention(other_engine, storage).remove_ended(30, limit=10))
+    retention = Retention(JobStore(other_engine, lease_policy()), storage)
+    purge = threading.Thread(target=lambda: retention.remove_ended(30, limit=10))
     deleting = threading.Event()
 
     @sa.event.listens_for(other_engine, "before_cursor_execute")
@@ -217,7 +218,7 @@ def test_a_round_of_the_purger_removes_all_that_is_old_in_bounded_passes(
     unfinished = folder / "inputs" / ".part-left"
     unfinished.touch()
     os.utime(unfinished, (1, 1))
-    purger = Purger(retention, load_settings(environ))
+    purger = Purger(store.engine, retention, load_settings(environ))
     assert purger.purge()
     assert retention.count_ended(30) == 1
     assert [purger.purge() for _ in range(3)] == [True, True, False]
@@ -230,7 +231,7 @@ def test_without_retention_jobs_stay_for_ever(
 ) -> None:
     job_id, key = ended(store, storage, "complete", days=9000)
     environ = {"VIDEOQUEUE_DATA_DIR": str(folder.parent), "VIDEOQUEUE_RETENTION_DAYS": "0"}
-    purger = Purger(retention, load_settings(environ))
+    purger = Purger(store.engine, retention, load_settings(environ))
     while purger.purge():
         pass
     assert store.get(job_id) is not None
@@ -240,7 +241,7 @@ def test_without_retention_jobs_stay_for_ever(
 def test_a_round_that_met_trouble_begins_anew(
     store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
 ) -> None:
-    purger = Purger(retention, load_settings({"VIDEOQUEUE_DATA_DIR": str(folder.parent)}))
+    purger = Purger(store.engine, retention, load_settings({"VIDEOQUEUE_DATA_DIR": str(folder.parent)}))
     first, _ = ended(store, storage, "complete", days=31)
     with monkeypatch.context() as patched:
         patched.setattr(storage, "delete", _away)
@@ -274,7 +275,7 @@ def test_a_round_that_an_outage_ended_is_begun_again_long_before_the_next_one_is
         "VIDEOQUEUE_SWEEP_ROWS": "1",
         "VIDEOQUEUE_SWEEP_SECONDS": "0.01",
     }
-    purger = Purger(retention, load_settings(environ))
+    purger = Purger(store.engine, retention, load_settings(environ))
     purger.start()
     try:
         eventually(lambda: retention.count_ended(30) == 0)
@@ -308,6 +309,6 @@ def test_an_uploads_key_is_of_the_kind_that_is_collected(client, services, tmp_p
     answer = client.post("/video/submit", data=video.read_bytes(), content_type="video/mp4")
     job_id = uuid.UUID(answer.json["job_id"])
     with services.store.engine.begin() as connection:
-        connection.execute(sa.delete(Job).where(Job.job_id == job_id))
-    (orphans,) = Retention(services.store.engine, services.storage).orphans(1e-6, 10)
+        connection.execute(sa.delete(JobRow).where(JobRow.job_id == job_id))
+    (orphans,) = Retention(services.store, services.storage).orphans(1e-6, 10)
     assert len(orphans) == 1

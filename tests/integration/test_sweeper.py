@@ -14,9 +14,8 @@ from videoqueue.broker import QUEUE, announce, queued
 from videoqueue.errors import QueueUnavailableError
 from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now
-from videoqueue.jobs.queries import Overview
-from videoqueue.jobs.tables import Job
-from videoqueue.jobs.workers import Upkeep
+from videoqueue.jobs.queries import JobQueries
+from videoqueue.jobs.tables import JobRow
 from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.services import Services
 
@@ -32,7 +31,7 @@ def submitted(services: Services) -> uuid.UUID:
 
 def backdate(services: Services, **columns: object) -> None:
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).values(columns))
+        connection.execute(sa.update(JobRow).values(columns))
 
 
 def test_a_job_whose_message_was_lost_is_announced_again(services: Services, sweeper: Sweeper) -> None:
@@ -72,23 +71,23 @@ def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> N
     away = build_broker("redis://127.0.0.1:1")
     with pytest.raises(QueueUnavailableError):
         Sweeper(services.store, away, services.settings, "test:1").sweep()
-    (job_id,) = Upkeep(services.store.engine).take_announcements(10)
+    (job_id,) = services.store.take_announcements(10)
     assert services.store.get(job_id).announcements == 2
-    assert Overview(services.store.engine).standing(60).workers == 1
+    assert JobQueries(services.store.engine).counts(60).workers == 1
 
 
 def test_the_thread_sweeps_by_itself_and_says_goodbye(services: Services, redis_url: str) -> None:
     submitted(services)
     backdate(services, announce_after=1)
     sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
-    overview = Overview(services.store.engine)
+    queries = JobQueries(services.store.engine)
     with redis.Redis.from_url(redis_url) as client:
         sweeper.start()
         message_id = client.blmove(f"dramatiq:{QUEUE}", "taken", 10)
-        assert overview.standing(60).workers == 1
+        assert queries.counts(60).workers == 1
     sweeper.stop()
     assert message_id is not None
-    assert overview.standing(60).workers == 0
+    assert queries.counts(60).workers == 0
 
 
 def test_an_expired_job_is_announced_at_once_however_full_the_queue(
@@ -148,8 +147,8 @@ def test_ten_thousand_pending_jobs_and_two_sweepers_do_not_flood_the_queue(
     new = new_job()
     with services.store.engine.begin() as connection:
         time = now(connection)
-        rows = [new_row(job_id, new, time, services.store.limits) for job_id in jobs]
-        connection.execute(sa.insert(Job), rows)
+        rows = [new_row(job_id, new, time, services.store.policy) for job_id in jobs]
+        connection.execute(sa.insert(JobRow), rows)
     for job_id in jobs:
         announce(services.broker, job_id)
 
@@ -165,7 +164,7 @@ def test_ten_thousand_pending_jobs_and_two_sweepers_do_not_flood_the_queue(
                 pending -= drained(services, client, 600)
             if pending == 0:
                 break
-            backdate(services, announce_after=Job.announce_after - 60_000_000)
+            backdate(services, announce_after=JobRow.announce_after - 60_000_000)
     assert pending == 0
 
 
@@ -177,4 +176,4 @@ def drained(services: Services, client: redis.Redis, count: int) -> int:
     messages = client.hmget(f"dramatiq:{QUEUE}.msgs", ids)
     jobs = [uuid.UUID(json.loads(message)["kwargs"]["job_id"]) for message in messages]
     with services.store.engine.begin() as connection:
-        return connection.execute(sa.delete(Job).where(Job.job_id.in_(jobs))).rowcount
+        return connection.execute(sa.delete(JobRow).where(JobRow.job_id.in_(jobs))).rowcount

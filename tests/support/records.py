@@ -1,10 +1,12 @@
-"""Rows to begin a test with."""
+"""Job rows and policies for tests."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from videoqueue.jobs.types import NewJob
+from videoqueue.jobs.types import LeasePolicy, NewJob
+from videoqueue.settings import Settings
 
 
 def new_job(**changes: Any) -> NewJob:
@@ -18,3 +20,8 @@ def new_job(**changes: Any) -> NewJob:
         "input_sha256": "0" * 64,
     }
     return NewJob(**given | changes)
+
+
+def lease_policy(**changes: Any) -> LeasePolicy:
+    """The policy of the default settings, with changes."""
+    return replace(LeasePolicy.of(Settings()), **changes)

@@ -15,13 +15,13 @@ import requests
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from tests.support.records import new_job
+from tests.support.records import lease_policy, new_job
 from tests.support.stack import Service, eventually
 from videoqueue.broker import QUEUE
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.results import ResultReader
-from videoqueue.jobs.store import JobStore, LeasePolicy
-from videoqueue.jobs.tables import Job
+from videoqueue.jobs.store import JobStore
+from videoqueue.jobs.tables import JobRow
 
 RAW = {"Content-Type": "video/mp4"}
 
@@ -41,7 +41,7 @@ class Web:
 
     def rows(self) -> list[sa.Row]:
         with self.engine.connect() as connection:
-            return list(connection.execute(sa.select(Job.__table__)))
+            return list(connection.execute(sa.select(JobRow.__table__)))
 
     def files(self) -> list[Path]:
         return [path for path in (self.folder / "objects").rglob("*") if path.is_file()]
@@ -52,7 +52,7 @@ class Web:
 
     def clear(self) -> None:
         with self.engine.begin() as connection:
-            connection.execute(sa.delete(Job))
+            connection.execute(sa.delete(JobRow))
         for path in self.files():
             path.unlink()
         with redis.Redis.from_url(self.redis_url) as client:
@@ -60,7 +60,7 @@ class Web:
 
     def completed(self, *chunks: bytes) -> uuid.UUID:
         """A completed job with these payloads of one frame each."""
-        store = JobStore(self.engine, LeasePolicy(lease_seconds=600))
+        store = JobStore(self.engine, lease_policy(lease_seconds=600))
         claim = store.claim(store.create(new_job())[0], "test")
         assert claim is not None
         for seq, chunk in enumerate(chunks):

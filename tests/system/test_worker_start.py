@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tests.chaos.workplace import Workplace
-from tests.support.records import new_job
+from tests.support.records import lease_policy, new_job
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.stack import Service, eventually
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.videos import make_video
 from videoqueue.jobs.database import engine_options, prepare
-from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import HEARTBEAT, JOB
 
 
@@ -36,7 +36,7 @@ class Around:
 
     @property
     def store(self) -> JobStore:
-        return JobStore(self.engine, LeasePolicy(announce_seconds=0))
+        return JobStore(self.engine, lease_policy(announce_seconds=0))
 
     def submitted(self, video: Path) -> uuid.UUID:
         """A job that nobody was told about, with its video."""

@@ -27,7 +27,7 @@ from videoqueue.errors import (
     StorageUnavailableError,
 )
 from videoqueue.jobs.database import writing
-from videoqueue.jobs.refusals import was_refused
+from videoqueue.jobs.database_errors import was_refused
 from videoqueue.storage import open_storage
 
 PASSWORD = "s3cr3t/w@rd"

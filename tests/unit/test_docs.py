@@ -8,7 +8,7 @@ import pytest
 from videoqueue.api.problems import PROBLEMS
 from videoqueue.cli import cli
 from videoqueue.cli.settings import table
-from videoqueue.jobs.tables import STATUSES
+from videoqueue.jobs.types import STATUSES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

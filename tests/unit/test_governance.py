@@ -83,7 +83,7 @@ IN_APPLICATION: list[Plant] = [
     (
         "frame-progress",
         "videoqueue/jobs/tables.py",
-        "Job.frames_done = mapped_column(sa.Integer, default=0)",
+        "JobRow.frames_done = mapped_column(sa.Integer, default=0)",
     ),
     (
         "queue-payload",
@@ -133,7 +133,7 @@ IN_APPLICATION: list[Plant] = [
         "_one = declare\ndef declare(broker, run, max_retries):\n    _one(broker, run, max_retries)\n"
         "    dramatiq.actor(broker=broker, actor_name='merge', queue_name=QUEUE)(lambda job_id: None)",
     ),
-    ("one-pipeline", "videoqueue/jobs/tables.py", "Job.pipelines = mapped_column(sa.JSON, nullable=True)"),
+    ("one-pipeline", "videoqueue/jobs/tables.py", "JobRow.pipelines = mapped_column(sa.JSON, nullable=True)"),
     (
         "one-pipeline",
         "videoqueue/jobs/tables.py",
@@ -142,7 +142,7 @@ IN_APPLICATION: list[Plant] = [
     (
         "one-pipeline",
         "videoqueue/jobs/tables.py",
-        "Job.after = mapped_column(sa.ForeignKey('job.job_id'), nullable=True)",
+        "JobRow.after = mapped_column(sa.ForeignKey('job.job_id'), nullable=True)",
     ),
     (
         "one-pipeline",
@@ -156,7 +156,7 @@ EDITS = [
     ("streaming-library", "pyproject.toml", "\ndependencies = [", '"flask-sock>=0.7",'),
     ("gpu", "pyproject.toml", "\ndependencies = [", '"cupy-cuda12x",'),
     ("worker-channel", "pyproject.toml", "\ndependencies = [", '"dask[distributed]>=2026",'),
-    ("job-states", "videoqueue/jobs/tables.py", "\"status IN ('pending', ", "'paused', "),
+    ("job-states", "videoqueue/jobs/tables.py", "sa.CheckConstraint(_one_of(STATUSES", " + ('paused',)"),
     (
         "frame-progress",
         "videoqueue/jobs/tables.py",

@@ -1,12 +1,14 @@
 """The tables refuse what the state machine does not know."""
 
 import uuid
+from dataclasses import fields
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.jobs.tables import STATUSES, Job
+from videoqueue.jobs.tables import JOB, JobRow
+from videoqueue.jobs.types import STATUSES, Job
 
 VALID = {
     "owner": "",
@@ -26,7 +28,7 @@ TERMINAL = {"finished_at": 1}
 
 def insert(engine: Engine, **changes: object) -> None:
     with engine.begin() as connection:
-        connection.execute(sa.insert(Job).values(**VALID | {"job_id": uuid.uuid4()} | changes))
+        connection.execute(sa.insert(JobRow).values(**VALID | {"job_id": uuid.uuid4()} | changes))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def insert(engine: Engine, **changes: object) -> None:
 def test_a_row_of_each_status_is_accepted(engine: Engine, changes: dict[str, object]) -> None:
     insert(engine, **changes)
     with engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(Job)) == 1
+        assert connection.scalar(sa.select(sa.func.count()).select_from(JobRow)) == 1
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,7 @@ def test_an_idempotency_key_is_unique_per_owner_and_null_is_free(engine: Engine)
     insert(engine, idempotency_key="k", owner="other")
     with pytest.raises(sa.exc.IntegrityError):
         insert(engine, idempotency_key="k")
+
+
+def test_a_job_has_a_field_for_each_column_of_its_row() -> None:
+    assert [field.name for field in fields(Job)] == list(JOB.columns.keys())

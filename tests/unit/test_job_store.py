@@ -10,12 +10,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from tests.support.records import new_job
+from tests.support.records import lease_policy, new_job
 from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import engine_options, prepare, writing
-from videoqueue.jobs.store import Claim, JobStore, LeasePolicy, NewJob
-from videoqueue.jobs.tables import Job, ResultChunk
-from videoqueue.jobs.workers import Upkeep
+from videoqueue.jobs.store import Claim, JobStore, NewJob
+from videoqueue.jobs.tables import JobRow, ResultChunk
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
 NEW = new_job(frame_stride=2)
@@ -28,9 +27,9 @@ VIDEO = VideoInfo(damaged_frames=3, width=640, height=360, fps=29.97, duration=4
 
 def age(store: JobStore, job_id: uuid.UUID, **columns: int) -> None:
     """Moves times of a row into the past, in seconds."""
-    changes = {name: getattr(Job, name) - seconds * 1_000_000 for name, seconds in columns.items()}
+    changes = {name: getattr(JobRow, name) - seconds * 1_000_000 for name, seconds in columns.items()}
     with store.engine.begin() as connection:
-        connection.execute(sa.update(Job).where(Job.job_id == job_id).values(changes))
+        connection.execute(sa.update(JobRow).where(JobRow.job_id == job_id).values(changes))
 
 
 def claimed(store: JobStore) -> Claim:
@@ -162,7 +161,7 @@ def test_results_of_a_release_that_knows_no_version_are_made_anew(store: JobStor
     """It leaves both columns null, also in a job that this release has begun and takes back."""
     claim = claimed(store)
     store.checkpoint(claim, 0, b"a,b", [0, 2], 0.5)
-    table = Job if column == "pipeline_version" else ResultChunk
+    table = JobRow if column == "pipeline_version" else ResultChunk
     with store.engine.begin() as connection:
         connection.execute(sa.update(table).values({column: None}))
     again = claimed_again(store, claim)
@@ -517,7 +516,6 @@ def test_many_threads_that_want_one_job_get_it_once(store: JobStore) -> None:
 
 def test_transactions_that_read_and_then_write_do_not_get_in_each_others_way(store: JobStore) -> None:
     jobs = [claimed(store) for _ in range(4)]
-    upkeep = Upkeep(store.engine)
     start = threading.Barrier(4)
     failures: list[Exception] = []
 
@@ -528,7 +526,7 @@ def test_transactions_that_read_and_then_write_do_not_get_in_each_others_way(sto
                 age(store, claim.job_id, announce_after=0)
                 store.checkpoint(claim, seq, b"x", [seq * 2], 0.1)
                 store.release(claim, "interruption", None)
-                assert upkeep.take_announcements(1, [claim.job_id]) == [claim.job_id]
+                assert store.take_announcements(1, [claim.job_id]) == [claim.job_id]
                 claim = store.claim(claim.job_id, "again")
         except (DatabaseUnavailableError, LeaseLostError, AssertionError) as failure:
             failures.append(failure)
@@ -546,7 +544,7 @@ def test_deleting_a_job_deletes_its_results(store: JobStore, engine: Engine) -> 
     claim = claimed(store)
     store.checkpoint(claim, 0, b"a", [0], 0.1)
     with engine.begin() as connection:
-        connection.execute(sa.delete(Job))
+        connection.execute(sa.delete(JobRow))
         assert connection.scalar(sa.select(sa.func.count()).select_from(ResultChunk)) == 0
 
 
@@ -555,5 +553,5 @@ def test_an_unreachable_database_is_a_passing_error() -> None:
     engine = sa.create_engine(url, **engine_options(url, 1))
     prepare(engine)
     with pytest.raises(DatabaseUnavailableError):
-        JobStore(engine, LeasePolicy()).get(uuid.uuid4())
+        JobStore(engine, lease_policy()).get(uuid.uuid4())
     engine.dispose()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from videoqueue.app import create_app
-from videoqueue.jobs.tables import STATUSES
+from videoqueue.jobs.types import STATUSES
 from videoqueue.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]

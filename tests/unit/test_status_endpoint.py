@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from tests.support.records import new_job
-from videoqueue.jobs.tables import Job
+from videoqueue.jobs.tables import JobRow
 from videoqueue.services import Services
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -68,7 +68,7 @@ def test_an_unknown_or_malformed_id_is_404(client: FlaskClient, unknown: str) ->
 
 def test_a_database_that_is_away_is_503(client: FlaskClient, services: Services, job_id: uuid.UUID) -> None:
     with services.store.engine.begin() as connection:
-        connection.execute(sa.text(f"DROP TABLE {Job.__tablename__}"))
+        connection.execute(sa.text(f"DROP TABLE {JobRow.__tablename__}"))
     answer = client.get(f"/video/status/{job_id}")
     assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
     assert answer.headers["Retry-After"] == "5"

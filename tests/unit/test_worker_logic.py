@@ -24,7 +24,7 @@ from videoqueue.errors import (
     StorageUnavailableError,
     TransientError,
 )
-from videoqueue.jobs.tables import Job
+from videoqueue.jobs.tables import JobRow
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen, Task
 from videoqueue.sandbox.sandbox import Stopped
@@ -127,7 +127,7 @@ def test_storage_that_is_away_is_counted_as_a_failure_and_backs_off(
     for _ in range(3):
         delays.append(run(Script())(job_id))
         with services.store.engine.begin() as connection:
-            connection.execute(sa.update(Job).values(run_after=0))
+            connection.execute(sa.update(JobRow).values(run_after=0))
     assert delays == [5.0, 10.0, 20.0]
     assert (row(services, job_id).failures, row(services, job_id).crashes) == (3, 0)
 
@@ -146,7 +146,7 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(services, folder, jo
     assert "disk of the worker is full" in job.error_message
     assert list(folder.iterdir()) == []
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).values(run_after=0))
+        connection.execute(sa.update(JobRow).values(run_after=0))
     assert run(Script(*map(Seen, ITEMS)))(job_id) is None
     assert (row(services, job_id).status, results(services, job_id)) == ("completed", ITEMS)
 
@@ -176,7 +176,7 @@ def test_a_job_fails_when_all_its_attempts_together_took_too_long(
 ) -> None:
     object.__setattr__(services.settings, "job_timeout_seconds", 100.0)
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).values(worked=worked * 1e6))
+        connection.execute(sa.update(JobRow).values(worked=worked * 1e6))
     assert run(Script(Seen(ITEMS[0]), lambda: None))(job_id) is None
     job = row(services, job_id)
     assert job.status == status
@@ -262,7 +262,7 @@ def test_while_shutting_down_no_job_is_started(services, job_id, run) -> None:
 def test_a_worker_that_lost_the_job_changes_nothing_more(services, job_id, run) -> None:
     def steal() -> None:
         with services.store.engine.begin() as connection:
-            connection.execute(sa.update(Job).values(attempt=7))
+            connection.execute(sa.update(JobRow).values(attempt=7))
 
     assert run(Script(Seen(ITEMS[0]), steal))(job_id) is None
     job = row(services, job_id)
@@ -366,7 +366,7 @@ def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id
     for _ in range(services.settings.max_attempts):
         run(Script(InvalidVideoError("not_mp4", "\ud800")))(job_id)
         with services.store.engine.begin() as connection:
-            connection.execute(sa.update(Job).values(run_after=0))
+            connection.execute(sa.update(JobRow).values(run_after=0))
     job = row(services, job_id)
     assert job.status == "failed"
     assert job.error_message.startswith("Gave up after 5 tries in a row (VIDEOQUEUE_MAX_ATTEMPTS): ")

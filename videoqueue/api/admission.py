@@ -9,7 +9,7 @@ from flask import Flask
 from videoqueue.api.probe import Probe
 from videoqueue.api.problems import ApiError
 from videoqueue.errors import StorageUnavailableError
-from videoqueue.jobs.backlog import Backlog
+from videoqueue.jobs.queries import JobQueries
 from videoqueue.services import Services
 from videoqueue.settings import Settings
 
@@ -18,13 +18,13 @@ _KEY = "videoqueue.gate"
 
 @dataclass(frozen=True)
 class _Gate:
-    backlog: Backlog
+    queries: JobQueries
     storage: Probe[None]
 
 
 def install(app: Flask, services: Services) -> None:
     app.extensions[_KEY] = _Gate(
-        Backlog(services.store.engine, services.settings.max_pending_jobs),
+        JobQueries(services.store.engine),
         Probe("storage", services.storage.check),
     )
 
@@ -38,7 +38,7 @@ def admit(app: Flask, services: Services, idempotency_key: str | None) -> None:
     """
     gate: _Gate = app.extensions[_KEY]
     storage = gate.storage.ask()
-    if gate.backlog.is_full(idempotency_key):
+    if gate.queries.is_backlog_full(services.settings.max_pending_jobs, idempotency_key):
         raise ApiError("too_many_pending_jobs", _full(services.settings))
     try:
         storage.result(services.settings.backend_timeout_seconds)

@@ -20,7 +20,8 @@ from videoqueue.errors import (
     StorageUnavailableError,
 )
 from videoqueue.jobs.deadline import set_deadline
-from videoqueue.jobs.queries import Overview, Standing
+from videoqueue.jobs.queries import JobQueries
+from videoqueue.jobs.types import Counts
 from videoqueue.services import Services, services_of
 
 blueprint = Blueprint("health", __name__)
@@ -49,23 +50,23 @@ class Readiness:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._seconds = settings.ready_seconds
-        overview = Overview(services.store.engine)
+        queries = JobQueries(services.store.engine)
 
-        def standing() -> Standing:
+        def counts() -> Counts:
             set_deadline(self._seconds)  # else a server that hangs would be waited for when it is long back
-            return overview.standing(settings.worker_silence_seconds)
+            return queries.counts(settings.worker_silence_seconds)
 
-        self._database = Probe("readyz-database", standing)
+        self._database = Probe("readyz-database", counts)
         self._storage = Probe("readyz-storage", services.storage.check)
         self._queue = Probe("readyz-queue", lambda: queued(services.broker))
 
     def answer(self) -> ResponseReturnValue:
         deadline = time.monotonic() + self._seconds
         asked = (self._database.ask(), self._storage.ask(), self._queue.ask())
-        standing: Standing | None = None
+        counts: Counts | None = None
         away, degraded = [], []
         try:
-            standing = _result(asked[0], deadline)
+            counts = _result(asked[0], deadline)
         except (DatabaseUnavailableError, TimeoutError):
             away.append("database")
         try:
@@ -78,9 +79,9 @@ class Readiness:
             _result(asked[2], deadline)
         except (QueueUnavailableError, TimeoutError):
             degraded.append("queue_unavailable")
-        if away or standing is None:
+        if away or counts is None:
             return problem(f"{away[0]}_unavailable", self._words(away))
-        return _ready(standing, degraded)
+        return _ready(counts, degraded)
 
     def _words(self, away: list[str]) -> str:
         verb = "does" if len(away) == 1 else "do"
@@ -94,15 +95,15 @@ def _result(answer: Future[T], deadline: float) -> T:
     return answer.result(max(0.0, deadline - time.monotonic()))
 
 
-def _ready(standing: Standing, degraded: list[str]) -> ResponseReturnValue:
-    if standing.workers == 0:
+def _ready(counts: Counts, degraded: list[str]) -> ResponseReturnValue:
+    if counts.workers == 0:
         degraded.append("no_live_worker")
     body: dict[str, Any] = {
         "status": "ready",
         "degraded": degraded,
-        "workers": standing.workers,
-        "pending": standing.pending,
-        "oldest_pending_seconds": standing.oldest_pending_seconds,
+        "workers": counts.workers,
+        "pending": counts.pending,
+        "oldest_pending_seconds": counts.oldest_pending_seconds,
     }
     return body, 200, _NO_STORE
 

@@ -16,13 +16,13 @@ from flask import Request, Response
 from videoqueue.api.content_coding import gzipped, wants_gzip
 from videoqueue.api.parameters import load_one
 from videoqueue.api.problems import ApiError
-from videoqueue.api.schemas import PageRequest, rfc3339
+from videoqueue.api.schemas import PageRequest
 from videoqueue.api.slots import ConcurrencyLimit
 from videoqueue.causes import with_cause
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.deadline import set_deadline
-from videoqueue.jobs.progress import JobProgress
 from videoqueue.jobs.results import Position, ResultReader
+from videoqueue.jobs.types import JobProgress, rfc3339
 
 logger = logging.getLogger(__name__)
 

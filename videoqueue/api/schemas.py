@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
-from videoqueue.jobs.tables import STATUSES
+from videoqueue.jobs.types import STATUSES, rfc3339
 
 #: The largest whole number a parameter takes; what the database's 64-bit columns hold.
 _LARGEST = 2**63 - 1
@@ -136,11 +135,3 @@ class Problem(Schema):
     detail = fields.String(required=True)
     instance = fields.String(required=True)
     code = fields.String(required=True)
-
-
-def rfc3339(microseconds: int) -> str:
-    """For example 2026-01-31T12:00:00.123456Z."""
-    moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
-        microsecond=microseconds % 1_000_000
-    )
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

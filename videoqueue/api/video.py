@@ -19,8 +19,8 @@ from videoqueue.broker import announce
 from videoqueue.errors import DatabaseUnavailableError, QueueUnavailableError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.deadline import set_deadline
-from videoqueue.jobs.progress import JobProgress, read_progress
-from videoqueue.jobs.store import NewJob
+from videoqueue.jobs.queries import JobQueries
+from videoqueue.jobs.types import TERMINAL, JobProgress, NewJob
 from videoqueue.services import Services, services_of
 
 blueprint = Blueprint("video", __name__, url_prefix="/video")
@@ -86,7 +86,7 @@ def status(job_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     """How the job stands: one row read by its key."""
     job = _job(services_of(current_app), job_id)
     headers = {"Cache-Control": "no-store"}
-    if job.status in ("pending", "running"):
+    if job.status not in TERMINAL:
         headers["Retry-After"] = _POLL_SECONDS
     return _status.dump(job), 200, headers
 
@@ -119,7 +119,8 @@ def _close_behind_an_unread_body(response: Response) -> Response:
 
 def _job(services: Services, job_id: str) -> JobProgress:
     try:
-        job = read_progress(services.store.engine, uuid.UUID(job_id)) if len(job_id) == 36 else None
+        queries = JobQueries(services.store.engine)
+        job = queries.progress(uuid.UUID(job_id)) if len(job_id) == 36 else None
     except ValueError:
         job = None
     if job is None:

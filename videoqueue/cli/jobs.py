@@ -1,4 +1,4 @@
-"""jobs: what operators do with jobs, directly on database and storage, whether the service runs or not."""
+"""jobs: list, show, retry and purge jobs, directly in database and storage. The service need not run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from videoqueue.errors import QueueUnavailableError, VideoqueueError
+from videoqueue.jobs.types import STATUSES, Status
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from videoqueue.jobs.store import JobStore
-    from videoqueue.jobs.tables import Status
     from videoqueue.maintenance.retention import Retention
     from videoqueue.storage import ObjectStorage
 
@@ -29,16 +29,18 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def jobs() -> None:
     """List, show, retry and purge jobs.
 
-    Works directly on DATABASE_URL and VIDEOQUEUE_STORAGE_URL (or VIDEOQUEUE_DATA_DIR): give it the settings
-    that the worker has.
+    The commands use DATABASE_URL and VIDEOQUEUE_STORAGE_URL, or VIDEOQUEUE_DATA_DIR. Set them as for the
+    worker.
     """
 
 
 @jobs.command("list")
-@click.option("--status", type=click.Choice(["pending", "running", "completed", "failed"]))
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@click.option("--status", type=click.Choice(STATUSES), help="List only jobs in this state.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs."
+)
 @_as_json
-def list_jobs(status: str | None, limit: int, as_json: bool) -> None:
+def list_jobs(status: Status | None, limit: int, as_json: bool) -> None:
     """List the newest jobs, newest first.
 
     \b
@@ -47,12 +49,12 @@ def list_jobs(status: str | None, limit: int, as_json: bool) -> None:
     videoqueue jobs list --json | jq -r '.[].job_id'
     """
     from videoqueue.cli.job_view import described, table
-    from videoqueue.jobs.queries import Overview
+    from videoqueue.jobs.queries import JobQueries
 
     with _database(load_settings()) as engine:
-        overview = Overview(engine)
-        now = overview.clock()
-        rows = [described(row, now) for row in overview.latest(limit, cast("Status | None", status))]
+        queries = JobQueries(engine)
+        now = queries.clock()
+        rows = [described(job, now) for job in queries.latest(limit, status)]
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else table(rows))
 
 
@@ -60,30 +62,30 @@ def list_jobs(status: str | None, limit: int, as_json: bool) -> None:
 @click.argument("job_id")
 @_as_json
 def show(job_id: str, as_json: bool) -> None:
-    """Show everything about the job JOB_ID.
+    """Show all details of the job JOB_ID.
 
     \b
     videoqueue jobs show 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
     """
     from videoqueue.cli.job_view import described, details
-    from videoqueue.jobs.queries import Overview
+    from videoqueue.jobs.queries import JobQueries
 
     settings = load_settings()
     with _database(settings) as engine:
-        row = _store(settings, engine).get(_parsed(job_id))
-        if row is None:
+        job = _store(settings, engine).get(_parsed(job_id))
+        if job is None:
             raise _unknown()
-        overview = Overview(engine)
-        job = described(row, overview.clock()) | {"frames_committed": overview.frames(row.job_id)}
-    click.echo(json.dumps(job, indent=2, ensure_ascii=False) if as_json else details(job))
+        queries = JobQueries(engine)
+        shown = described(job, queries.clock()) | {"frames_committed": queries.frames(job.job_id)}
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if as_json else details(shown))
 
 
 @jobs.command()
 @click.argument("job_id")
 def retry(job_id: str) -> None:
-    """Make a new job from the video and parameters of the failed job JOB_ID, and print its id.
+    """Create a new job from the video and parameters of the failed job JOB_ID, and print its id.
 
-    The failed job stays as it is.
+    The failed job does not change.
 
     \b
     videoqueue jobs retry 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
@@ -92,16 +94,16 @@ def retry(job_id: str) -> None:
     storage = _storage(settings)
     with _database(settings) as engine:
         store = _store(settings, engine)
-        row = store.get(_parsed(job_id))
-        if row is None:
+        job = store.get(_parsed(job_id))
+        if job is None:
             raise _unknown()
-        if row.status != "failed":
-            raise VideoqueueError(f"This job is {row.status}: only a failed one can be tried again.")
-        if not storage.exists(row.input_key):
-            raise VideoqueueError("The video of this job is gone from the storage: submit it again.")
-        again = store.retry(row.job_id)
+        if job.status != "failed":
+            raise VideoqueueError(f"This job is {job.status}. Only a failed job can be retried.")
+        if not storage.exists(job.input_key):
+            raise VideoqueueError("The video of this job is no longer in the storage. Submit it again.")
+        again = store.retry(job.job_id)
         if again is None:
-            raise _unknown()  # purged since
+            raise _unknown()  # it was purged in the meantime
     click.echo(str(again))
     _announce(settings, again)
 
@@ -111,14 +113,14 @@ def retry(job_id: str) -> None:
     "--older-than",
     type=click.IntRange(min=0),
     metavar="DAYS",
-    help="Jobs that ended more than so many days ago. [default: VIDEOQUEUE_RETENTION_DAYS]",
+    help="Minimum age of the jobs since their end. [default: VIDEOQUEUE_RETENTION_DAYS]",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 def purge(older_than: int | None, dry_run: bool) -> None:
-    """Remove ended jobs with their results and videos, and what killed uploads have left.
+    """Remove old jobs with their results and videos, and old uploads without a job.
 
-    Workers do the same once an hour. Pending and running jobs stay, whatever their age; uploads and videos
-    without a job go when older than VIDEOQUEUE_ORPHAN_SECONDS.
+    Workers do the same once an hour. Pending and running jobs are never removed. Unfinished uploads, and
+    videos without a job, are removed when they are older than VIDEOQUEUE_ORPHAN_SECONDS.
 
     \b
     videoqueue jobs purge --dry-run
@@ -131,10 +133,11 @@ def purge(older_than: int | None, dry_run: bool) -> None:
     days = settings.retention_days or None if older_than is None else older_than
     if days is None:
         click.echo(
-            "VIDEOQUEUE_RETENTION_DAYS is 0: no job is too old. Name an age with --older-than.", err=True
+            "VIDEOQUEUE_RETENTION_DAYS is 0: jobs are kept forever. Set an age with --older-than.", err=True
         )
     with _database(settings) as engine:
-        (_preview if dry_run else _purge)(Retention(engine, storage), settings, days)
+        retention = Retention(_store(settings, engine), storage)
+        (_preview if dry_run else _purge)(retention, settings, days)
 
 
 def _preview(retention: Retention, settings: Settings, days: int | None) -> None:
@@ -144,18 +147,18 @@ def _preview(retention: Retention, settings: Settings, days: int | None) -> None
 
 
 def _purge(retention: Retention, settings: Settings, days: int | None) -> None:
-    count = 0
-    while days is not None and (removed := retention.remove_ended(days, settings.sweep_rows)):
-        count += removed
-    unfinished = retention.remove_unfinished(settings.orphan_seconds)
-    orphans = retention.orphans(settings.orphan_seconds, settings.sweep_rows)
-    videos = sum(retention.remove_orphans(keys) for keys in orphans)
-    click.echo(f"Removed jobs: {count}, videos without a job: {videos}, unfinished uploads: {unfinished}")
+    from videoqueue.maintenance.retention import Removed
+
+    removed = sum(retention.round(days, settings.orphan_seconds, settings.sweep_rows), start=Removed())
+    click.echo(
+        f"Removed jobs: {removed.jobs}, videos without a job: {removed.videos}, "
+        f"unfinished uploads: {removed.uploads}"
+    )
 
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[Engine]:
-    """The database, which must be there and up to date: this command makes none."""
+    """Connects to the database. It must exist and have the tables of this version; none are created."""
     import sqlalchemy as sa
 
     from videoqueue.jobs.database import engine_options, prepare, reading
@@ -165,14 +168,14 @@ def _database(settings: Settings) -> Iterator[Engine]:
     file = engine.url.database if engine.dialect.name == "sqlite" else None
     if file is not None and not Path(file).is_file():
         raise VideoqueueError(
-            "There is no database yet. Set DATABASE_URL or VIDEOQUEUE_DATA_DIR to what the worker has."
+            "There is no database yet. Set DATABASE_URL or VIDEOQUEUE_DATA_DIR as for the worker."
         )
     prepare(engine)
     try:
         with reading(engine) as connection:
             if not sa.inspect(connection).has_table(HEARTBEAT.name):
                 raise VideoqueueError(
-                    "The database has not the tables of this version. "
+                    "The database does not have the tables of this version. "
                     "Run `flask --app videoqueue.app db upgrade` first, as the Procfile's release does."
                 )
         yield engine
@@ -190,7 +193,7 @@ def _storage(settings: Settings) -> ObjectStorage:
 def _store(settings: Settings, engine: Engine) -> JobStore:
     from videoqueue.jobs.store import JobStore, LeasePolicy
 
-    return JobStore(engine, LeasePolicy(announce_seconds=settings.announce_seconds))
+    return JobStore(engine, LeasePolicy.of(settings))
 
 
 def _announce(settings: Settings, job_id: uuid.UUID) -> None:
@@ -202,7 +205,7 @@ def _announce(settings: Settings, job_id: uuid.UUID) -> None:
         announce(build_broker(settings.redis_url, verify_tls=settings.redis_tls == "verify"), job_id)
     except QueueUnavailableError as error:
         seconds = settings.announce_seconds + settings.sweep_seconds
-        click.echo(f"{error} A worker finds the job within {seconds:g} seconds.", err=True)
+        click.echo(f"{error} A worker will find the job within {seconds:g} seconds.", err=True)
 
 
 def _parsed(job_id: str) -> uuid.UUID:
@@ -210,10 +213,10 @@ def _parsed(job_id: str) -> uuid.UUID:
         return uuid.UUID(job_id)
     except ValueError:
         raise VideoqueueError(
-            f"{job_id!r} is no job id. One looks like 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8; "
-            "see `videoqueue jobs list`."
+            f"{job_id!r} is not a job id. A job id looks like 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8. "
+            "`videoqueue jobs list` prints the ids."
         ) from None
 
 
 def _unknown() -> VideoqueueError:
-    return VideoqueueError("There is no job with this id. See `videoqueue jobs list`.")
+    return VideoqueueError("There is no job with this id. `videoqueue jobs list` prints the ids.")

@@ -1,1 +1,1 @@
-"""Jobs and their results: the tables, every change of a row, and reading results back."""
+"""Jobs and their results: the tables, all changes of rows, and the queries."""

@@ -1,12 +1,14 @@
-"""One engine for Postgres and SQLite: how it connects, begins a transaction and tells the time."""
+"""Connections, transactions, migrations and the clock of a Postgres or SQLite database."""
 
 from __future__ import annotations
 
+import logging
 import math
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -14,27 +16,43 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.refusals import AWAY, lacks_space, was_rolled_back, words_for
+from videoqueue.jobs.database_errors import AWAY, is_out_of_space, message_for, was_rolled_back
+from videoqueue.jobs.deadline import set_deadline
 
-_READ_ONLY = "videoqueue_read_only"
+logger = logging.getLogger(__name__)
 
-#: How long a request waits for a connection, and a write for another process' write; seconds.
-_CONNECT_SECONDS = 2
-LOCK_SECONDS = 10
+_READ_ONLY: Final = "videoqueue_read_only"
 
-#: Both for one transaction: behind a pooler such as PgBouncer the session belongs to other clients too.
-_BOUNDS = "; ".join(
+#: How long a request waits for a connection; seconds.
+_CONNECT_SECONDS: Final = 2
+#: How long a transaction waits for a lock of another one; seconds.
+LOCK_SECONDS: Final = 10
+
+#: Set for each transaction: behind a pooler such as PgBouncer, other clients use the same session.
+_LOCAL_TIMEOUTS: Final = "; ".join(
     f"SET LOCAL {name} = '{LOCK_SECONDS}s'"
     for name in ("lock_timeout", "idle_in_transaction_session_timeout")
 )
 
-#: When the last call of this process failed, and when a write found no room, by the monotonic clock.
+#: The key of the advisory lock for migrations: "vq" and "migr" as integers of four bytes.
+_MIGRATION_LOCK: Final = "30321, 1835624306"
+#: How long SQLite waits for another migration; seconds. Postgres waits until the other has ended.
+_MIGRATION_WAIT_SECONDS: Final = 600
+#: The time limit of a whole migration on Postgres; seconds.
+_MIGRATION_SECONDS: Final = 24 * 3600.0
+
+#: When a call of this process last failed, and when a write last found no space; by the monotonic clock.
 _last_failure: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 _last_full: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 
 def engine_options(url: str, connections: int) -> dict[str, Any]:
-    """Options for `create_engine`: at most so many connections, bounded waits, and none handed out dead."""
+    """Returns the options for `create_engine`: a bounded pool, timeouts, and a check of idle connections.
+
+    Args:
+        url: the database URL.
+        connections: the maximum number of open connections.
+    """
     options: dict[str, Any] = {
         "pool_size": connections,
         "max_overflow": 0,
@@ -46,7 +64,7 @@ def engine_options(url: str, connections: int) -> dict[str, Any]:
     return options | {
         "pool_pre_ping": True,
         "connect_args": {
-            # Behind PgBouncer the next transaction may run in a session without our prepared statements.
+            # Behind PgBouncer, the next transaction may run in a session without the prepared statements.
             "prepare_threshold": None,
             "connect_timeout": _CONNECT_SECONDS,
             "tcp_user_timeout": 10_000,
@@ -56,23 +74,24 @@ def engine_options(url: str, connections: int) -> dict[str, Any]:
 
 
 def prepare(engine: Engine) -> None:
-    """Bounds waits for Postgres' locks; makes SQLite behave: WAL, durable commits, writes that lock at once.
+    """Installs the engine's event handlers; call it once, before the first connection.
 
-    The driver's own deferred transactions lose updates between processes; a transaction that reads and then
-    writes must begin IMMEDIATE.
+    Postgres: limits the wait for locks. SQLite: WAL, durable commits, foreign keys, and BEGIN IMMEDIATE for
+    write transactions. With the driver's own deferred transactions, two processes that read and then write
+    fail, or lose an update.
     """
     if engine.dialect.name != "sqlite":
 
         @event.listens_for(engine, "begin")
-        def _bound_locks(connection: Connection) -> None:
-            # A process that froze in the middle of a transaction must not keep the others waiting.
-            connection.exec_driver_sql(_BOUNDS)
+        def _limit_locks(connection: Connection) -> None:
+            # A process that froze within a transaction must not block the others.
+            connection.exec_driver_sql(_LOCAL_TIMEOUTS)
 
         return
 
     @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # BEGIN is ours to send
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver sends no BEGIN of its own
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
@@ -84,10 +103,10 @@ def prepare(engine: Engine) -> None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A short read transaction.
+    """Runs the block in a short read transaction.
 
     Raises:
-        DatabaseUnavailableError: the database does not answer, or refuses.
+        DatabaseUnavailableError: the database does not respond, or refuses the statement.
     """
     try:
         with _connected(engine) as connection:
@@ -99,11 +118,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A write transaction, committed at the end of the block.
+    """Runs the block in a write transaction and commits it at the end.
 
     Raises:
-        DatabaseUnavailableError: the database does not answer, or refuses; `may_have_committed` says whether
-            the changes may be there all the same.
+        DatabaseUnavailableError: the database does not respond, or refuses the statement. Its attribute
+            `may_have_committed` is true when the connection was lost at COMMIT.
     """
     committing = False
     try:
@@ -117,11 +136,53 @@ def writing(engine: Engine) -> Iterator[Connection]:
     _last_full.pop(engine, None)
 
 
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """Runs the block in a write transaction that holds the lock for migrations until its end.
+
+    A second migration waits for the first. The lock belongs to the transaction, so it works behind PgBouncer.
+
+    Raises:
+        DatabaseUnavailableError: the database does not respond, or refuses the statement.
+    """
+    set_deadline(_MIGRATION_SECONDS)
+    try:
+        with writing(engine) as connection:
+            if connection.dialect.name == "sqlite":
+                with busy_timeout(connection, _MIGRATION_WAIT_SECONDS):
+                    connection.execute(sa.text("SELECT 1"))  # sends BEGIN IMMEDIATE, which locks the file
+            else:
+                _lock_migrations(connection)
+            yield connection
+    finally:
+        set_deadline(None)
+
+
+def _lock_migrations(connection: Connection) -> None:
+    if connection.execute(sa.text(f"SELECT pg_try_advisory_xact_lock({_MIGRATION_LOCK})")).scalar_one():
+        return
+    logger.warning("Another migration is running. This one waits until it has ended.")
+    connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+    connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+
+
+@contextmanager
+def busy_timeout(connection: Connection, seconds: int) -> Iterator[None]:
+    """Changes how long SQLite waits for another writer within the block."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(f"PRAGMA busy_timeout = {seconds * 1000}").close()
+    try:
+        yield
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}").close()
+
+
 def _connected(engine: Engine) -> Connection:
-    """Connects; psycopg hands on what the system says when this process has no file left to wait with."""
     try:
         return engine.connect()
-    except OSError as error:
+    except OSError as error:  # psycopg passes it on when this process has no file descriptor left
         _last_failure[engine] = time.monotonic()
         raise DatabaseUnavailableError(AWAY) from error
 
@@ -129,19 +190,19 @@ def _connected(engine: Engine) -> Connection:
 def _raise_unavailable(
     engine: Engine, error: sa.exc.SQLAlchemyError, *, may_have_committed: bool = False
 ) -> None:
-    """Raises DatabaseUnavailableError, caused by the driver's own error, unless that is a bug of ours."""
-    words = words_for(error)
-    if words is None:
+    """Raises DatabaseUnavailableError, caused by the driver's error; returns when the error is a bug."""
+    message = message_for(error)
+    if message is None:
         return
     _last_failure[engine] = time.monotonic()
-    if lacks_space(error):
+    if is_out_of_space(error):
         _last_full[engine] = time.monotonic()
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else None
-    raise DatabaseUnavailableError(words, may_have_committed=may_have_committed) from cause or error
+    raise DatabaseUnavailableError(message, may_have_committed=may_have_committed) from cause or error
 
 
 def now(connection: Connection) -> int:
-    """Microseconds since 1970: the database server's clock, or on SQLite (one host) this host's."""
+    """Returns the time in microseconds since 1970: the clock of Postgres, or of this host for SQLite."""
     if connection.dialect.name == "sqlite":
         return time.time_ns() // 1000
     clock = sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -149,14 +210,15 @@ def now(connection: Connection) -> int:
 
 
 def microseconds(seconds: float) -> int:
+    """Returns a duration in microseconds, as the rows hold it."""
     return round(seconds * 1_000_000)
 
 
 def seconds_since_failure(engine: Engine) -> float:
-    """How long ago a call of this process failed for want of the database; infinity when none did."""
+    """Returns the seconds since a call of this process last failed; infinity when none has."""
     return time.monotonic() - _last_failure.get(engine, -math.inf)
 
 
 def seconds_since_full(engine: Engine) -> float:
-    """How long ago a write found no room; infinity when none did, or one has succeeded since."""
+    """Returns the seconds since a write found no space; infinity when none did, or one succeeded since."""
     return time.monotonic() - _last_full.get(engine, -math.inf)

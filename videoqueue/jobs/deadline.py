@@ -1,7 +1,7 @@
-"""Bounds what a thread waits for Postgres: a server that hangs, unlike one that is gone, says nothing.
+"""A per-thread deadline for Postgres calls. A hung server reports no error, so a call needs a limit.
 
-Neither libpq nor TCP notices a server that is stopped, or a network that swallows its answers, in less than
-minutes. SQLite needs none of this.
+libpq and TCP take minutes to detect a stopped server, or a network that drops packets. SQLite runs in this
+process and needs no deadline.
 """
 
 from __future__ import annotations
@@ -12,55 +12,65 @@ from collections.abc import Generator
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.rows import TupleRow
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 T = TypeVar("T")
 
-#: How long a single statement may take where no deadline is set, seconds. A worker's thread that waited for a
-#: lost reply for ever would renew no lease and end no job.
+#: The time limit of one statement in a thread without a deadline; seconds. A worker's thread that waited for
+#: a lost reply would otherwise neither renew its lease nor end its job.
 HUNG_SECONDS = 60.0
 
 
-class _Patience(threading.local):
-    until: float | None = None
+class _Deadline(threading.local):
+    #: By the monotonic clock; None when the thread has no deadline.
+    at: float | None = None
 
 
-_patience = _Patience()
+_deadline = _Deadline()
 
 
 def set_deadline(seconds: float | None) -> None:
-    """From now on, all that this thread does with the database together may take so long.
+    """Limits the time of all database calls of this thread together, from now on.
 
-    With None, each statement may take `HUNG_SECONDS`.
+    Args:
+        seconds: the limit; None removes the deadline, and each statement may then take `HUNG_SECONDS`.
     """
-    _patience.until = None if seconds is None else time.monotonic() + seconds
+    _deadline.at = None if seconds is None else time.monotonic() + seconds
 
 
-class ImpatientConnection(psycopg.Connection[Any]):
-    """Gives up with OperationalError, and is then closed, when its thread has waited long enough."""
+def install(engine: Engine) -> None:
+    """Makes the engine open connections that obey `set_deadline`. Does nothing for SQLite.
 
-    def wait(self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None) -> T:
-        until = _patience.until
-        if until is None:
-            until = time.monotonic() + HUNG_SECONDS
-        left = max(0.0, until - time.monotonic())
-        try:
-            return super().wait(gen, interval, left if timeout is None else min(left, timeout))
-        except psycopg.OperationalError:
-            if time.monotonic() >= until:
-                # What the server makes of the statement is unknown: the connection cannot be used again.
-                self.pgconn.finish()
-            raise
-
-
-def install_deadline(engine: Engine) -> None:
-    """Has the engine open connections that heed `set_deadline`."""
+    A call that reaches the deadline raises OperationalError, and its connection is closed.
+    """
     if engine.dialect.name != "postgresql":
         return
 
     @event.listens_for(engine, "do_connect")
-    def _connect(_dialect: Any, _record: Any, cargs: Any, cparams: Any) -> ImpatientConnection:
-        if _patience.until is not None and time.monotonic() >= _patience.until:
+    def _connect(
+        _dialect: object, _record: object, arguments: list[str], options: dict[str, Any]
+    ) -> psycopg.Connection[TupleRow]:
+        if _deadline.at is not None and time.monotonic() >= _deadline.at:
             raise psycopg.OperationalError("no time left to connect to the database")
-        return ImpatientConnection.connect(*cargs, **cparams)
+        return DeadlineConnection.connect(*arguments, **options)
+
+
+class DeadlineConnection(psycopg.Connection[TupleRow]):
+    """A connection that stops waiting at its thread's deadline."""
+
+    def wait(
+        self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None
+    ) -> T:  # the signature is psycopg's
+        at = _deadline.at
+        if at is None:
+            at = time.monotonic() + HUNG_SECONDS
+        left = max(0.0, at - time.monotonic())
+        try:
+            return super().wait(gen, interval, left if timeout is None else min(left, timeout))
+        except psycopg.OperationalError:
+            if time.monotonic() >= at:
+                # Whether the server executes the statement is unknown, so the connection cannot be reused.
+                self.pgconn.finish()
+            raise

@@ -1,66 +1,189 @@
-"""What operators look at: the latest jobs, how long they wait, how many workers live."""
+"""Reads of jobs: for clients, operators and readiness checks, the sweeper and the purger."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
-from videoqueue.jobs.database import now, reading
-from videoqueue.jobs.readiness import require_usable
-from videoqueue.jobs.tables import CHUNK, JOB, Status
-from videoqueue.jobs.workers import count_workers
+from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, seconds_since_full
+from videoqueue.jobs.database_errors import REFUSES, is_busy
+from videoqueue.jobs.tables import CHUNK, HEARTBEAT, JOB, JOB_COLUMNS
+from videoqueue.jobs.types import Counts, ExpiredLease, Job, JobProgress, Status
+from videoqueue.jobs.workers import count_alive_at
+
+_PROGRESS: Final = sa.select(
+    JOB.c.job_id,
+    JOB.c.status,
+    JOB.c.progress,
+    JOB.c.created_at,
+    JOB.c.updated_at,
+    JOB.c.error_message,
+    JOB.c.results_etag,
+).where(JOB.c.job_id == sa.bindparam("wanted"))
+
+#: How long the database counts as full after a write found no space; seconds. Only a write can detect it.
+_FULL_SECONDS: Final = 10.0
+
+#: Statements that change no row. They fail when a column or a privilege is missing, or the database is read
+#: only.
+_HARMLESS_WRITES: Final = (
+    *(
+        sa.insert(table).from_select(list(table.c), sa.select(table).where(sa.false()))
+        for table in (JOB, CHUNK, HEARTBEAT)
+    ),
+    sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
+    sa.update(HEARTBEAT).values(seen_at=HEARTBEAT.c.seen_at).where(sa.false()),
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How the service stands; `oldest_pending_seconds` is None when no job is pending."""
+class JobQueries:
+    """Each method is one short read transaction.
 
-    pending: int
-    oldest_pending_seconds: float | None
-    workers: int
+    All raise DatabaseUnavailableError when the database cannot be used.
+    """
 
-
-class Overview:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def latest(self, limit: int, status: Status | None = None) -> Sequence[sa.Row[Any]]:
-        """The rows of the newest jobs, newest first."""
-        query = sa.select(JOB).order_by(JOB.c.created_at.desc(), JOB.c.job_id).limit(limit)
+    def progress(self, job_id: uuid.UUID) -> JobProgress | None:
+        """Returns the part of a job that clients poll for, or None if there is no job with this id."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_PROGRESS, {"wanted": job_id}).one_or_none()
+        return None if row is None else JobProgress(*row)
+
+    def is_backlog_full(self, limit: int, idempotency_key: str | None, owner: str = "") -> bool:
+        """Returns whether a submission would exceed the limit of pending jobs.
+
+        The query reads at most `limit` entries of an index.
+
+        Args:
+            limit: the maximum number of pending jobs; 0 for no limit.
+            idempotency_key: the key of the submission. One that is known makes no new job, so it never
+                exceeds.
+            owner: the owner of the submission.
+        """
+        if limit == 0:
+            return False
+        full = sa.select(sa.literal(1)).where(JOB.c.status == "pending").offset(max(0, limit - 1)).limit(1)
+        known = sa.select(JOB.c.job_id).where(JOB.c.owner == owner, JOB.c.idempotency_key == idempotency_key)
+        with reading(self._engine) as connection:
+            if connection.execute(full).scalar_one_or_none() is None:
+                return False
+            return idempotency_key is None or connection.execute(known).scalar_one_or_none() is None
+
+    def latest(self, limit: int, status: Status | None = None) -> list[Job]:
+        """Returns the newest jobs, newest first; with `status`, only those in that state."""
+        query = sa.select(*JOB_COLUMNS).order_by(JOB.c.created_at.desc(), JOB.c.job_id).limit(limit)
         if status is not None:
             query = query.where(JOB.c.status == status)
         with reading(self._engine) as connection:
-            return connection.execute(query).all()
+            return [Job(**row._mapping) for row in connection.execute(query)]
 
     def frames(self, job_id: uuid.UUID) -> int:
-        """How many frames of the job have committed results."""
+        """Returns the number of frames of a job whose results are committed."""
         query = sa.select(sa.func.coalesce(sa.func.sum(CHUNK.c.frame_count), 0))
         with reading(self._engine) as connection:
             return int(connection.execute(query.where(CHUNK.c.job_id == job_id)).scalar_one())
 
-    def standing(self, alive_seconds: float) -> Standing:
-        """The backlog, and the workers that gave a sign of life within `alive_seconds`.
+    def counts(self, alive_seconds: float) -> Counts:
+        """Returns the length of the backlog and the number of live workers.
+
+        Args:
+            alive_seconds: the maximum age of a live worker's last heartbeat.
 
         Raises:
-            DatabaseUnavailableError: the database does not answer, or would refuse a job.
+            DatabaseUnavailableError: also when the database would refuse to store a job.
         """
-        require_usable(self._engine)
+        self.require_writable()
         pending = sa.select(sa.func.count(), sa.func.min(JOB.c.created_at)).where(JOB.c.status == "pending")
         with reading(self._engine) as connection:
             time = now(connection)
             count, oldest = connection.execute(pending).one()
-            return Standing(
+            return Counts(
                 pending=count,
                 oldest_pending_seconds=None if oldest is None else max(0, time - oldest) / 1_000_000,
-                workers=count_workers(connection, time, alive_seconds),
+                workers=count_alive_at(connection, time, alive_seconds),
             )
 
     def clock(self) -> int:
-        """The database's time, by which the times in rows are to be read; microseconds."""
+        """Returns the database's time, in microseconds since 1970."""
         with reading(self._engine) as connection:
             return now(connection)
+
+    def expired_leases(self, limit: int) -> list[ExpiredLease]:
+        """Returns running jobs whose lease has ended, the longest expired first."""
+        with reading(self._engine) as connection:
+            time = now(connection)
+            expired = sa.select(JOB.c.job_id, JOB.c.attempt, JOB.c.worker, JOB.c.lease_until).where(
+                JOB.c.status == "running", JOB.c.lease_until < time
+            )
+            return [
+                ExpiredLease(
+                    job_id=row.job_id,
+                    attempt=row.attempt,
+                    worker=row.worker,
+                    seconds=(time - row.lease_until) / 1_000_000,
+                )
+                for row in connection.execute(expired.order_by(JOB.c.lease_until).limit(limit))
+            ]
+
+    def claimable(self) -> int:
+        """Returns the number of pending jobs that a worker could claim now."""
+        with reading(self._engine) as connection:
+            ready = (JOB.c.status == "pending") & (JOB.c.run_after <= now(connection))
+            return connection.execute(sa.select(sa.func.count()).where(ready)).scalar_one()
+
+    def count_ended(self, seconds: float) -> int:
+        """Returns the number of jobs that ended more than `seconds` ago."""
+        with reading(self._engine) as connection:
+            ended = JOB.c.finished_at < now(connection) - microseconds(seconds)
+            return connection.execute(sa.select(sa.func.count()).where(ended)).scalar_one()
+
+    def ended(self, seconds: float, limit: int) -> tuple[int, Sequence[uuid.UUID]]:
+        """Returns a time and the ids of jobs that ended before it, the oldest first.
+
+        Args:
+            seconds: how long before now the returned time is.
+            limit: the maximum number of jobs.
+        """
+        with reading(self._engine) as connection:
+            before = now(connection) - microseconds(seconds)
+            old = sa.select(JOB.c.job_id).where(JOB.c.finished_at < before)
+            return before, connection.scalars(old.order_by(JOB.c.finished_at).limit(limit)).all()
+
+    def unreferenced(self, keys: Sequence[str]) -> list[str]:
+        """Returns those of the storage keys that no job refers to."""
+        with reading(self._engine) as connection:
+            known = set(connection.scalars(sa.select(JOB.c.input_key).where(JOB.c.input_key.in_(keys))))
+        return [key for key in keys if key not in known]
+
+    def require_writable(self) -> None:
+        """Checks that the database has the tables of this version and would store a job. Writes no row.
+
+        Raises:
+            DatabaseUnavailableError: it has not, would not, or does not respond.
+        """
+        if seconds_since_full(self._engine) < _FULL_SECONDS:
+            raise DatabaseUnavailableError(REFUSES)
+        with reading(self._engine) as connection:
+            if connection.dialect.name != "sqlite":
+                _try_writes(connection)
+                return
+            try:
+                with busy_timeout(connection, 0):
+                    _try_writes(connection)
+            except sa.exc.OperationalError as error:
+                # Another process is writing, which also shows that the database can be written.
+                if not is_busy(error):
+                    raise
+
+
+def _try_writes(connection: Connection) -> None:
+    for statement in _HARMLESS_WRITES:
+        connection.execute(statement)
+    connection.rollback()

@@ -1,4 +1,4 @@
-"""Results as bytes: items into chunks, chunks into the streamed body. Reading is concatenation."""
+"""Results as bytes: encodes items into chunks, and streams chunks as a JSON array without decoding them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -22,11 +21,11 @@ _PAYLOAD = sa.select(CHUNK.c.payload).where(
 _decoder = json.JSONDecoder()
 
 
-def encode(items: Sequence[Mapping[str, Any]]) -> bytes:
-    """The JSON of consecutive items, joined by commas; the same items give the same bytes.
+def encode(items: Sequence[Mapping[str, object]]) -> bytes:
+    """Returns the JSON of consecutive items, joined by commas. Equal items have equal bytes.
 
     Raises:
-        ValueError: an item holds NaN or an infinity, which JSON does not have.
+        ValueError: an item holds NaN or an infinity, which JSON cannot represent (RFC 8259, section 6).
     """
     return ",".join(
         json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for item in items
@@ -35,47 +34,51 @@ def encode(items: Sequence[Mapping[str, Any]]) -> bytes:
 
 @dataclass(frozen=True)
 class Position:
-    """Before which item a page begins: the chunk it is in, and how many of that chunk come before it."""
+    """The start of a page: the number of a chunk, and the number of that chunk's items to skip."""
 
     seq: int = 0
     offset: int = 0
 
 
 class ResultReader:
-    """Reads a job's chunks one by one, each in a short transaction, so that a slow client holds nothing."""
+    """Reads the chunks of a job, each in its own transaction, so that a slow client holds no connection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def chunks(self, job_id: uuid.UUID) -> Iterator[bytes]:
-        """Payloads in order."""
+        """Yields the payloads of the job's chunks in order."""
         seq = 0
         while (payload := self._chunk(job_id, seq)) is not None:
             yield payload
             seq += 1
 
     def require_readable(self, job_id: uuid.UUID) -> None:
-        """Reads nothing, but as the results would be read.
+        """Checks that results can be read, without reading any.
 
         Raises:
-            DatabaseUnavailableError: the database does not answer, or refuses.
+            DatabaseUnavailableError: the database does not respond, or refuses the statement.
         """
         with reading(self._engine) as connection:
             connection.execute(_PAYLOAD.limit(0), {"wanted_job": job_id, "wanted_seq": 0})
 
     def etag(self, job_id: uuid.UUID) -> str:
-        """SHA-256 of the `results` array as served; hexadecimal."""
+        """Returns the SHA-256 of the `results` array as served, in hexadecimal."""
         digest = hashlib.sha256()
         for piece in self._array(job_id):
             digest.update(piece)
         return digest.hexdigest()
 
     def array(self, job_id: uuid.UUID, etag: str) -> Iterator[bytes]:
-        """The bytes of the `results` array, whose digest must be `etag`.
+        """Yields the bytes of the `results` array.
+
+        Args:
+            job_id: the job.
+            etag: the expected SHA-256 of the array.
 
         Raises:
-            VideoqueueError: after the last chunk but before the closing bracket, when anything is missing or
-                changed, so that a damaged answer never ends validly.
+            VideoqueueError: the SHA-256 differs, because chunks are missing or changed. It is raised before
+                the closing bracket, so that a damaged response is never valid JSON.
         """
         digest = hashlib.sha256()
         held = b""
@@ -91,13 +94,22 @@ class ResultReader:
     def page(
         self, job_id: uuid.UUID, etag: str, start: Position, size: int
     ) -> Generator[bytes, None, Position | None]:
-        """The bytes of an array of at most `size` items; returns where the next page begins, None at the end.
+        """Yields the bytes of an array of one page.
 
-        Only the chunks of the page are read; those of the last one tell nothing of what may be missing
-        behind them, so there all are compared with `etag`.
+        Reads only the chunks of the page. On the last page it also compares the whole array with `etag`,
+        because chunks may be missing at the end.
+
+        Args:
+            job_id: the job.
+            etag: the expected SHA-256 of the whole array.
+            start: the start of the page.
+            size: the maximum number of items.
+
+        Returns:
+            The start of the next page, or None after the last one.
 
         Raises:
-            VideoqueueError: before the closing bracket, as in `array`.
+            VideoqueueError: as in `array`.
         """
         seq, offset, left = start.seq, start.offset, size
         separator = b"["
@@ -134,7 +146,7 @@ class ResultReader:
 
 
 def _split(payload: bytes) -> list[bytes]:
-    """The items of a chunk, each as the bytes it is stored in."""
+    """Returns the items of a chunk, each as the stored bytes."""
     text = payload.decode()
     items = []
     start = 0

@@ -1,20 +1,20 @@
-"""Every change of a job's state. Each is "from this state to that, only if still so", its row count checked.
+"""All writes of jobs and result chunks. Each transition is one conditional update whose row count is checked.
 
     pending --claim--> running --complete--> completed
        ^                  |  \\---fail------> failed
        +-- release/expire-+
 
-`attempt` is the fencing token: a worker's write counts only while the row is running with the attempt it
-claimed. Terminal states never change. Durations are seconds; times in rows are microseconds (see `models`).
+`attempt` is the fencing token: a worker's write takes effect only while the job is running with the attempt
+that the worker claimed. Terminal states never change. Durations are seconds, times are microseconds since
+1970.
 
-A connection lost at COMMIT leaves open whether the change counted. Where a decision hangs on it, the row is
-read again: its attempt tells whose doing it is.
+A connection lost at COMMIT leaves the outcome open. Where a decision depends on it, the row is read again:
+its attempt shows which write took effect.
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -22,85 +22,125 @@ from sqlalchemy.engine import Engine
 from videoqueue.errors import DatabaseUnavailableError, LeaseLostError
 from videoqueue.jobs.changes import (
     Changes,
-    begun,
     claim_of,
-    earlier,
+    earlier_job,
     end_of_attempt,
-    fenced,
-    forgiven,
+    last_chunk,
     new_row,
+    reset_setbacks,
+    select_job,
     set_back,
     shortened,
+    start_of_attempt,
+    start_over,
     tenths,
+    update_fenced,
 )
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
 from videoqueue.jobs.tables import CHUNK, JOB
-from videoqueue.jobs.types import Claim, LeasePolicy, NewJob, Setback
+from videoqueue.jobs.types import Claim, Job, LeasePolicy, NewJob, Setback, Status
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
-__all__ = ["Claim", "JobStore", "LeasePolicy", "NewJob", "Setback"]
+__all__ = ["Claim", "Job", "JobStore", "LeasePolicy", "NewJob", "Setback"]
 
 
 class JobStore:
-    """Each method is a short transaction of its own; DatabaseUnavailableError when the database is away."""
+    """Creates jobs, moves them from state to state, and removes them.
 
-    def __init__(self, engine: Engine, limits: LeasePolicy) -> None:
+    Each method is one short transaction. All raise DatabaseUnavailableError when the database cannot be used.
+
+    Example:
+        A whole life of a job::
+
+            job_id, _ = store.create(new)
+            claim = store.claim(job_id, "host:1")
+            claim = store.begin(claim, version)
+            store.checkpoint(claim, 0, encode(items), [0, 1, 2], progress=0.5)
+            store.complete(claim, results.etag(job_id))
+    """
+
+    def __init__(self, engine: Engine, policy: LeasePolicy) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            engine: the database; see `videoqueue.jobs.database.prepare`.
+            policy: durations and limits.
+        """
         self.engine = engine
-        self.limits = limits
+        self.policy = policy
 
     def create(self, new: NewJob) -> tuple[uuid.UUID, bool]:
-        """Inserts a pending job; answers its id and whether it is new.
+        """Inserts a pending job.
 
-        With an idempotency key that exists already, the id of the earlier job is answered.
+        Example:
+            A repeated submission returns the first job::
+
+                store.create(new)  # (UUID("7c3e..."), True)
+                store.create(new)  # (UUID("7c3e..."), False), if `new` has an idempotency key
+
+        Returns:
+            The id of the job, and whether it is new. It is not new if a job with the same idempotency key
+            exists.
 
         Raises:
-            IdempotencyKeyReusedError: the earlier job has other content or parameters.
+            IdempotencyKeyReusedError: that job has another video or other parameters.
         """
         job_id = uuid.uuid4()
         try:
             with writing(self.engine) as connection:
-                connection.execute(sa.insert(JOB).values(new_row(job_id, new, now(connection), self.limits)))
+                row = new_row(job_id, new, now(connection), self.policy)
+                connection.execute(sa.insert(JOB).values(row))
         except DatabaseUnavailableError as error:
-            # Only a COMMIT leaves open whether the job is there.
-            if not error.may_have_committed or not self._is_there(job_id):
+            if not error.may_have_committed or not self._exists(job_id):
                 raise
         except sa.exc.IntegrityError:
             if new.idempotency_key is None:
                 raise
             with reading(self.engine) as connection:
-                return earlier(connection, new), False
+                return earlier_job(connection, new), False
         return job_id, True
 
     def retry(self, job_id: uuid.UUID) -> uuid.UUID | None:
-        """Makes a new pending job from a failed one's video and parameters; None unless that one has failed.
+        """Creates a pending job from the video and the parameters of a failed one.
 
-        The failed row stays locked until the new one is committed: whoever purges it afterwards finds that
-        its video is still needed.
+        The failed row stays locked until the new one is committed. A purge that removes it afterwards finds
+        that the video is still needed.
+
+        Returns:
+            The id of the new job, or None if there is no failed job with this id.
         """
-        failed = sa.select(JOB).where(JOB.c.job_id == job_id, JOB.c.status == "failed").with_for_update()
         with writing(self.engine) as connection:
-            row = connection.execute(failed).one_or_none()
-            if row is None:
+            failed = select_job(connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed"), lock=True)
+            if failed is None:
                 return None
-            copied = {name: getattr(row, name) for name in NewJob.__annotations__}
-            again = uuid.uuid4()
+            copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
             new = NewJob(**copied | {"idempotency_key": None})
-            connection.execute(sa.insert(JOB).values(new_row(again, new, now(connection), self.limits)))
+            again = uuid.uuid4()
+            row = new_row(again, new, now(connection), self.policy)
+            connection.execute(sa.insert(JOB).values(row))
             return again
 
-    def get(self, job_id: uuid.UUID) -> sa.Row[Any] | None:
-        """The job's row, or None."""
+    def get(self, job_id: uuid.UUID) -> Job | None:
+        """Returns the job, or None if there is no job with this id."""
         with reading(self.engine) as connection:
-            return connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one_or_none()
+            return select_job(connection, JOB.c.job_id == job_id)
 
-    def _is_there(self, job_id: uuid.UUID) -> bool:
+    def _exists(self, job_id: uuid.UUID) -> bool:
         try:
             return self.get(job_id) is not None
         except DatabaseUnavailableError:
             return False
 
     def claim(self, job_id: uuid.UUID, worker: str) -> Claim | None:
-        """Takes a pending job whose time has come, for one lease. None when it is not to be had."""
+        """Moves a pending job to running and leases it to a worker.
+
+        Args:
+            job_id: the job.
+            worker: the name of the worker, as host:pid.
+
+        Returns:
+            The claim, or None if the job is not pending or is to be claimed later.
+        """
         claim = None
         try:
             with writing(self.engine) as connection:
@@ -108,68 +148,86 @@ class JobStore:
                 claimed = connection.execute(
                     sa.update(JOB)
                     .where(JOB.c.job_id == job_id, JOB.c.status == "pending", JOB.c.run_after <= time)
-                    .values(
-                        status="running",
-                        attempt=JOB.c.attempt + 1,
-                        worker=worker,
-                        claimed_at=time,
-                        lease_until=time + microseconds(self.limits.lease_seconds),
-                        started_at=sa.func.coalesce(JOB.c.started_at, time),
-                        updated_at=time,
-                    )
+                    .values(start_of_attempt(self.policy, worker, time))
                 )
-                if claimed.rowcount == 1:
-                    claim = claim_of(connection, job_id)
+                if claimed.rowcount == 1 and (job := select_job(connection, JOB.c.job_id == job_id)):
+                    claim = claim_of(job, last_chunk(connection, job_id))
         except DatabaseUnavailableError:
             if claim is None or not self._holds(claim, worker, time):
                 raise
         return claim
 
     def _holds(self, claim: Claim, worker: str, claimed_at: int) -> bool:
-        row = self.get(claim.job_id)
-        if row is None or row.status != "running":
+        job = self.get(claim.job_id)
+        if job is None or job.status != "running":
             return False
-        found = (row.attempt, row.worker, row.claimed_at)
-        return bool(found == (claim.attempt, worker, claimed_at))
+        return (job.attempt, job.worker, job.claimed_at) == (claim.attempt, worker, claimed_at)
 
     def renew(self, claim: Claim) -> None:
-        """Extends the lease, also one that has ended unnoticed.
+        """Extends the lease of a running attempt, even if it has ended but no sweeper has noticed.
 
-        Raises LeaseLostError when the job is no longer this attempt's.
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
         """
         with writing(self.engine) as connection:
-            lease = now(connection) + microseconds(self.limits.lease_seconds)
-            fenced(connection, claim, {"lease_until": lease})
+            lease = now(connection) + microseconds(self.policy.lease_seconds)
+            update_fenced(connection, claim, {"lease_until": lease})
 
     def begin(self, claim: Claim, version: str) -> Claim:
-        """Notes that the attempt's results are those of the pipeline's `version`; removes those of another.
+        """Records the version of the pipeline that makes the attempt's results.
 
-        Returns: the claim, which goes on where results of that version end: at the first frame, if there were
-        others. Raises LeaseLostError, and then nothing is changed.
+        Chunks of another version are removed, because one result never mixes versions.
+
+        Args:
+            claim: the running attempt.
+            version: the version of the pipeline.
+
+        Returns:
+            The claim to continue with. It starts at the first frame if chunks of another version were
+            removed.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt; nothing was changed.
         """
         if claim.pipeline_version == version:
             return claim
         with writing(self.engine) as connection:
-            time = now(connection)
-            changes = {"pipeline_version": version, "progress": 0.0, "updated_at": time}
-            fenced(connection, claim, changes)
-            return begun(connection, claim, version)
+            changes: Changes = {
+                "pipeline_version": version,
+                "progress": 0.0,
+                "updated_at": now(connection),
+            }
+            update_fenced(connection, claim, changes)
+            return start_over(connection, claim, version)
 
     def checkpoint(self, claim: Claim, seq: int, payload: bytes, frames: list[int], progress: float) -> None:
-        """Commits the results of `frames` as chunk `seq`, with progress and a renewed lease.
+        """Commits a chunk of results together with the progress and a renewed lease.
 
-        Raises LeaseLostError, and then nothing is stored.
+        Example:
+            ::
+
+                store.checkpoint(claim, claim.next_seq, encode(items), [4, 5, 6], progress=0.3)
+
+        Args:
+            claim: the running attempt.
+            seq: the number of the chunk: `claim.next_seq` for the first one, then one more each time.
+            payload: the items as `videoqueue.jobs.results.encode` returns them.
+            frames: the frame index of each item, ascending; at least one.
+            progress: the share of the video that is done, from 0 to 1.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt; nothing was changed.
         """
         try:
             with writing(self.engine) as connection:
                 time = now(connection)
-                changes = {
-                    "lease_until": time + microseconds(self.limits.lease_seconds),
+                changes: Changes = {
+                    "lease_until": time + microseconds(self.policy.lease_seconds),
                     "progress": tenths(progress),
                     "updated_at": time,
-                } | forgiven(claim, frames[-1])
-                # The fenced update comes first: it locks the row, so a worker that lost it inserts nothing.
-                fenced(connection, claim, changes)
+                }
+                # The update comes first and locks the row: a worker that lost the job inserts nothing.
+                update_fenced(connection, claim, changes | reset_setbacks(claim, frames[-1]))
                 connection.execute(
                     sa.insert(CHUNK).values(
                         job_id=claim.job_id,
@@ -185,7 +243,6 @@ class JobStore:
                 raise
 
     def _has_chunk(self, claim: Claim, seq: int) -> bool:
-        """Whether the attempt still runs and has committed its chunk `seq`."""
         query = (
             sa.select(CHUNK.c.seq)
             .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
@@ -196,71 +253,159 @@ class JobStore:
             return connection.execute(query).one_or_none() is not None
 
     def complete(self, claim: Claim, etag: str, video: VideoInfo | None = None) -> None:
-        """Ends the job with the results committed so far; again does no harm. Raises LeaseLostError.
+        """Moves a running job to completed. Calling it again has no effect.
 
-        `video` is what was found out about the video; it is stored now, and never before the end.
+        Args:
+            claim: the running attempt.
+            etag: SHA-256 of the `results` array, from `ResultReader.etag`.
+            video: properties of the video.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
         """
-        changes = {"status": "completed", "progress": 1.0, "results_etag": etag, "error_message": None}
+        changes: Changes = {
+            "status": "completed",
+            "progress": 1.0,
+            "results_etag": etag,
+            "error_message": None,
+        }
         try:
             self._finish(claim, changes, video)
         except (DatabaseUnavailableError, LeaseLostError):
-            if self._status_of_attempt(claim) != "completed":
+            if self._status_after(claim) != "completed":
                 raise
 
     def fail(self, claim: Claim, reason: str, video: VideoInfo | None = None) -> None:
-        """Ends the job for good. `reason` is for the user, `video` as above. Raises LeaseLostError."""
+        """Moves a running job to failed, without another attempt.
+
+        Args:
+            claim: the running attempt.
+            reason: the error for the user.
+            video: properties of the video, as far as they are known.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
+        """
         try:
             self._finish(claim, {"status": "failed", "error_message": shortened(reason)}, video)
         except DatabaseUnavailableError:
-            if self._status_of_attempt(claim) != "failed":
+            if self._status_after(claim) != "failed":
                 raise
 
     def _finish(self, claim: Claim, changes: Changes, video: VideoInfo | None) -> None:
         with writing(self.engine) as connection:
             time = now(connection)
-            ended = {"lease_until": None, "finished_at": time, "updated_at": time} | end_of_attempt(time)
-            fenced(connection, claim, changes | ended | vars(video or VideoInfo()))
+            ended: Changes = {"lease_until": None, "finished_at": time, "updated_at": time}
+            update_fenced(
+                connection, claim, changes | ended | end_of_attempt(time) | vars(video or VideoInfo())
+            )
 
-    def _status_of_attempt(self, claim: Claim) -> str | None:
-        """The job's status as this attempt left it; None when a later attempt has the job, or nobody."""
-        row = self.get(claim.job_id)
-        return row.status if row is not None and row.attempt == claim.attempt else None
+    def _status_after(self, claim: Claim) -> Status | None:
+        """Returns the state of the job, or None when another attempt has it or it is gone."""
+        job = self.get(claim.job_id)
+        return job.status if job is not None and job.attempt == claim.attempt else None
 
     def release(self, claim: Claim, setback: Setback, reason: str | None, delay: float = 0.0) -> bool:
-        """Gives a running job back, to be claimed again after `delay` seconds; chunks stay.
+        """Moves a running job back to pending, or to failed at the limit of setbacks. Its chunks stay.
 
-        Answers True when it waits for another try, False when this setback was one too many and it failed.
-        Raises LeaseLostError.
+        Example:
+            ::
+
+                store.release(claim, "failures", "The storage cannot be reached.", delay=10.0)
+
+        Args:
+            claim: the running attempt.
+            setback: what happened.
+            reason: the error for the user.
+            delay: seconds before the job can be claimed again.
+
+        Returns:
+            True if the job waits for another attempt, False if it has failed.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
         """
         status: str | None = None
         try:
             with writing(self.engine) as connection:
                 time = now(connection)
-                changes = set_back(self.limits, setback, reason, time, delay) | end_of_attempt(time)
-                fenced(connection, claim, changes)
+                changes = set_back(self.policy, setback, reason, time, delay) | end_of_attempt(time)
+                update_fenced(connection, claim, changes)
                 query = sa.select(JOB.c.status).where(JOB.c.job_id == claim.job_id)
                 status = connection.execute(query).scalar_one()
         except DatabaseUnavailableError:
-            status = self._status_of_attempt(claim)
+            status = self._status_after(claim)
             if status not in ("pending", "failed"):
                 raise
         return status == "pending"
 
     def expire(self, job_id: uuid.UUID) -> bool:
-        """Takes a running job from a worker whose lease has ended. False when there was nothing to expire.
+        """Takes a running job from a worker whose lease has ended; counts a crash.
 
-        After an outage every lease looks dead, also those of workers that are about to renew: a process that
-        saw the database fail expires nothing until they had two chances.
+        After an outage of the database every lease has ended, also those of workers that are about to renew
+        them. A process whose database calls failed therefore waits for two renewals before it expires a
+        lease.
+
+        Returns:
+            True if the job was taken from its worker.
         """
-        if seconds_since_failure(self.engine) < 2 * self.limits.renew_seconds:
+        if seconds_since_failure(self.engine) < 2 * self.policy.renew_seconds:
             return False
         with writing(self.engine) as connection:
             time = now(connection)
             reason = "The worker stopped while processing this video."
-            changes = set_back(self.limits, "crashes", reason, time) | end_of_attempt(JOB.c.lease_until)
-            dead = connection.execute(
+            changes = set_back(self.policy, "crashes", reason, time) | end_of_attempt(JOB.c.lease_until)
+            expired = connection.execute(
                 sa.update(JOB)
                 .where(JOB.c.job_id == job_id, JOB.c.status == "running", JOB.c.lease_until < time)
                 .values(changes)
             )
-            return dead.rowcount == 1
+            return expired.rowcount == 1
+
+    def take_announcements(self, limit: int, jobs: list[uuid.UUID] | None = None) -> list[uuid.UUID]:
+        """Takes pending jobs whose announcement is due; the caller announces them.
+
+        Each is taken by one caller only, because its next announcement is postponed: by
+        `LeasePolicy.announcement_pause`.
+
+        Args:
+            limit: the maximum number of jobs.
+            jobs: if given, no others are taken.
+
+        Returns:
+            The ids of the jobs, the longest overdue first.
+        """
+        with writing(self.engine) as connection:
+            time = now(connection)
+            due = (JOB.c.status == "pending") & (JOB.c.announce_after <= time)
+            if jobs is not None:
+                due &= JOB.c.job_id.in_(jobs)
+            query = sa.select(JOB.c.job_id, JOB.c.announcements).where(due).order_by(JOB.c.announce_after)
+            # Rows that another sweeper has locked are skipped: it announces them.
+            taken = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).all()
+            if taken:
+                postpone = sa.update(JOB).where(JOB.c.job_id == sa.bindparam("id"))
+                values = {"announce_after": sa.bindparam("next"), "announcements": JOB.c.announcements + 1}
+                pauses = [microseconds(self.policy.announcement_pause(row.announcements)) for row in taken]
+                connection.execute(
+                    postpone.values(values),
+                    [
+                        {"id": row.job_id, "next": time + pause}
+                        for row, pause in zip(taken, pauses, strict=True)
+                    ],
+                )
+            return [row.job_id for row in taken]
+
+    def remove(self, job_id: uuid.UUID, ended_before: int) -> str | None:
+        """Removes a job that has ended, and its results.
+
+        Args:
+            job_id: the job.
+            ended_before: the job stays if it has not ended before this time; microseconds since 1970.
+
+        Returns:
+            The key of its video, which the caller removes, or None if no job was removed.
+        """
+        old = sa.delete(JOB).where(JOB.c.job_id == job_id, JOB.c.finished_at < ended_before)
+        with writing(self.engine) as connection:
+            return connection.execute(old.returning(JOB.c.input_key)).scalar_one_or_none()

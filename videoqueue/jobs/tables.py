@@ -1,17 +1,24 @@
-"""The tables. Times are integer microseconds since 1970 UTC; constraints repeat what `store` promises."""
+"""The tables and their constraints. Times are integers: microseconds since 1970 UTC.
+
+`store` writes `job` and `result_chunk`, `workers` writes `worker_heartbeat`; no other module writes a row.
+The CHECK constraints repeat the rules of the state machine in `store`.
+"""
 
 from __future__ import annotations
 
 import uuid
-from typing import Final, Literal, cast
+from dataclasses import fields
+from typing import Final, cast
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-Status = Literal["pending", "running", "completed", "failed"]
-STATUSES: Final[tuple[Status, ...]] = ("pending", "running", "completed", "failed")
-TERMINAL: Final[tuple[Status, ...]] = ("completed", "failed")
+from videoqueue.jobs.types import STATUSES, TERMINAL, Job
+
+
+def _one_of(statuses: tuple[str, ...]) -> str:
+    return "status IN (" + ", ".join(f"'{status}'" for status in statuses) + ")"
 
 
 class Base(DeclarativeBase):
@@ -26,57 +33,57 @@ class Base(DeclarativeBase):
     )
 
 
-class Job(Base):
-    """One submitted video. Only `videoqueue.jobs.store` writes these rows."""
+class JobRow(Base):
+    """One submitted video. `videoqueue.jobs.types.Job` is a row as it is read."""
 
     __tablename__ = "job"
 
     job_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid, primary_key=True)
-    #: Whose job it is; '' while the service has no accounts.
+    #: The owner; '' because the service has no accounts.
     owner: Mapped[str] = mapped_column(sa.String(64), default="")
     status: Mapped[str] = mapped_column(sa.String(16))
     pipeline_id: Mapped[str] = mapped_column(sa.String(100))
     frame_stride: Mapped[int] = mapped_column(sa.BigInteger)
-    #: Frames to process at most; null for all.
+    #: The maximum number of frames to process; null for all.
     max_frames: Mapped[int | None] = mapped_column(sa.BigInteger)
-    #: Key in object storage, never a path or the client's file name.
+    #: The key of the video in object storage.
     input_key: Mapped[str] = mapped_column(sa.String(200))
     input_bytes: Mapped[int] = mapped_column(sa.BigInteger)
     input_sha256: Mapped[str] = mapped_column(sa.String(64))
-    #: Tenths from 0.0 to 1.0; 1.0 exactly when completed.
+    #: From 0.0 to 1.0 in steps of 0.1; 1.0 only when the job is completed.
     progress: Mapped[float] = mapped_column(sa.Float, default=0.0)
-    #: Under which version of the pipeline the chunks were made; null before the first attempt has loaded it.
+    #: The version of the pipeline that made the chunks; null until the first attempt has loaded the pipeline.
     pipeline_version: Mapped[str | None] = mapped_column(sa.String(64))
-    #: Counts claims; the fencing token of every write by a worker.
+    #: The number of claims; the fencing token of every write by a worker.
     attempt: Mapped[int] = mapped_column(sa.Integer, default=0)
-    #: Passing errors and crashes since the last committed chunk.
+    #: Transient errors and crashes since the last committed chunk.
     failures: Mapped[int] = mapped_column(sa.Integer, default=0)
     crashes: Mapped[int] = mapped_column(sa.Integer, default=0)
-    #: Not to be claimed before (backoff).
+    #: The earliest time of the next claim (backoff).
     run_after: Mapped[int] = mapped_column(sa.BigInteger)
-    #: Until when the worker owns the job; set exactly while running.
+    #: The time at which the worker's lease ends; set only while the job is running.
     lease_until: Mapped[int | None] = mapped_column(sa.BigInteger)
-    #: Host and process of the last claim; null before the first.
+    #: The worker of the last claim, as host:pid; null before the first.
     worker: Mapped[str | None] = mapped_column(sa.String(200))
-    #: When the attempt that is under way began; null while none is.
+    #: The start of the current attempt; null when there is none.
     claimed_at: Mapped[int | None] = mapped_column(sa.BigInteger)
-    #: Microseconds of work, summed over the attempts that have ended.
+    #: Microseconds of work; the sum over the attempts that have ended.
     worked: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
-    #: When a sweeper announces the job (again) if it is still pending, and how often it was announced.
+    #: When a sweeper announces the job again if it is still pending, and how often it was announced.
     announce_after: Mapped[int] = mapped_column(sa.BigInteger)
     announcements: Mapped[int] = mapped_column(sa.Integer, default=0)
-    #: The last error in words for the user; also set while a failed try waits for the next.
+    #: The last error, worded for the user; also set while the job waits for another attempt.
     error_message: Mapped[str | None] = mapped_column(sa.Text)
-    #: SHA-256 over the results' bytes; set exactly when completed.
+    #: SHA-256 of the `results` array as served; set only when the job is completed.
     results_etag: Mapped[str | None] = mapped_column(sa.String(64))
     idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
     created_at: Mapped[int] = mapped_column(sa.BigInteger)
     updated_at: Mapped[int] = mapped_column(sa.BigInteger)
-    #: Start of the first attempt.
+    #: The start of the first attempt.
     started_at: Mapped[int | None] = mapped_column(sa.BigInteger)
-    #: Set exactly in terminal states.
+    #: Set only in the terminal states.
     finished_at: Mapped[int | None] = mapped_column(sa.BigInteger)
-    #: What was found out about the video, written in the transaction that ends the job; see `VideoInfo`.
+    #: Properties of the video, written in the transaction that ends the job; see `VideoInfo`.
     damaged_frames: Mapped[int | None] = mapped_column(sa.BigInteger)
     width: Mapped[int | None] = mapped_column(sa.Integer)
     height: Mapped[int | None] = mapped_column(sa.Integer)
@@ -85,10 +92,9 @@ class Job(Base):
     codec: Mapped[str | None] = mapped_column(sa.String(32))
 
     __table_args__ = (
-        sa.CheckConstraint("status IN ('pending', 'running', 'completed', 'failed')", name="status_known"),
+        sa.CheckConstraint(_one_of(STATUSES), name="status_known"),
         sa.CheckConstraint(
-            "(status IN ('completed', 'failed')) = (finished_at IS NOT NULL)",
-            name="finished_at_when_terminal",
+            f"({_one_of(TERMINAL)}) = (finished_at IS NOT NULL)", name="finished_at_when_terminal"
         ),
         sa.CheckConstraint("(status = 'running') = (lease_until IS NOT NULL)", name="lease_when_running"),
         sa.CheckConstraint("(status = 'completed') = (results_etag IS NOT NULL)", name="etag_when_completed"),
@@ -113,17 +119,19 @@ class Job(Base):
 
 
 class ResultChunk(Base):
-    """The results of consecutive frames, as the JSON text of the items joined by commas (UTF-8)."""
+    """The results of consecutive frames: the JSON of the items, joined by commas, in UTF-8."""
 
     __tablename__ = "result_chunk"
 
-    job_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(Job.job_id, ondelete="CASCADE"), primary_key=True)
-    #: 0, 1, 2 ... without gaps.
+    job_id: Mapped[uuid.UUID] = mapped_column(
+        sa.ForeignKey(JobRow.job_id, ondelete="CASCADE"), primary_key=True
+    )
+    #: The number of the chunk: 0, 1, 2 ... without gaps.
     seq: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
-    #: Frame index of the first item.
+    #: The frame index of the first item.
     first_frame: Mapped[int] = mapped_column(sa.BigInteger)
-    #: Frame index of the last item; null in rows of older releases. A frame that could not be decoded has no
-    #: item, so this does not follow from the count.
+    #: The frame index of the last item; null in rows of older releases. It does not follow from the count,
+    #: because a frame that could not be decoded has no item.
     last_index: Mapped[int | None] = mapped_column(sa.BigInteger)
     frame_count: Mapped[int] = mapped_column(sa.Integer)
     payload: Mapped[bytes] = mapped_column(sa.LargeBinary)
@@ -132,20 +140,22 @@ class ResultChunk(Base):
 
 
 class WorkerHeartbeat(Base):
-    """A worker process that runs, or ran a short while ago; its sweeper writes the row."""
+    """A worker process that is running or stopped a short time ago."""
 
     __tablename__ = "worker_heartbeat"
 
-    #: Host and process, as in `Job.worker`.
+    #: The name of the worker, as in `JobRow.worker`.
     worker: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
     started_at: Mapped[int] = mapped_column(sa.BigInteger)
-    #: The last sign of life.
+    #: The time of the last heartbeat.
     seen_at: Mapped[int] = mapped_column(sa.BigInteger)
-    #: Jobs it does at once.
+    #: The number of jobs that it processes at once.
     threads: Mapped[int] = mapped_column(sa.Integer)
 
 
-JOB: Final = cast(sa.Table, Job.__table__)
+JOB: Final = cast(sa.Table, JobRow.__table__)
+#: The columns of `videoqueue.jobs.types.Job`, in its order.
+JOB_COLUMNS: Final = tuple(JOB.c[field.name] for field in fields(Job))
 CHUNK: Final = cast(sa.Table, ResultChunk.__table__)
 HEARTBEAT: Final = cast(sa.Table, WorkerHeartbeat.__table__)
 

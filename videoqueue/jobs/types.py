@@ -1,17 +1,31 @@
-"""What goes into the store and comes out of it. Durations are seconds."""
+"""The data types of jobs. Times are microseconds since 1970 UTC; durations are seconds."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-#: Why a running job goes back: only passing errors and crashes are counted, a shutdown is not.
-Setback = Literal["failures", "crashes", "interruption"]
+if TYPE_CHECKING:
+    from videoqueue.settings import Settings
+
+Status = Literal["pending", "running", "completed", "failed"]
+#: Every state of a job. Other lists of states derive from this one.
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+#: The states in which a job never changes again.
+TERMINAL: Final[tuple[Status, ...]] = ("completed", "failed")
+
+#: Why a running job goes back to pending. Failures and crashes are counted; an interruption is not.
+Setback: TypeAlias = Literal["failures", "crashes", "interruption"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
+    """A submission; see `Job` for the fields."""
+
     pipeline_id: str
     frame_stride: int
     max_frames: int | None
@@ -23,10 +37,66 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A running attempt and where it resumes: behind frame `start_after`, with chunk number `next_seq`.
+class Job:
+    """A row of the table `job`, which documents each column (`videoqueue.jobs.tables`)."""
 
-    It does so only under `pipeline_version`. Under another it begins with the first frame: `JobStore.begin`.
+    job_id: uuid.UUID
+    owner: str
+    status: Status
+    pipeline_id: str
+    frame_stride: int
+    max_frames: int | None
+    input_key: str
+    input_bytes: int
+    input_sha256: str
+    progress: float
+    pipeline_version: str | None
+    attempt: int
+    failures: int
+    crashes: int
+    run_after: int
+    lease_until: int | None
+    worker: str | None
+    claimed_at: int | None
+    worked: int
+    announce_after: int
+    announcements: int
+    error_message: str | None
+    results_etag: str | None
+    idempotency_key: str | None
+    created_at: int
+    updated_at: int
+    started_at: int | None
+    finished_at: int | None
+    damaged_frames: int | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    duration: float | None
+    codec: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """The part of a job that clients poll for."""
+
+    job_id: uuid.UUID
+    status: Status
+    progress: float
+    created_at: int
+    updated_at: int
+    #: The last error, also of an attempt that will be repeated.
+    error_message: str | None
+    #: SHA-256 of the results; set only when the job is completed.
+    results_etag: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A running attempt, and where it resumes: after frame `start_after`, with chunk number `next_seq`.
+
+    It resumes there only under `pipeline_version`. Under another version it starts at the first frame; see
+    `JobStore.begin`.
     """
 
     job_id: uuid.UUID
@@ -36,23 +106,75 @@ class Claim:
     max_frames: int | None
     input_key: str
     failures: int
-    #: That of the chunks there are; None when there are none, or when it is not known.
+    #: The version that made the committed chunks; None when there are none, or when it is unknown.
     pipeline_version: str | None
     start_after: int | None
     next_seq: int
-    #: Up to this frame the attempt does again what another version had done; -1 when nothing.
+    #: The last frame that an attempt under another version had processed; -1 when there is none.
     repeats_until: int = -1
-    #: Time spent by the attempts before this one.
+    #: Time that the attempts before this one worked.
     worked_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeasePolicy:
-    """How long a lease holds, how many setbacks in a row fail a job, when a forgotten one is looked for."""
+class ExpiredLease:
+    """A running job whose worker has not renewed its lease, which ended `seconds` ago."""
 
-    lease_seconds: float = 20.0
-    renew_seconds: float = 4.0
-    max_attempts: int = 5
-    max_crashes: int = 3
-    #: From a job's creation to its first announcement by a sweeper.
-    announce_seconds: float = 10.0
+    job_id: uuid.UUID
+    attempt: int
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The length of the backlog and the number of live workers."""
+
+    pending: int
+    #: Age of the oldest pending job; None when no job is pending.
+    oldest_pending_seconds: float | None
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeasePolicy:
+    """How long a lease lasts, how many setbacks in a row fail a job, and when a pending job is announced."""
+
+    lease_seconds: float
+    renew_seconds: float
+    max_attempts: int
+    max_crashes: int
+    #: Pause after a job's first announcement. It doubles with each further one, up to `announce_max_seconds`.
+    announce_seconds: float
+    announce_max_seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> LeasePolicy:
+        """Returns the policy that the settings describe."""
+        return cls(
+            lease_seconds=settings.lease_seconds,
+            renew_seconds=settings.renew_seconds,
+            max_attempts=settings.max_attempts,
+            max_crashes=settings.max_crashes,
+            announce_seconds=settings.announce_seconds,
+            announce_max_seconds=settings.announce_max_seconds,
+        )
+
+    def announcement_pause(self, announcements: int) -> float:
+        """Returns the seconds from the next announcement of a job to the one after it.
+
+        Args:
+            announcements: how often the job was announced before.
+        """
+        return min(self.announce_seconds * 2.0 ** min(announcements, 30), self.announce_max_seconds)
+
+
+def rfc3339(microseconds: int, precision: Literal["milliseconds", "microseconds"] = "microseconds") -> str:
+    """Returns a time as RFC 3339 in UTC, for example 2026-01-31T12:00:00.123456Z.
+
+    Args:
+        microseconds: microseconds since 1970.
+        precision: the length of the fraction; further digits are cut off.
+    """
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec=precision).removesuffix("+00:00") + "Z"

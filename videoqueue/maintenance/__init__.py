@@ -1,1 +1,1 @@
-"""Periodic duties of a worker process: sweeping and purging."""
+"""The periodic duties of a worker process: rescuing jobs and removing old data."""

@@ -1,6 +1,6 @@
-"""Removes what is old, in a thread beside the sweeper's: a storage that hangs must not keep jobs from rescue.
+"""The thread that removes old data. It is not the sweeper's, so that a hung storage cannot delay job rescue.
 
-One thread in every worker process; doubled work does no harm.
+Every worker process has one. Several at the same time do no harm.
 """
 
 from __future__ import annotations
@@ -9,57 +9,62 @@ import logging
 import random
 from collections.abc import Iterator
 
+from sqlalchemy.engine import Engine
+
+from videoqueue.jobs import workers
 from videoqueue.maintenance.periodic import Periodic
-from videoqueue.maintenance.retention import Retention
+from videoqueue.maintenance.retention import Removed, Retention
 from videoqueue.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 class Purger:
-    def __init__(self, retention: Retention, settings: Settings) -> None:
+    """Removes old data and the rows of lost workers, in bounded passes."""
+
+    def __init__(self, engine: Engine, retention: Retention, settings: Settings) -> None:
+        self._engine = engine
         self._retention = retention
         self._settings = settings
-        self._round: Iterator[tuple[int, int]] | None = None
-        # Soon after the start, so that workers that are restarted often get to it, but not all at once.
+        self._round: Iterator[Removed] | None = None
+        # A short random delay: workers that restart often get to it, but not all at the same time.
         first = settings.purge_seconds * random.uniform(0, 0.1)  # noqa: S311
         self._periodic = Periodic(
             "purger", self._pass, pause=settings.purge_seconds, first=first, retry=settings.retry_seconds
         )
 
     def start(self) -> None:
+        """Starts the thread."""
         self._periodic.start()
 
     def stop(self) -> None:
+        """Ends the thread after its current pass."""
         self._periodic.stop()
 
     def purge(self) -> bool:
-        """One bounded pass; answers whether this round goes on in another.
+        """Runs one step of a round.
+
+        Returns:
+            True if the round has more steps.
 
         Raises:
-            DatabaseUnavailableError, StorageUnavailableError: a new round begins next time.
+            DatabaseUnavailableError, StorageUnavailableError: the next call starts a new round.
         """
-        current, self._round = self._round or self._passes(), None
-        found = next(current, None)
-        if found is None:
+        current, self._round = self._round or self._steps(), None
+        removed = next(current, None)
+        if removed is None:
             return False
-        jobs, videos = found
-        if jobs or videos:
-            logger.info("Removed what is old. jobs=%d videos_without_job=%d", jobs, videos)
+        if removed.jobs or removed.videos:
+            logger.info("Removed old data. jobs=%d videos_without_job=%d", removed.jobs, removed.videos)
         self._round = current
         return True
 
-    def _passes(self) -> Iterator[tuple[int, int]]:
-        """A round in bounded steps: what each removed, jobs and videos without a job."""
-        settings, retention = self._settings, self._retention
-        rows = settings.sweep_rows
-        if settings.retention_days:
-            while removed := retention.remove_ended(settings.retention_days, rows):
-                yield removed, 0
-        retention.forget_workers(settings.orphan_seconds)
-        retention.remove_unfinished(settings.orphan_seconds)
-        for keys in retention.orphans(settings.orphan_seconds, rows):
-            yield 0, retention.remove_orphans(keys)
+    def _steps(self) -> Iterator[Removed]:
+        settings = self._settings
+        workers.forget_silent(self._engine, settings.orphan_seconds)
+        yield from self._retention.round(
+            settings.retention_days or None, settings.orphan_seconds, settings.sweep_rows
+        )
 
     def _pass(self) -> float:
         more = self.purge()

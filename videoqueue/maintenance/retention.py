@@ -1,8 +1,8 @@
-"""Removes what is old: ended jobs with their results and videos, videos without a job, traces of workers.
+"""Removes old data: ended jobs with their results and videos, videos without a job, unfinished uploads.
 
-A row goes before its object: killed in between, an object without a row is left, which is collected later.
-An object stays as long as any row refers to it; a new row may refer to an old object only while it holds the
-lock of another row that does (`JobStore.retry`).
+A job's row is removed before its video. A process killed in between leaves a video without a job, which a
+later round removes. A video stays as long as any row refers to it. `JobStore.retry` adds a row for an old
+video only while it holds the lock of another such row.
 """
 
 from __future__ import annotations
@@ -10,86 +10,107 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-
-import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from dataclasses import dataclass
 
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs.database import microseconds, now, reading, writing
-from videoqueue.jobs.tables import HEARTBEAT, JOB
+from videoqueue.jobs.queries import JobQueries
+from videoqueue.jobs.store import JobStore
 from videoqueue.storage import ObjectStorage
 
-_DAY = 86_400
+_DAY_SECONDS = 86_400
 
-#: Keys that uploads are given. Whatever else lies in the storage is not ours to remove.
+#: The keys of uploads. Other objects in the storage belong to somebody else and stay.
 _INPUT_KEY = re.compile(r"inputs/[0-9a-f]{32}\.mp4")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """How much one step of a round removed."""
+
+    jobs: int = 0
+    #: Unfinished uploads, left by killed processes.
+    uploads: int = 0
+    #: Videos without a job.
+    videos: int = 0
+
+    def __add__(self, other: Removed) -> Removed:
+        return Removed(
+            jobs=self.jobs + other.jobs,
+            uploads=self.uploads + other.uploads,
+            videos=self.videos + other.videos,
+        )
+
+
 class Retention:
-    def __init__(self, engine: Engine, storage: ObjectStorage) -> None:
-        self._engine = engine
+    """Finds and removes old data. Several processes may do so at the same time.
+
+    All methods raise DatabaseUnavailableError or StorageUnavailableError when the database or the storage
+    cannot be used. What is left is removed by a later call.
+    """
+
+    def __init__(self, store: JobStore, storage: ObjectStorage) -> None:
+        self._store = store
+        self._queries = JobQueries(store.engine)
         self._storage = storage
 
+    def round(self, days: float | None, orphan_seconds: float, batch: int) -> Iterator[Removed]:
+        """Removes all old data in steps, one for each item that is taken from the iterator.
+
+        Args:
+            days: the minimum age of jobs since their end; None keeps all jobs.
+            orphan_seconds: the minimum age of unfinished uploads and of videos without a job.
+            batch: the maximum number of rows or objects of one step.
+        """
+        while days is not None and (jobs := self.remove_ended(days, batch)):
+            yield Removed(jobs=jobs)
+        uploads = self._storage.remove_stale(orphan_seconds)
+        for keys in self.orphans(orphan_seconds, batch):
+            yield Removed(uploads=uploads, videos=self.remove_orphans(keys))
+            uploads = 0
+
     def count_ended(self, days: float) -> int:
-        """How many jobs ended more than `days` ago."""
-        with reading(self._engine) as connection:
-            ended = JOB.c.finished_at < now(connection) - microseconds(days * _DAY)
-            return connection.execute(sa.select(sa.func.count()).where(ended)).scalar_one()
+        """Returns the number of jobs that ended more than `days` ago."""
+        return self._queries.count_ended(days * _DAY_SECONDS)
 
     def remove_ended(self, days: float, limit: int) -> int:
-        """Removes at most `limit` jobs that ended more than `days` ago, the oldest first; says how many.
+        """Removes at most `limit` jobs that ended more than `days` ago, the oldest first.
 
-        Raises:
-            DatabaseUnavailableError, StorageUnavailableError: the rest waits for another time.
+        Returns:
+            The number of removed jobs.
         """
-        with reading(self._engine) as connection:
-            latest = now(connection) - microseconds(days * _DAY)
-            old = sa.select(JOB.c.job_id).where(JOB.c.finished_at < latest)
-            jobs = connection.scalars(old.order_by(JOB.c.finished_at).limit(limit)).all()
-        return sum(self._remove(job_id, latest) for job_id in jobs)
+        before, jobs = self._queries.ended(days * _DAY_SECONDS, limit)
+        return sum(self._remove(job_id, before) for job_id in jobs)
 
-    def _remove(self, job_id: uuid.UUID, latest: int) -> bool:
-        # One transaction for each job: its results may be many megabytes, and others wait to write.
-        gone = sa.delete(JOB).where(JOB.c.job_id == job_id, JOB.c.finished_at < latest)
-        with writing(self._engine) as connection:
-            key = connection.execute(gone.returning(JOB.c.input_key)).scalar_one_or_none()
+    def _remove(self, job_id: uuid.UUID, before: int) -> bool:
+        # One transaction for each job: its results may be many megabytes, and SQLite has one writer at a
+        # time.
+        key = self._store.remove(job_id, before)
         if key is None:
             return False
         failpoint("purger.row_deleted")
-        for unneeded in self._unreferenced([key]):
+        for unneeded in self._queries.unreferenced([key]):
             self._storage.delete(unneeded)
         failpoint("purger.object_deleted")
         return True
 
     def orphans(self, seconds: float, batch: int) -> Iterator[list[str]]:
-        """Keys of videos older than `seconds` that no job refers to, looked up `batch` at a time."""
+        """Yields keys of videos older than `seconds` that no job refers to, in lists of at most `batch`."""
         keys = []
         for key in self._storage.list_older_than(seconds):
             if _INPUT_KEY.fullmatch(key):
                 keys.append(key)
             if len(keys) == batch:
-                yield self._unreferenced(keys)
+                yield self._queries.unreferenced(keys)
                 keys = []
-        yield self._unreferenced(keys)
+        yield self._queries.unreferenced(keys)
 
     def remove_orphans(self, keys: Sequence[str]) -> int:
+        """Removes the videos with these keys.
+
+        Returns:
+            The number of keys.
+        """
         for key in keys:
             failpoint("purger.orphan_found")
             self._storage.delete(key)
         return len(keys)
-
-    def _unreferenced(self, keys: Sequence[str]) -> list[str]:
-        with reading(self._engine) as connection:
-            query = sa.select(JOB.c.input_key).where(JOB.c.input_key.in_(keys))
-            known = set(connection.scalars(query))
-        return [key for key in keys if key not in known]
-
-    def remove_unfinished(self, seconds: float) -> int:
-        """Removes uploads that were cut off by a kill and not touched for `seconds`; says how many."""
-        return self._storage.remove_stale(seconds)
-
-    def forget_workers(self, seconds: float) -> int:
-        """Removes the rows of workers that have given no sign of life for `seconds`; says how many."""
-        with writing(self._engine) as connection:
-            silent = HEARTBEAT.c.seen_at < now(connection) - microseconds(seconds)
-            return connection.execute(sa.delete(HEARTBEAT).where(silent)).rowcount

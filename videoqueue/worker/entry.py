@@ -62,7 +62,8 @@ class WorkerProcess:
         )
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
-        self._purger = Purger(Retention(services.store.engine, services.storage), self._settings)
+        retention = Retention(services.store, services.storage)
+        self._purger = Purger(services.store.engine, retention, self._settings)
         actors.declare(self.broker, self.run, self._settings.max_attempts)
 
     def run(self, job_id: uuid.UUID) -> float | None:

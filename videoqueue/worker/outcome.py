@@ -17,7 +17,7 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs.refusals import was_refused
+from videoqueue.jobs.database_errors import was_refused
 from videoqueue.jobs.store import Claim, JobStore, Setback
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.sandbox.sandbox import Stopped

@@ -1,6 +1,6 @@
-"""Which errors of a database driver mean that the database cannot be used now; the others are bugs of ours.
+"""Classifies driver errors: the database cannot be used at the moment, or the program has a bug.
 
-Postgres: by SQLSTATE (PostgreSQL documentation, appendix A). SQLite: by result code
+Sources: the SQLSTATE codes of Postgres (PostgreSQL documentation, appendix A) and the result codes of SQLite
 (https://www.sqlite.org/rescode.html).
 """
 
@@ -19,31 +19,31 @@ IN_USE: Final = (
     "Try again in a moment."
 )
 
-#: Connection lost, login refused, transaction to be repeated, resources used up, limit of the server, object
-#: in use, operator's intervention, system error, internal error (of a connection pooler too).
+#: Classes: connection lost, login rejected, resources exhausted, program limit exceeded, object not in the
+#: required state, operator intervention, system error, snapshot too old, configuration error, internal error.
 _CLASSES: Final = ("08", "28", "53", "54", "55", "57", "58", "72", "F0", "XX")
 _STATES: Final = frozenset(
     {
-        "25006",  # read only, as a standby is
-        "25P03",  # idle in a transaction for too long
+        "25006",  # the server is read only, such as a standby
+        "25P03",  # the transaction was idle for too long
         "25P04",  # the transaction took too long
         "3D000",  # the database is missing
         "3F000",  # the schema is missing
         "40001",  # conflict with another transaction
-        "40003",  # outcome unknown
+        "40003",  # the outcome of the statement is unknown
         "40P01",  # deadlock
-        "42501",  # a right is missing; hosting platforms revoke INSERT when a plan's size is reached
+        "42501",  # a privilege is missing; hosting platforms revoke INSERT when a plan's size is reached
         "42703",  # a column is missing: the migration has not run
         "42704",  # a type is missing
-        "42883",  # a function or operator is missing: a column has another type
+        "42883",  # a function or operator is missing, because a column has another type
         "42P01",  # a table is missing
-        "P0001",  # a trigger of the operator refuses
+        "P0001",  # a trigger raised an error
     }
 )
-#: Connection lost; server stopped or starting.
+#: The connection was lost, or the server stops or starts.
 _LOST: Final = ("08", "57P")
-#: What ends by itself, without a change to the database: connection lost, login refused, session timed out,
-#: conflict with another transaction, connection slots used up, lock not available, operator's intervention.
+#: Errors that pass without a change to the database: connection lost, login rejected, session timed out,
+#: conflict with another transaction, no connection slot free, lock not available, operator intervention.
 _PASSES: Final = ("08", "25P", "28", "40", "53300", "55P03", "57")
 _SQLITE_PASSES: Final = (
     sqlite3.SQLITE_BUSY,
@@ -53,7 +53,7 @@ _SQLITE_PASSES: Final = (
     sqlite3.SQLITE_PROTOCOL,
 )
 
-_SQLITE: Final = frozenset(
+_SQLITE_CODES: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_ABORT,
@@ -76,8 +76,8 @@ _SQLITE: Final = frozenset(
 _SQLITE_SCHEMA: Final = ("no such table", "no such column", "has no column named")
 
 
-def words_for(error: sa.exc.SQLAlchemyError) -> str | None:
-    """What to tell a client about a database that cannot be used; None when the error is a bug."""
+def message_for(error: sa.exc.SQLAlchemyError) -> str | None:
+    """Returns the message for the client when the database cannot be used; None when the error is a bug."""
     if isinstance(error, sa.exc.TimeoutError):
         return IN_USE
     if not isinstance(error, sa.exc.DBAPIError):
@@ -96,8 +96,8 @@ def words_for(error: sa.exc.SQLAlchemyError) -> str | None:
     return None
 
 
-def lacks_space(error: sa.exc.SQLAlchemyError) -> bool:
-    """Whether the database has no room for what was written."""
+def is_out_of_space(error: sa.exc.SQLAlchemyError) -> bool:
+    """Returns whether the disk of the database is full."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         return _sqlite_code(cause) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -105,9 +105,13 @@ def lacks_space(error: sa.exc.SQLAlchemyError) -> bool:
 
 
 def was_refused(error: BaseException) -> bool:
-    """Whether a DatabaseUnavailableError means that the database was reached and would refuse again.
+    """Returns whether the database was reached and would refuse the statement again.
 
-    It does for want of rights, tables or room; not when the database is away, busy or stopping.
+    That is so when privileges, tables or disk space are missing. It is not so when the database is away, busy
+    or stopping.
+
+    Args:
+        error: a DatabaseUnavailableError, whose cause is the driver's error.
     """
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
@@ -118,10 +122,10 @@ def was_refused(error: BaseException) -> bool:
 
 
 def was_rolled_back(error: sa.exc.SQLAlchemyError) -> bool:
-    """Whether a COMMIT that ended in this error certainly changed nothing.
+    """Returns whether a COMMIT that failed with this error has certainly changed nothing.
 
-    It did not when the server itself refused it and went on: an error of the severity FATAL, or none from the
-    server at all, may come after the commit.
+    That is so when the server itself rejected the COMMIT with severity ERROR. After a FATAL error, or without
+    any message from the server, the changes may be committed.
     """
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
@@ -130,7 +134,7 @@ def was_rolled_back(error: sa.exc.SQLAlchemyError) -> bool:
 
 
 def is_busy(error: sa.exc.SQLAlchemyError) -> bool:
-    """Whether SQLite's lock is held by another writer."""
+    """Returns whether another process holds the write lock of the SQLite file."""
     cause = getattr(error, "orig", None)
     return isinstance(cause, sqlite3.Error) and _sqlite_code(cause) == sqlite3.SQLITE_BUSY
 
@@ -140,12 +144,12 @@ def _sqlite_refuses(error: sqlite3.Error) -> bool:
     if code is None:
         return isinstance(error, sqlite3.OperationalError)
     if code == sqlite3.SQLITE_ERROR:
-        # One code for a missing table and for wrong SQL.
+        # SQLite has one code for a missing table and for invalid SQL.
         return any(words in str(error) for words in _SQLITE_SCHEMA)
-    return code in _SQLITE
+    return code in _SQLITE_CODES
 
 
 def _sqlite_code(error: sqlite3.Error) -> int | None:
-    """The primary result code: the low byte."""
+    """Returns the primary result code, which is the low byte."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
