@@ -90,11 +90,12 @@ class Service:
             command, env=self._environ, cwd=self._cwd, capture_output=True, text=True, check=False
         )
 
-    def start_process(self, name: str) -> None:
+    def start_process(self, name: str, changes: Mapping[str, str] | None = None) -> None:
+        """`changes` are settings that this start has beside or instead of the service's."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 ["bash", "-c", self._prelude + procfile()[name]],
-                env=self._environ,
+                env=self._environ | dict(changes or {}),
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

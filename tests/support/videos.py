@@ -9,6 +9,8 @@ import av
 import cv2
 import numpy as np
 
+from tests.support.damage import moving
+
 
 def make_video(
     path: Path,
@@ -29,6 +31,27 @@ def make_video(
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="bgr24")
             frame.pts, frame.time_base = index, Fraction(1, 10)
             container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+ENCODERS = {
+    "h264": ("libx264", {"preset": "medium", "x264-params": "keyint=10:bframes=2:scenecut=0:open-gop=0"}),
+    "hevc": (
+        "libx265",
+        {"preset": "ultrafast", "x265-params": "log-level=none:keyint=10:min-keyint=10:bframes=2:open-gop=0"},
+    ),
+}
+
+
+def make_moving_video(path: Path, codec: str, frames: int) -> Path:
+    """An MP4 at 10 frames a second in groups of ten, whose frames depend on those before them."""
+    encoder, options = ENCODERS[codec]
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(encoder, rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for picture in moving(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         container.mux(stream.encode())
     return path
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from tests.support.damage import garble, moving, plain_decode, remove, zero
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError
-from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.decoder import Frame, open_video
 from videoqueue.pipeline.decode.limits import DecodeLimits
 from videoqueue.pipeline.definitions.definition import parse
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
@@ -214,6 +216,27 @@ def test_a_damaged_video_gives_the_same_with_any_number_of_threads_and_when_resu
             last = whole[stored - 1]["frame_index"] if stored else None
             rest = list(service(threads).iter_file(file, "mean", 2, 18, start_after=last))
             assert whole[:stored] + rest == whole
+
+
+@pytest.mark.parametrize("damage", ["every fifth sample garbled", "a key frame garbled"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_pixels_of_a_damaged_video_do_not_depend_on_how_long_frames_are_held(
+    make_moving: Callable[[str], Path], codec: str, damage: str
+) -> None:
+    """As long as threads work on them; what a decoder did not write would be left from an earlier frame."""
+    spoil, numbers = DAMAGES[damage]
+    file = spoil(make_moving(codec), numbers)
+    found = []
+    for most in (0, 2, 3, 5, FRAMES):
+        held: deque[Frame] = deque(maxlen=most)
+        with open_video(file, ANY_SHARE) as video:
+            pictures = []
+            for frame in video.frames():
+                held.append(frame)
+                pictures.append((frame.index, sha256(frame.image()).hexdigest()))
+        found.append(pictures)
+
+    assert found == found[:1] * 5
 
 
 def test_a_limit_on_frames_is_a_limit_on_their_index(make_video: MakeVideo) -> None:

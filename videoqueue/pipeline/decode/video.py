@@ -12,6 +12,7 @@ import av.error
 from videoqueue.mp4 import HIDDEN
 from videoqueue.pipeline.decode.coded_frames import frame_test
 from videoqueue.pipeline.decode.damage import Damage
+from videoqueue.pipeline.decode.detach import LEAVING_REST, Detacher
 from videoqueue.pipeline.decode.display_matrix import MatrixReader
 from videoqueue.pipeline.decode.errors import BAD_DATA, cut_off, encrypted, out_of_memory, reading, refusal_of
 from videoqueue.pipeline.decode.frame import Frame, Look
@@ -69,6 +70,8 @@ class Video:
         self._timestamp: float | None = None
         self._matrices = MatrixReader()
         self._memory = MemoryMark()
+        leaves_rest = stream.codec_context.codec.canonical_name in LEAVING_REST
+        self._detacher = Detacher() if leaves_rest else None
         self._numbers = FrameNumbers()
         self._damage = Damage(self._numbers, bounds.decoded_share)
         samples = len(stream.index_entries)
@@ -194,6 +197,9 @@ class Video:
         look = Look(matrix, self._pixel_aspect, colours_of(picture))
         self._bounds.check_size(f"Frame {index}", *look.size_of(picture))
         self._size = self._size or look.upright_size_of(picture)
+        if self._detacher is not None:
+            with reading(f"Frame {index} cannot be read"):
+                picture = self._detacher.copy(picture)
         return Frame(index, self._timestamp, picture, look, self._presentation.threads)
 
     def _time_of(self, picture: av.VideoFrame) -> float:
