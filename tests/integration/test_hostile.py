@@ -87,9 +87,7 @@ class Worker:
         with self.services.storage.open_writer(key) as writer:
             writer.write(content)
             writer.commit()
-        return self.services.store.create(
-            new_job(pipeline_id=pipeline_id, input_key=key, input_bytes=len(content))
-        )[0]
+        return self.services.store.create(new_job(content, pipeline_id=pipeline_id, input_key=key))[0]
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def submitted(services: Services) -> tuple[uuid.UUID, str]:
     with services.storage.open_writer(key) as writer:
         writer.write(b"a video")
         writer.commit()
-    return services.store.create(new_job(frame_stride=3, max_frames=9, input_key=key, input_bytes=7))[0], key
+    return services.store.create(new_job(b"a video", frame_stride=3, max_frames=9, input_key=key))[0], key
 
 
 def failed(services: Services, why: str = "It ends early.") -> uuid.UUID:

@@ -52,7 +52,7 @@ def stored(storage: ObjectStorage) -> str:
 
 def submitted(store: JobStore, storage: ObjectStorage) -> tuple[uuid.UUID, str]:
     key = stored(storage)
-    return store.create(new_job(input_key=key, input_bytes=7))[0], key
+    return store.create(new_job(b"a video", input_key=key))[0], key
 
 
 def ended(store: JobStore, storage: ObjectStorage, end: str, days: float) -> tuple[uuid.UUID, str]:

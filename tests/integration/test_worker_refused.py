@@ -104,7 +104,7 @@ def job_id(services: Services) -> uuid.UUID:
     with services.storage.open_writer(KEY) as writer:
         writer.write(b"a video")
         writer.commit()
-    return services.store.create(new_job(input_key=KEY))[0]
+    return services.store.create(new_job(b"a video", input_key=KEY))[0]
 
 
 def run(services: Services, folder: Path, job_id: uuid.UUID, before: Callable[[], None]) -> float | None:

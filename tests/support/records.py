@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -9,15 +10,15 @@ from videoqueue.jobs.types import LeasePolicy, NewJob
 from videoqueue.settings import Settings
 
 
-def new_job(**changes: Any) -> NewJob:
-    """A submission as it enters the store; its video is not there unless the test has stored one."""
+def new_job(video: bytes = b"ten bytes!", **changes: Any) -> NewJob:
+    """A submission of `video` as it enters the store; the test has to store the video under `input_key`."""
     given: dict[str, Any] = {
         "pipeline_id": "ocr_only",
         "frame_stride": 1,
         "max_frames": None,
         "input_key": "inputs/x.mp4",
-        "input_bytes": 10,
-        "input_sha256": "0" * 64,
+        "input_bytes": len(video),
+        "input_sha256": hashlib.sha256(video).hexdigest(),
     }
     return NewJob(**given | changes)
 

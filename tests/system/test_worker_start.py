@@ -42,8 +42,8 @@ class Around:
         """A job that nobody was told about, with its video."""
         key = f"inputs/{uuid.uuid4().hex}.mp4"
         self.s3.client.upload_file(str(video), BUCKET, f"{self.prefix}/{key}")
-        size = video.stat().st_size
-        return self.store.create(new_job(pipeline_id="quick", input_key=key, input_bytes=size))[0]
+        new = new_job(video.read_bytes(), pipeline_id="quick", input_key=key)
+        return self.store.create(new)[0]
 
     def change(self, job_id: uuid.UUID, **columns: object) -> None:
         with self.engine.begin() as connection:

@@ -99,7 +99,9 @@ def test_s3_that_is_not_there_is_named_by_address_and_errno(
     url = f"http://127.0.0.1:{free_port()}"
     credentials.setenv("AWS_ENDPOINT_URL_S3", url)
     with pytest.raises(StorageUnavailableError) as caught:
-        open_storage("s3://bucket/prefix", tmp_path).download("inputs/x.mp4", tmp_path / "x.mp4")
+        open_storage("s3://bucket/prefix", tmp_path).download(
+            "inputs/x.mp4", tmp_path / "x.mp4", lambda: None
+        )
     cause = cause_of(caught.value)
     assert cause.startswith(f'EndpointConnectionError: Could not connect to the endpoint URL: "{url}/')
     assert cause.endswith("[ECONNREFUSED]")

@@ -1,6 +1,7 @@
 """How `run_job` decides, with the pipeline's child process played by a script; store and storage are real."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from tests.support.full_disk import files_of_at_most
 from tests.support.records import new_job
 from tests.support.stack import eventually
 from videoqueue.errors import (
@@ -31,6 +33,7 @@ from videoqueue.sandbox.sandbox import Stopped
 from videoqueue.services import Services
 from videoqueue.worker.run_job import JobRunner
 
+KEY = "inputs/" + "a" * 32 + ".mp4"
 VIDEO = b"the bytes of a video"
 ITEMS = [{"frame_index": index, "result": {"text": str(index)}} for index in range(4)]
 
@@ -66,10 +69,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job_id(services: Services) -> uuid.UUID:
-    with services.storage.open_writer("inputs/" + "a" * 32 + ".mp4") as writer:
-        writer.write(VIDEO)
+    _store(services, VIDEO)
+    return services.store.create(new_job(VIDEO, input_key=KEY))[0]
+
+
+def _store(services: Services, video: bytes) -> None:
+    with services.storage.open_writer(KEY) as writer:
+        writer.write(video)
         writer.commit()
-    return services.store.create(new_job(input_key="inputs/" + "a" * 32 + ".mp4", input_bytes=len(VIDEO)))[0]
 
 
 @pytest.fixture
@@ -119,7 +126,7 @@ def test_a_crash_is_counted_and_tried_again(services, job_id, run) -> None:
 def test_storage_that_is_away_is_counted_as_a_failure_and_backs_off(
     services, job_id, run, monkeypatch
 ) -> None:
-    def away(key: str, path: Path) -> None:
+    def away(key: str, path: Path, check: object) -> None:
         raise StorageUnavailableError("Storage is away.")
 
     monkeypatch.setattr(services.storage, "download", away)
@@ -138,9 +145,18 @@ def test_a_video_that_is_gone_from_storage_fails(services, job_id, run) -> None:
     assert row(services, job_id).status == "failed"
 
 
-def test_a_full_disk_is_told_tried_again_and_leaves_nothing(services, folder, job_id, run) -> None:
-    (folder / f"{job_id}.mp4").symlink_to("/dev/full")  # writing there fails as on a full disk
+def test_a_full_disk_is_told_tried_again_and_leaves_nothing(
+    services, folder, job_id, run, monkeypatch
+) -> None:
+    download = services.storage.download
+
+    def full(*arguments: Any) -> str:
+        with files_of_at_most(len(VIDEO) - 1):
+            return download(*arguments)
+
+    monkeypatch.setattr(services.storage, "download", full)
     assert run(Script())(job_id) == 5.0
+    monkeypatch.undo()
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
     assert "disk of the worker is full" in job.error_message
@@ -149,6 +165,51 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(services, folder, jo
         connection.execute(sa.update(JobRow).values(run_after=0))
     assert run(Script(*map(Seen, ITEMS)))(job_id) is None
     assert (row(services, job_id).status, results(services, job_id)) == ("completed", ITEMS)
+
+
+@pytest.mark.parametrize("stored", [VIDEO[:-1], VIDEO + b"!", b"X" + VIDEO[1:], b""])
+def test_a_video_that_is_not_the_submitted_one_is_no_result_but_tried_again(
+    services, folder, job_id, run, caplog, stored
+) -> None:
+    _store(services, stored)
+    script = Script(*map(Seen, ITEMS))
+    assert run(script)(job_id) == 5.0
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
+    assert "checksum differs" in job.error_message
+    assert script.tasks == []
+    assert list(folder.iterdir()) == []
+    (line,) = lines(caplog, "The stored video is not the one that was submitted.")
+    assert f"bytes={len(stored)} of={len(VIDEO)}" in line
+    assert f"expected={hashlib.sha256(VIDEO).hexdigest()}" in line
+
+
+def test_a_video_that_is_right_again_is_processed(services, job_id, run) -> None:
+    _store(services, b"another")
+    assert run(Script())(job_id) == 5.0
+    _store(services, VIDEO)
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.update(Job).values(run_after=0))
+    assert run(Script(*map(Seen, ITEMS)))(job_id) is None
+    assert (row(services, job_id).status, results(services, job_id)) == ("completed", ITEMS)
+
+
+def test_a_worker_that_stops_during_a_download_returns_its_job(
+    services, folder, job_id, run, monkeypatch
+) -> None:
+    stopping = threading.Event()
+    download = services.storage.download
+
+    def stop(key: str, path: Path, check: Callable[[], None]) -> str:
+        stopping.set()
+        return download(key, path, check)
+
+    monkeypatch.setattr(services.storage, "download", stop)
+    script = Script(*map(Seen, ITEMS))
+    assert run(script, stopping)(job_id) is not None
+    job = row(services, job_id)
+    assert (job.status, job.failures, job.crashes, script.tasks) == ("pending", 0, 0, [])
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -458,7 +519,7 @@ def test_a_lease_that_cannot_be_renewed_ends_the_attempt_as_a_setback(services, 
 def test_a_passing_error_is_logged_in_one_line_with_its_cause(
     services, job_id, run, monkeypatch, caplog
 ) -> None:
-    def full(key: str, path: Path) -> None:
+    def full(key: str, path: Path, check: object) -> None:
         raise StorageUnavailableError("Storage is away.") from OSError(errno.EIO, os.strerror(errno.EIO), key)
 
     monkeypatch.setattr(services.storage, "download", full)

@@ -162,6 +162,8 @@ def claim_of(job: Job, last: sa.Row[int, int, int | None] | None) -> Claim:
         frame_stride=job.frame_stride,
         max_frames=job.max_frames,
         input_key=job.input_key,
+        input_bytes=job.input_bytes,
+        input_sha256=job.input_sha256,
         failures=job.failures,
         pipeline_version=version,
         start_after=None if last is None else last.last_index,

@@ -105,6 +105,9 @@ class Claim:
     frame_stride: int
     max_frames: int | None
     input_key: str
+    input_bytes: int
+    #: Of the video as it was submitted; 64 hexadecimal digits.
+    input_sha256: str
     failures: int
     #: The version that made the committed chunks; None when there are none, or when it is unknown.
     pipeline_version: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeAlias
@@ -12,6 +12,8 @@ from typing import Protocol, TypeAlias
 from videoqueue.errors import StorageFullError, StorageUnavailableError, TransientError
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
+#: Called now and then during a long call; what it raises ends the call.
+Check: TypeAlias = Callable[[], None]
 
 UNAVAILABLE = "The storage for videos cannot be used at the moment. Try again in a minute."
 FULL = "The storage for videos is full. Try again when space has been freed."
@@ -56,12 +58,21 @@ class ObjectStorage(Protocol):
 
     def open_writer(self, key: str) -> ObjectWriter: ...
 
-    def download(self, key: str, path: Path) -> None:
-        """Copies the object to a file in a folder that exists; a failed download leaves no file.
+    def download(self, key: str, path: Path, check: Check) -> str:
+        """Copies the object to a new file in a folder that exists; a failed download leaves no file.
+
+        A connection that breaks off is made anew, and the copy goes on from the byte it had reached.
+
+        Args:
+            check: is called before each block is written.
+
+        Returns:
+            The SHA-256 of the copy, 64 hexadecimal digits.
 
         Raises:
             ObjectMissingError: nothing is stored under the key.
             StorageFullError: there is no room for the copy.
+            StorageUnavailableError: also when `path` exists, or the object was replaced meanwhile.
         """
 
     def delete(self, key: str) -> None:

@@ -16,7 +16,17 @@ from pathlib import Path
 from types import TracebackType
 
 from videoqueue.errors import ObjectMissingError, StorageUnavailableError
-from videoqueue.storage.base import MISSING, UNAVAILABLE, Bytes, ObjectWriter, is_key, meaning_of, require_key
+from videoqueue.storage.base import (
+    MISSING,
+    UNAVAILABLE,
+    Bytes,
+    Check,
+    ObjectWriter,
+    is_key,
+    meaning_of,
+    require_key,
+)
+from videoqueue.storage.copy import NewFile, write_all
 
 _TEMPORARY = ".part-"  # no key begins with a dot
 _BLOCK = 1024 * 1024  # bytes copied at a time
@@ -31,7 +41,7 @@ class FolderStorage:
     def open_writer(self, key: str) -> ObjectWriter:
         return _FileWriter(self._root / require_key(key))
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, check: Check) -> str:
         with _translated():
             try:
                 source = os.open(self._root / require_key(key), os.O_RDONLY | os.O_NOFOLLOW)
@@ -39,7 +49,7 @@ class FolderStorage:
                 self._require_root()
                 raise ObjectMissingError(MISSING) from None
             try:
-                _copy(source, path)
+                return _copy(source, path, check)
             finally:
                 os.close(source)
 
@@ -116,7 +126,7 @@ class _FileWriter:
     def write(self, data: Bytes) -> None:
         self._require_open()
         with _translated():
-            _write_all(self._file, data)
+            write_all(self._file, data)
 
     def commit(self) -> None:
         self._require_open()
@@ -164,23 +174,12 @@ def _written_before(entry: os.DirEntry[str], latest: float) -> bool:
         return False  # deleted or renamed meanwhile
 
 
-def _copy(source: int, path: Path) -> None:
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    complete = False
-    try:
+def _copy(source: int, path: Path, check: Check) -> str:
+    with NewFile(path) as file:
         while block := os.read(source, _BLOCK):
-            _write_all(target, block)
-        complete = True
-    finally:
-        os.close(target)
-        if not complete:
-            path.unlink(missing_ok=True)
-
-
-def _write_all(file: int, data: Bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+            check()
+            file.write(block)
+    return file.sha256()
 
 
 def _make_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from videoqueue.causes import with_cause
 from videoqueue.errors import JobTimeoutError, StorageFullError, TransientError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.store import Claim
+from videoqueue.sandbox.process import Stopped
 from videoqueue.sandbox.protocol import Task
 from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.services import Services
@@ -96,7 +97,8 @@ class JobRunner:
 
     def _process(self, claim: Claim, folder: Path, collector: Collector) -> None:
         failpoint("worker.claimed")
-        path = folder / f"{claim.job_id}.mp4"
+        # The attempt is in the name: an attempt that lost its lease may still have its copy open.
+        path = folder / f"{claim.job_id}-{claim.attempt}.mp4"
         task = Task(
             path=str(path),
             pipeline_id=claim.pipeline_id,
@@ -116,7 +118,7 @@ class JobRunner:
                 return self._stopping.is_set()
 
             try:
-                self._download(claim, path)
+                self._download(claim, path, should_stop)
                 failpoint("worker.downloaded")
                 collector.collect(self._sandbox.run(task, should_stop))
             finally:
@@ -141,12 +143,38 @@ class JobRunner:
 
         return check
 
-    def _download(self, claim: Claim, path: Path) -> None:
+    def _download(self, claim: Claim, path: Path, should_stop: Callable[[], bool]) -> None:
+        """Copies the video to `path`.
+
+        Raises:
+            TransientError: it cannot be copied now, or the copy is not the video that was submitted.
+            Stopped: the worker process shuts down.
+        """
+
+        def check() -> None:
+            if should_stop():
+                raise Stopped
+
         try:
-            self._services.storage.download(claim.input_key, path)
+            found = self._services.storage.download(claim.input_key, path, check)
         except StorageFullError as error:
             # The storage's own words are about keeping videos; here there is no room for working on one.
             raise StorageFullError(
                 "There is no room to work on the video: the disk of the worker is full. "
                 "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
             ) from error
+        if found != claim.input_sha256:
+            logger.warning(
+                "The stored video is not the one that was submitted. job_id=%s key=%s bytes=%d of=%d "
+                "sha256=%s expected=%s",
+                claim.job_id,
+                claim.input_key,
+                path.stat().st_size,
+                claim.input_bytes,
+                found,
+                claim.input_sha256,
+            )
+            raise TransientError(
+                "The stored video is not the one that was submitted: its checksum differs. "
+                "If that does not pass, submit the video again."
+            )
