@@ -189,7 +189,7 @@ def test_a_video_that_is_right_again_is_processed(services, job_id, run) -> None
     assert run(Script())(job_id) == 5.0
     _store(services, VIDEO)
     with services.store.engine.begin() as connection:
-        connection.execute(sa.update(Job).values(run_after=0))
+        connection.execute(sa.update(JobRow).values(run_after=0))
     assert run(Script(*map(Seen, ITEMS)))(job_id) is None
     assert (row(services, job_id).status, results(services, job_id)) == ("completed", ITEMS)
 
