@@ -117,8 +117,8 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
+    from videoqueue.api.extension import services_of
     from videoqueue.app import create_app
-    from videoqueue.services import services_of
 
     app = create_app(settings)
     engine = services_of(app).store.engine
@@ -129,7 +129,7 @@ def app(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def services(app: Flask) -> Services:
-    from videoqueue.services import services_of
+    from videoqueue.api.extension import services_of
 
     return services_of(app)
 

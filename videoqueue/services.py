@@ -1,36 +1,152 @@
-"""What the web process and the worker are made of, built once from the settings."""
+"""The composition root: makes the parts of the service from the settings.
+
+The web application, the worker and `videoqueue jobs` get their parts here. Nothing in this module imports
+Flask, so that a worker does not load the HTTP edge.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
 
+import sqlalchemy as sa
 from dramatiq.brokers.redis import RedisBroker
-from flask import Flask
+from dramatiq.middleware import Middleware
+from sqlalchemy.engine import Engine
 
+from videoqueue import failpoints
+from videoqueue.broker import build_broker
+from videoqueue.causes import cause_of
+from videoqueue.errors import PipelineError, SettingsError
+from videoqueue.hardening import make_private_database, make_private_folder
+from videoqueue.jobs import deadline
+from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.results import ResultReader
-from videoqueue.jobs.store import JobStore
-from videoqueue.pipeline.definitions.definition import PipelineDefinition
+from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.pipeline.definitions.definition import PipelineDefinition, load_definitions
 from videoqueue.settings import Settings
-from videoqueue.storage import ObjectStorage
-
-_KEY = "videoqueue"
+from videoqueue.storage import ObjectStorage, open_storage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
+    """The parts of one process.
+
+    Attributes:
+        settings: the settings that the parts were made from.
+        engine: the pool of database connections that `store`, `queries` and `results` share.
+        store: writes jobs and their results.
+        queries: reads jobs.
+        results: reads the results of jobs.
+        storage: keeps the submitted videos.
+        broker: the queue, without actors and middleware.
+        pipelines: the pipeline definitions by id.
+    """
+
     settings: Settings
+    engine: Engine
     store: JobStore
+    queries: JobQueries
     results: ResultReader
     storage: ObjectStorage
     broker: RedisBroker
     pipelines: Mapping[str, PipelineDefinition]
 
-    def install(self, app: Flask) -> None:
-        app.extensions[_KEY] = self
+
+def build(settings: Settings, *, pool_size: int) -> Services:
+    """Makes every part. Connects to nothing and writes no file.
+
+    Args:
+        settings: where the backends are, and the limits.
+        pool_size: the maximum number of database connections of this process.
+
+    Returns:
+        The parts, ready for use.
+
+    Raises:
+        SettingsError: a URL or a pipeline definition cannot be used.
+    """
+    engine = build_engine(settings, pool_size=pool_size)
+    return Services(
+        settings=settings,
+        engine=engine,
+        store=build_store(settings, engine),
+        queries=JobQueries(engine),
+        results=ResultReader(engine),
+        storage=build_storage(settings),
+        broker=build_queue(settings),
+        pipelines=_pipelines(settings),
+    )
 
 
-def services_of(app: Flask) -> Services:
-    """The services that `create_app` built for this app."""
-    return cast(Services, app.extensions[_KEY])
+def build_process(settings: Settings) -> Services:
+    """Makes every part for a web or worker process, and prepares this host for it.
+
+    Makes the data folder and the SQLite file if they do not exist, and closes both to other users.
+
+    Returns:
+        The parts, with VIDEOQUEUE_DATABASE_CONNECTIONS connections.
+
+    Raises:
+        SettingsError: a setting is missing or cannot be used, or a file or folder that a setting names. The
+            message is one line.
+    """
+    settings.require_durable()
+    failpoints.arm(settings.failpoints_dir)
+    try:
+        make_private_folder(settings.data_path)
+        if settings.sqlite_file:
+            make_private_database(settings.sqlite_file)
+        return build(settings, pool_size=settings.database_connections)
+    except OSError as error:
+        raise SettingsError(
+            f"A file or folder cannot be used: {cause_of(error)}. "
+            "Look at VIDEOQUEUE_DATA_DIR and VIDEOQUEUE_PIPELINES_DIR."
+        ) from error
+
+
+def build_engine(settings: Settings, *, pool_size: int) -> Engine:
+    """Returns an engine for DATABASE_URL with at most `pool_size` connections. Connects to nothing."""
+    engine = sa.create_engine(settings.database_url, **engine_options(settings.database_url, pool_size))
+    prepare(engine)
+    deadline.install(engine)
+    return engine
+
+
+def build_store(settings: Settings, engine: Engine) -> JobStore:
+    """Returns the store, with the lease policy of the settings."""
+    return JobStore(engine, LeasePolicy.of(settings))
+
+
+def build_storage(settings: Settings) -> ObjectStorage:
+    """Returns the storage for videos. Touches nothing.
+
+    Raises:
+        SettingsError: VIDEOQUEUE_STORAGE_URL cannot be used.
+    """
+    return open_storage(settings.storage_url, settings.data_path / "objects")
+
+
+def build_queue(settings: Settings, middleware: Sequence[Middleware] = ()) -> RedisBroker:
+    """Returns the broker, with only the middleware given. Connects to nothing.
+
+    Raises:
+        SettingsError: REDIS_URL cannot be used.
+    """
+    return build_broker(settings.redis_url, middleware, verify_tls=settings.redis_tls == "verify")
+
+
+def _pipelines(settings: Settings) -> Mapping[str, PipelineDefinition]:
+    folders = [Path(settings.pipelines_dir)] if settings.pipelines_dir else []
+    try:
+        pipelines = load_definitions(*folders)
+    except PipelineError as error:
+        raise SettingsError(str(error)) from None
+    if settings.default_pipeline not in pipelines:
+        raise SettingsError(
+            f"VIDEOQUEUE_DEFAULT_PIPELINE={settings.default_pipeline!r} cannot be used: "
+            f"it takes one of {', '.join(sorted(pipelines))}."
+        )
+    return pipelines

@@ -26,8 +26,8 @@ FRAMES = 2
 def main(root: Path) -> None:
     sys.path.insert(0, str(root))
     import videoqueue.app
+    from videoqueue.api.extension import services_of
     from videoqueue.jobs.tables import Base
-    from videoqueue.services import services_of
     from videoqueue.settings import load_settings
 
     if not Path(videoqueue.app.__file__).is_relative_to(root):

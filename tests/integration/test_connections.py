@@ -16,10 +16,10 @@ from flask import Flask
 from tests.support.records import new_job
 from tests.support.serving import serving
 from tests.support.videos import make_video
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.errors import SettingsError
 from videoqueue.jobs.tables import Base
-from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 
 

@@ -16,11 +16,12 @@ from werkzeug.test import TestResponse
 
 from tests.support.records import new_job
 from tests.support.videos import make_video
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.errors import DatabaseUnavailableError, StorageUnavailableError
 from videoqueue.jobs.database import reading, writing
 from videoqueue.jobs.tables import JOB, Base
-from videoqueue.services import Services, services_of
+from videoqueue.services import Services
 from videoqueue.settings import load_settings
 from videoqueue.storage.filesystem import FolderStorage
 

@@ -25,7 +25,7 @@ UPLOAD = """
 import json, pathlib, resource, sys
 from videoqueue.app import create_app
 from videoqueue.jobs.tables import Base
-from videoqueue.services import services_of
+from videoqueue.api.extension import services_of
 from videoqueue.settings import load_settings
 
 data, video, redis_url, form = sys.argv[1:]

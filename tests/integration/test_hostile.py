@@ -22,12 +22,13 @@ from tests.support import misbehaving
 from tests.support.hostile_files import Hostile, encode, hostile_files
 from tests.support.records import new_job
 from tests.support.videos import make_video
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.errors import InvalidVideoError
 from videoqueue.jobs.tables import Base
 from videoqueue.mp4 import CheckLimits, Mp4Check
 from videoqueue.sandbox.sandbox import Sandbox
-from videoqueue.services import Services, services_of
+from videoqueue.services import Services
 from videoqueue.settings import load_settings
 from videoqueue.worker.factory import make_sandbox
 from videoqueue.worker.run_job import JobRunner

@@ -15,9 +15,9 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from tests.support.stack import ROOT, environment, procfile
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app, migrations_folder
 from videoqueue.jobs.tables import CHUNK, JOB, Base
-from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 
 

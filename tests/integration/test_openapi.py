@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -21,8 +22,17 @@ from tests.support.serving import Web, serving
 from tests.support.videos import make_video
 from videoqueue.api.openapi import document
 from videoqueue.api.problems import PROBLEMS
+from videoqueue.app import create_app
+from videoqueue.settings import load_settings
 
-DOCUMENT = document(("ocr_only", "yolo_ocr", "yolo_only"), "yolo_ocr")
+
+def _document() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(load_settings({"VIDEOQUEUE_DATA_DIR": folder, "REDIS_URL": "redis://127.0.0.1:1"}))
+    return document(app, ("ocr_only", "yolo_ocr", "yolo_only"), "yolo_ocr")
+
+
+DOCUMENT = _document()
 PAGES = {"/healthz", "/readyz", "/openapi.json", "/docs"}
 
 

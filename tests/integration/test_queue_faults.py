@@ -21,13 +21,13 @@ from tests.support.faulty_queue import Certificate, Fault, valkey
 from tests.support.stack import ROOT, eventually
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.videos import make_video
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.broker import QUEUE, announce, build_broker, queued
 from videoqueue.errors import QueueUnavailableError, SettingsError
 from videoqueue.jobs import workers
 from videoqueue.jobs.tables import Base
 from videoqueue.maintenance.sweeper import Sweeper
-from videoqueue.services import services_of
 from videoqueue.settings import load_settings
 from videoqueue.worker import actors
 

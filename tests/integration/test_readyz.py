@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from tests.support.records import new_job
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.errors import StorageFullError
 from videoqueue.jobs import workers
 from videoqueue.jobs.tables import Base, JobRow, WorkerHeartbeat
-from videoqueue.services import Services, services_of
+from videoqueue.services import Services
 from videoqueue.settings import load_settings
 
 NEW = new_job()
@@ -113,13 +114,13 @@ def test_without_the_database_it_is_not_ready(start: Callable[..., FlaskClient],
     client = start(
         DATABASE_URL="postgresql://127.0.0.1:1/nowhere", VIDEOQUEUE_STORAGE_URL=f"file://{tmp_path}/objects"
     )
-    assert unavailable(client, "database_unavailable").startswith("The database does not answer")
+    assert unavailable(client, "database_unavailable").startswith("The database did not respond")
 
 
 def test_without_the_storage_it_is_not_ready(start: Callable[..., FlaskClient], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     client = start(VIDEOQUEUE_STORAGE_URL=f"file://{tmp_path}/file")
-    assert unavailable(client, "storage_unavailable").startswith("The storage does not answer")
+    assert unavailable(client, "storage_unavailable").startswith("The storage did not respond")
 
 
 def test_without_both_it_names_both(start: Callable[..., FlaskClient], tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_without_both_it_names_both(start: Callable[..., FlaskClient], tmp_path:
     client = start(
         DATABASE_URL="postgresql://127.0.0.1:1/nowhere", VIDEOQUEUE_STORAGE_URL=f"file://{tmp_path}/file"
     )
-    assert "database and the storage do not answer" in unavailable(client, "database_unavailable")
+    assert "database and the storage did not respond" in unavailable(client, "database_unavailable")
 
 
 def test_a_database_that_hangs_is_not_waited_for_and_asked_once(

@@ -14,11 +14,12 @@ from sqlalchemy.engine import Engine
 
 from tests.support.records import new_job
 from tests.support.stack import eventually
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.jobs.tables import Base
 from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.sandbox.protocol import Seen, Task
-from videoqueue.services import Services, services_of
+from videoqueue.services import Services
 from videoqueue.settings import load_settings
 from videoqueue.worker.run_job import JobRunner
 

@@ -10,9 +10,9 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
+from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.logs import RequestIdFilter, request_id
-from videoqueue.services import services_of
 from videoqueue.settings import Settings
 
 

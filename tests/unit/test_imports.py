@@ -1,5 +1,6 @@
 """The direction of imports, and what importing a module may load."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,23 @@ def test_importing_a_module_stays_light(module: str, never: list[str]) -> None:
     code = f"import sys, {module}; print(*sorted(set({never}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_worker_loads_nothing_of_the_web_application(tmp_path: Path) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "VIDEOQUEUE_DATA_DIR": str(tmp_path),
+        "REDIS_URL": "redis://127.0.0.1:1",
+    }
+    code = (
+        "import sys, videoqueue.worker.entry; "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules} | "
+        "{name for name in sys.modules if name.startswith('videoqueue.')}))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "videoqueue.worker.run_job" in loaded
+    web = {"flask", "flask_sqlalchemy", "flask_migrate", "werkzeug", "gunicorn", "marshmallow", "apispec"}
+    assert loaded & web == set()
+    assert [name for name in loaded if name.startswith(("videoqueue.api", "videoqueue.app"))] == []

@@ -1,57 +1,96 @@
-"""Whether another video can be taken in, found out before its body is read."""
+"""Whether a request is served now or rejected: the limits of a process, the backlog and the storage."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from flask import Flask
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from videoqueue.api.probe import Probe
 from videoqueue.api.problems import ApiError
 from videoqueue.errors import StorageUnavailableError
-from videoqueue.jobs.queries import JobQueries
 from videoqueue.services import Services
-from videoqueue.settings import Settings
-
-_KEY = "videoqueue.gate"
 
 
-@dataclass(frozen=True)
-class _Gate:
-    queries: JobQueries
-    storage: Probe[None]
+class ConcurrencyLimit:
+    """How many requests of one kind a process serves at once, so that threads remain for the others.
 
-
-def install(app: Flask, services: Services) -> None:
-    app.extensions[_KEY] = _Gate(
-        JobQueries(services.store.engine),
-        Probe("storage", services.storage.check),
-    )
-
-
-def admit(app: Flask, services: Services, idempotency_key: str | None) -> None:
-    """Returns when a job could be stored and queued now.
-
-    Raises:
-        ApiError: `too_many_pending_jobs`; a repeated submission is let through, to be told its job.
-        DatabaseUnavailableError, StorageUnavailableError, StorageFullError: found out in bounded time.
+    Args:
+        limit: the maximum number of requests.
+        what: what is going on when the limit is reached, such as "videos are being received".
+        setting: the name of the setting that holds the limit.
     """
-    gate: _Gate = app.extensions[_KEY]
-    storage = gate.storage.ask()
-    if gate.queries.is_backlog_full(services.settings.max_pending_jobs, idempotency_key):
-        raise ApiError("too_many_pending_jobs", _full(services.settings))
-    try:
-        storage.result(services.settings.backend_timeout_seconds)
-    except TimeoutError:
-        raise StorageUnavailableError(
-            "The storage for videos does not answer within "
-            f"{services.settings.backend_timeout_seconds:g} seconds (VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS). "
-            "Try again in a minute."
-        ) from None
+
+    def __init__(self, limit: int, what: str, setting: str) -> None:
+        self._free = threading.BoundedSemaphore(limit)
+        self._detail = (
+            f"{limit} {what} at the moment. This is the limit of one process ({setting}). Try again shortly."
+        )
+
+    def acquire(self) -> Callable[[], None]:
+        """Acquires a slot without waiting.
+
+        Returns:
+            A release function; calling it again has no effect.
+
+        Raises:
+            ApiError: `rate_limited`, if no slot is free.
+        """
+        if not self._free.acquire(blocking=False):
+            raise ApiError("rate_limited", self._detail)
+        held = [self._free]
+
+        def release() -> None:
+            if held:
+                held.pop().release()
+
+        return release
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Holds a slot for the block.
+
+        Raises:
+            ApiError: `rate_limited`, if no slot is free.
+        """
+        release = self.acquire()
+        try:
+            yield
+        finally:
+            release()
 
 
-def _full(settings: Settings) -> str:
-    return (
-        f"{settings.max_pending_jobs} jobs are waiting already (VIDEOQUEUE_MAX_PENDING_JOBS). Try again when "
-        "some of them are done, or have the limit raised or workers added."
-    )
+class Admission:
+    """Decides, before a video is read, whether another job can be accepted."""
+
+    def __init__(self, services: Services) -> None:
+        self._settings = services.settings
+        self._queries = services.queries
+        self._storage = Probe("storage", services.storage.check)
+
+    def require(self, idempotency_key: str | None) -> None:
+        """Returns if a job can be stored and queued now.
+
+        A repeated submission passes even if too many jobs are pending, because it makes no new job.
+
+        Raises:
+            ApiError: `too_many_pending_jobs`.
+            DatabaseUnavailableError, StorageUnavailableError, StorageFullError: a backend cannot be used, or
+                did not respond within VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS.
+        """
+        seconds = self._settings.backend_timeout_seconds
+        storage = self._storage.ask()
+        limit = self._settings.max_pending_jobs
+        if self._queries.is_backlog_full(limit, idempotency_key):
+            raise ApiError(
+                "too_many_pending_jobs",
+                f"{limit} jobs are pending (VIDEOQUEUE_MAX_PENDING_JOBS). Try "
+                "again when some of them are completed, or ask for a higher limit or more workers.",
+            )
+        try:
+            storage.result(seconds)
+        except TimeoutError:
+            raise StorageUnavailableError(
+                f"The storage for videos did not respond within {seconds:g} seconds "
+                "(VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS). Try again in a minute."
+            ) from None

@@ -1,34 +1,58 @@
-"""/openapi.json for programs and /docs for people, both from the one document."""
+"""The OpenAPI document, for programs (/openapi.json) and for people (/docs)."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final, cast
 
-from flask import Blueprint, Response, current_app, render_template
+from flask import Blueprint, Flask, Response, current_app, render_template
 from flask.blueprints import BlueprintSetupState
 
-from videoqueue.api.openapi import document
-from videoqueue.services import services_of
+from videoqueue.api.extension import services_of
+from videoqueue.api.openapi import ALWAYS, COMMON, Described, Operation, document, operation
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
 
-_TEMPLATE = "docs.html"
-_STYLE = files("videoqueue.api").joinpath("templates/docs.css").read_text()
+_KEY: Final = "videoqueue.openapi"
+_TEMPLATE: Final = "docs.html"
+_STYLE: Final = files("videoqueue.api").joinpath("templates/docs.css").read_text()
+
+
+def _response(description: str, kind: str, schema: Described) -> Mapping[str, Described]:
+    return {"200": {"description": description, "headers": COMMON, "content": {kind: {"schema": schema}}}}
 
 
 @blueprint.get("/openapi.json")
+@operation(
+    Operation(
+        summary="This document",
+        description="OpenAPI 3.1.",
+        responses=_response("The document.", "application/json", {"type": "object"}),
+        problems=ALWAYS,
+    )
+)
 def openapi() -> Response:
-    return Response(current_app.json.dumps(_document()) + "\n", mimetype="application/json")
+    """Returns the document."""
+    text = current_app.json.dumps(current_app.extensions[_KEY])
+    return Response(f"{text}\n", mimetype="application/json")
 
 
 @blueprint.get("/docs")
+@operation(
+    Operation(
+        summary="This document for people",
+        description="One page without scripts.",
+        responses=_response("The page.", "text/html", {"type": "string"}),
+        problems=ALWAYS,
+    )
+)
 def docs() -> Response:
-    """One page that loads nothing, whose policy lets nothing but its own style be used."""
-    described = _document()
-    page = render_template(_TEMPLATE, api=described, operations=_operations(described), style=_STYLE)
+    """Returns the document as one page. Its policy allows no other resource than its own style."""
+    api: dict[str, Any] = current_app.extensions[_KEY]
+    page = render_template(_TEMPLATE, api=api, operations=_operations(api), style=_STYLE)
     response = Response(page, mimetype="text/html")
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     response.headers["Content-Security-Policy"] = (
@@ -38,20 +62,21 @@ def docs() -> Response:
     return response
 
 
-def _document() -> dict[str, Any]:
-    services = services_of(current_app)
-    return document(tuple(sorted(services.pipelines)), services.settings.default_pipeline)
-
-
 @blueprint.record
-def _load(state: BlueprintSetupState) -> None:
-    """Reads the template at the start: a request must not need a file that cannot be opened."""
-    state.app.jinja_env.get_template(_TEMPLATE)
+def _prepare(state: BlueprintSetupState) -> None:
+    """Makes the document and reads the template: a request must not fail because a file cannot be opened.
+
+    The blueprint has to be registered last, because the document has the routes that are registered by then.
+    """
+    app = cast(Flask, state.app)
+    services = services_of(app)
+    app.extensions[_KEY] = document(app, sorted(services.pipelines), services.settings.default_pipeline)
+    app.jinja_env.get_template(_TEMPLATE)
 
 
-def _operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def _operations(api: dict[str, Any]) -> Sequence[tuple[str, str, dict[str, Any]]]:
     return [
-        (method.upper(), path, operation)
-        for path, methods in described["paths"].items()
-        for method, operation in methods.items()
+        (method.upper(), path, described)
+        for path, methods in api["paths"].items()
+        for method, described in methods.items()
     ]

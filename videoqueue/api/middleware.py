@@ -1,21 +1,22 @@
-"""The outermost layer: a request id and the security headers on every answer, whoever gave it."""
+"""The outermost WSGI layer: a request id and the security headers on every response."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from videoqueue.logs import set_request_id
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID: Final = "X-Request-Id"
-#: What proxies and platforms send; anything else could forge lines of the log.
-_SANE: Final = re.compile(r"[A-Za-z0-9._=+/-]{1,200}")
-#: Added where the application has not said otherwise.
+#: The ids that proxies and platforms send. Other characters could forge lines of the log.
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9._=+/-]{1,200}")
+#: Headers that a response gets unless it has them.
 _DEFAULTS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -25,13 +26,8 @@ _DEFAULTS: Final = (
 )
 
 
-def _request_id(given: str | None) -> str:
-    """Returns the id given, when it is a sane one, else a new one."""
-    return given if given is not None and _SANE.fullmatch(given) else uuid.uuid4().hex
-
-
 class Middleware:
-    """WSGI middleware."""
+    """Adds the headers, and names the request in the log from its start to the end of its response."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
@@ -40,9 +36,11 @@ class Middleware:
         name = _request_id(environ.get("HTTP_X_REQUEST_ID"))
         set_request_id(name)
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            said = {header.lower() for header, _ in headers}
-            headers.extend(pair for pair in _DEFAULTS if pair[0].lower() not in said)
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
+        ) -> Callable[[bytes], object]:
+            present = {header.lower() for header, _ in headers}
+            headers.extend(pair for pair in _DEFAULTS if pair[0].lower() not in present)
             headers.append((REQUEST_ID, name))
             return start_response(status, headers, exc_info)
 
@@ -55,7 +53,7 @@ class Middleware:
 
 
 class _Body:
-    """The answer's body; the request is over when it is closed."""
+    """The body of a response. The request ends when the server closes it."""
 
     def __init__(self, body: Iterable[bytes]) -> None:
         self._body = body
@@ -69,3 +67,8 @@ class _Body:
                 self._body.close()
         finally:
             set_request_id("")
+
+
+def _request_id(given: str | None) -> str:
+    """Returns the client's id if it is safe to log, else a new one."""
+    return given if given is not None and _SAFE_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,17 +1,24 @@
-"""The OpenAPI 3.1 document, made from the schemas and the table of problems."""
+"""The OpenAPI 3.1 document. Each view describes its operation; this module collects the descriptions.
+
+@blueprint.get("/healthz")
+@operation(Operation(summary="...", description="...", responses={...}, problems=ALWAYS))
+def healthz() -> ResponseReturnValue: ...
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Final
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from marshmallow import fields
+from flask import Flask
+from marshmallow import Schema, fields
 
-from videoqueue.api.operations import COMMON, HEADERS, OPERATIONS, RETRY_AFTER, Described, Operation
-from videoqueue.api.problems import PROBLEMS, TRY_AGAIN
+from videoqueue.api.problems import PROBLEMS, TRY_AGAIN, ProblemCode
 from videoqueue.api.schemas import (
     Health,
     JobAccepted,
@@ -22,7 +29,9 @@ from videoqueue.api.schemas import (
     Timestamp,
 )
 
-_PROBLEM: Final = "application/problem+json"
+#: A part of the document, as it is written in JSON.
+Described: TypeAlias = Mapping[str, Any]
+View = TypeVar("View", bound=Callable[..., Any])
 
 _ABOUT: Final = """Submit an MP4, get a `job_id` at once, ask how the job stands, fetch what was seen and read
 in each frame. Every error is `application/problem+json` (RFC 9457) with a stable `code`.
@@ -31,10 +40,94 @@ What is not an MP4 with a video in it is refused when it is submitted, whatever 
 one of the codes `file_empty`, `not_mp4`, `truncated_mp4`, `no_video_track`, `unsupported_video`. A schema
 cannot express this: bodies made at random are answered so."""
 
+#: Headers that several responses have, by the name of their component.
+_HEADERS: Final[Mapping[str, dict[str, Any]]] = {
+    "RequestId": {
+        "description": "Names this request in the log; its own X-Request-Id when that is a sane one.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    },
+    "CacheControl": {"required": True, "schema": {"type": "string"}},
+    "ETag": {
+        "description": "Strong; differs for gzip and for each page.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Vary": {"required": True, "schema": {"const": "Accept-Encoding"}},
+}
+RETRY_AFTER: Final[Described] = {
+    "description": "Seconds after which to ask again.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 
-@cache
-def document(pipelines: tuple[str, ...], default_pipeline: str) -> dict[str, Any]:
-    """The whole document, ready for `json.dumps`, of a service that has these pipelines."""
+
+def _header(name: str) -> Described:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+#: The headers of every response.
+COMMON: Final[Described] = {"X-Request-Id": _header("RequestId"), "Cache-Control": _header("CacheControl")}
+#: The headers of a response that a client can cache.
+CACHED: Final[Described] = {**COMMON, "ETag": _header("ETag"), "Vary": _header("Vary")}
+
+#: The problems that every operation can return, and those of every operation that needs the database.
+ALWAYS: Final[Sequence[ProblemCode]] = ("invalid_parameter", "internal_error")
+DATABASE: Final[Sequence[ProblemCode]] = ("database_unavailable",)
+
+_ATTRIBUTE: Final = "videoqueue_operation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """The description of a view. Path, method and id are those of its route.
+
+    Attributes:
+        responses: the successful responses by status.
+        problems: the codes of its error responses.
+        parameters: the parameters in the path and in headers.
+        query: the schemas of the parameters in the query.
+        body: returns the request body, given the schemas of the parameters; None if there is none.
+    """
+
+    summary: str
+    description: str
+    responses: Mapping[str, Described]
+    problems: Sequence[ProblemCode]
+    parameters: Sequence[Described] = ()
+    query: Sequence[type[Schema]] = ()
+    body: Callable[[Described], Described] | None = None
+
+
+def operation(described: Operation) -> Callable[[View], View]:
+    """Returns a decorator that attaches the description to a view; it stands below the route."""
+
+    def attach(view: View) -> View:
+        setattr(view, _ATTRIBUTE, described)
+        return view
+
+    return attach
+
+
+def json_response(description: str, schema: type[Schema], headers: Described | None = None) -> Described:
+    """Returns the description of a JSON response with this schema."""
+    return {
+        "description": description,
+        "headers": {**COMMON, **(headers or {})},
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}},
+    }
+
+
+def document(app: Flask, pipelines: Sequence[str], default_pipeline: str) -> dict[str, Any]:
+    """Returns the document for the routes of an application. A view without a description is left out.
+
+    Args:
+        app: the application; its blueprints are registered.
+        pipelines: the ids that the parameter `pipeline_id` takes.
+        default_pipeline: the id that it has by default.
+
+    Returns:
+        The document, ready for `json.dumps`.
+    """
     plugin = MarshmallowPlugin()
     spec = APISpec(
         title="videoqueue",
@@ -45,21 +138,31 @@ def document(pipelines: tuple[str, ...], default_pipeline: str) -> dict[str, Any
     )
     converter = plugin.converter
     assert isinstance(converter, OpenAPIConverter)
-    converter.add_attribute_function(_precisely)  # type: ignore[no-untyped-call]
-    for name, described in HEADERS.items():
-        spec.components.header(name, dict(described))
+    converter.add_attribute_function(_own_fields)  # type: ignore[no-untyped-call]
+    for name, described in _HEADERS.items():
+        spec.components.header(name, described)
     for schema in (JobAccepted, JobStatus, JobResults, Health, Readiness, Problem):
         spec.components.schema(schema.__name__, schema=schema)
-    known = {"enum": list(pipelines), "default": default_pipeline}
-    for operation in OPERATIONS:
-        described = _described(operation, converter, {"pipeline_id": known})
-        spec.path(operation.path, operations={operation.method: described})
+    known = {"pipeline_id": {"enum": list(pipelines), "default": default_pipeline}}
+    for path, method, name, found in _operations(app):
+        spec.path(path, operations={method: {"operationId": name} | _described(found, converter, known)})
     made: dict[str, Any] = spec.to_dict()
     return made
 
 
-def _precisely(_converter: OpenAPIConverter, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
-    """What apispec cannot know of fields of our own."""
+def _operations(app: Flask) -> Iterator[tuple[str, str, str, Operation]]:
+    """Yields the path, method, id and description of each route, in the order of registration."""
+    for rule in app.url_map.iter_rules():
+        found = getattr(app.view_functions[rule.endpoint], _ATTRIBUTE, None)
+        if not isinstance(found, Operation):
+            continue
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield path, method.lower(), rule.endpoint.rpartition(".")[2], found
+
+
+def _own_fields(_converter: OpenAPIConverter, field: fields.Field[Any], **_: object) -> dict[str, Any]:
+    """Returns what apispec cannot know about our own kinds of fields."""
     if isinstance(field, Timestamp):
         return {"type": "string", "format": "date-time"}
     if isinstance(field, fields.Method):
@@ -67,30 +170,29 @@ def _precisely(_converter: OpenAPIConverter, field: fields.Field[Any], **_: Any)
     return {}
 
 
-def _described(operation: Operation, converter: OpenAPIConverter, known: Described) -> dict[str, Any]:
+def _described(found: Operation, converter: OpenAPIConverter, known: Described) -> dict[str, Any]:
     fields = {
         name: _parameter(field, converter) | known.get(name, {})
-        for schema in operation.query
+        for schema in found.query
         for name, field in schema().fields.items()
     }
     query = [{"name": name, "in": "query", "required": False, "schema": fields[name]} for name in fields]
     for parameter in query:
         parameter["description"] = fields[parameter["name"]].get("description", "")
     described: dict[str, Any] = {
-        "operationId": operation.name,
-        "summary": operation.summary,
-        "description": operation.description,
-        "parameters": [*operation.parameters, *query],
-        "responses": dict(operation.answers) | _problems(operation),
+        "summary": found.summary,
+        "description": found.description,
+        "parameters": [*found.parameters, *query],
+        "responses": dict(found.responses) | _problems(found),
     }
-    if operation.body:
-        described["requestBody"] = operation.body(fields)
+    if found.body:
+        described["requestBody"] = found.body(fields)
     return described
 
 
 def _parameter(field: fields.Field[Any], converter: OpenAPIConverter) -> dict[str, Any]:
     schema = converter.field2property(field)
-    # What a parameter that is left out counts as is none of its values.
+    # None stands for a parameter that was not sent. A client cannot send it.
     if schema.get("default", 0) is None:
         del schema["default"]
     if isinstance(schema.get("type"), list):
@@ -98,20 +200,18 @@ def _parameter(field: fields.Field[Any], converter: OpenAPIConverter) -> dict[st
     return schema
 
 
-def _problems(operation: Operation) -> dict[str, Any]:
-    """One response for each status, with all its codes."""
-    codes: dict[int, list[str]] = {}
-    for code in operation.problems:
+def _problems(found: Operation) -> dict[str, Any]:
+    """Returns one response for each status, with all its codes."""
+    codes: dict[int, list[ProblemCode]] = {}
+    for code in found.problems:
         codes.setdefault(PROBLEMS[code][0], []).append(code)
     return {str(status): _problem(status, names) for status, names in sorted(codes.items())}
 
 
-def _problem(status: int, codes: list[str]) -> dict[str, Any]:
+def _problem(status: int, codes: Sequence[ProblemCode]) -> dict[str, Any]:
     headers = dict(COMMON)
     if status in TRY_AGAIN or "results_not_ready" in codes:
         headers["Retry-After"] = {**RETRY_AFTER, "required": status in TRY_AGAIN}
-    if status == 405:
-        headers["Allow"] = {"required": True, "schema": {"type": "string"}}
     schema = {
         "allOf": [
             {"$ref": "#/components/schemas/Problem"},
@@ -121,5 +221,5 @@ def _problem(status: int, codes: list[str]) -> dict[str, Any]:
     return {
         "description": "; ".join(f"`{code}`: {PROBLEMS[code][1]}" for code in codes),
         "headers": headers,
-        "content": {_PROBLEM: {"schema": schema}},
+        "content": {"application/problem+json": {"schema": schema}},
     }

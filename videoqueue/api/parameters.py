@@ -1,9 +1,9 @@
-"""Parameters of a request, checked one by one as they become known."""
+"""The parameters of a request, validated one by one as they arrive."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 from marshmallow import Schema, ValidationError
 
@@ -12,19 +12,29 @@ from videoqueue.api.schemas import SubmitRequest
 from videoqueue.errors import UnknownPipelineError
 
 
+class SubmitValues(TypedDict):
+    """The validated parameters of a submission; `max_frames` is None for all frames."""
+
+    pipeline_id: str
+    frame_stride: int
+    max_frames: int | None
+
+
 class SubmitParameters:
-    """What is to be done with a video: `add` what was given, then take `values`."""
+    """The parameters of a submission: `add` each that the client sent, then read `values`."""
 
     def __init__(self, pipelines: Collection[str], default_pipeline: str) -> None:
         self._pipelines = pipelines
-        self._values: dict[str, Any] = {}
+        self._values: dict[str, object] = {}
         self._seen: set[tuple[str, str]] = set()
         self._default = {"pipeline_id": default_pipeline}
 
     def add(self, name: str, text: str, place: Literal["form", "query"]) -> None:
-        """Form fields, which come later, outdo the query.
+        """Validates a parameter. A form field replaces a parameter of the query, which arrives first.
 
-        Raises ApiError or UnknownPipelineError: the parameter, what was given and what it takes.
+        Raises:
+            ApiError: `invalid_parameter`; the message has the name, the value and what it takes.
+            UnknownPipelineError: no pipeline has this id; the message has the ids of all pipelines.
         """
         if (name, place) in self._seen:
             raise ApiError("invalid_parameter", f"The parameter {name} is given twice. Send it once.")
@@ -32,30 +42,43 @@ class SubmitParameters:
         value = load_one(SubmitRequest, name, text, also=("file",))
         if name == "pipeline_id" and value not in self._pipelines:
             known = ", ".join(sorted(self._pipelines))
-            raise UnknownPipelineError(f"There is no pipeline {shortened(value)}. Known: {known}.")
+            raise UnknownPipelineError(f"There is no pipeline {_shortened(text)}. Known: {known}.")
         self._values[name] = value
 
     @property
-    def values(self) -> dict[str, Any]:
-        defaults: dict[str, Any] = SubmitRequest().load({})
-        return defaults | self._default | self._values
+    def values(self) -> SubmitValues:
+        """Returns every parameter, with the default of each that was not sent."""
+        return cast(SubmitValues, SubmitRequest().load({}) | self._default | self._values)
 
 
-def load_one(schema: type[Schema], name: str, text: str, also: tuple[str, ...] = ()) -> Any:
-    """One parameter by its schema. Raises ApiError `invalid_parameter`."""
+def load_one(schema: type[Schema], name: str, text: str, also: tuple[str, ...] = ()) -> object:
+    """Validates one parameter.
+
+    Args:
+        schema: the schema with a field for each known parameter.
+        name: the name of the parameter.
+        text: its value as the client sent it.
+        also: further names for the message about an unknown parameter.
+
+    Returns:
+        The value, with the type that the field of the schema has.
+
+    Raises:
+        ApiError: `invalid_parameter`.
+    """
     fields = schema().fields
     if name not in fields:
         known = ", ".join(sorted((*fields, *also)))
-        raise ApiError("invalid_parameter", f"There is no parameter {shortened(name)}. Known: {known}.")
+        raise ApiError("invalid_parameter", f"There is no parameter {_shortened(name)}. Known: {known}.")
     try:
-        return schema(only=(name,)).load({name: text})[name]
+        values: dict[str, object] = schema(only=(name,)).load({name: text})
     except ValidationError as error:
         messages: dict[str, list[str]] = error.normalized_messages()  # type: ignore[no-untyped-call]
         raise ApiError(
-            "invalid_parameter", f"{name}={shortened(text)} cannot be used: {name} {messages[name][0]}."
+            "invalid_parameter", f"{name}={_shortened(text)} cannot be used: {name} {messages[name][0]}."
         ) from None
+    return values[name]
 
 
-def shortened(text: str) -> str:
-    """A client's text as it may be repeated to it."""
+def _shortened(text: str) -> str:
     return repr(text if len(text) <= 100 else f"{text[:100]}...")

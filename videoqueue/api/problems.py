@@ -1,24 +1,52 @@
-"""Every error as `application/problem+json` (RFC 9457), from one table. No HTML, no stack trace, ever."""
+"""Every error response: `application/problem+json` (RFC 9457), from one table. None has a stack trace."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import Final
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, Literal
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from videoqueue.causes import with_cause
 from videoqueue.errors import VideoqueueError
 from videoqueue.logs import request_id
-from videoqueue.services import services_of
 from videoqueue.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: code -> (HTTP status, title)
-PROBLEMS: Final[dict[str, tuple[int, str]]] = {
+ProblemCode = Literal[
+    "file_missing",
+    "file_empty",
+    "not_mp4",
+    "truncated_mp4",
+    "no_video_track",
+    "unsupported_video",
+    "upload_incomplete",
+    "invalid_parameter",
+    "unknown_pipeline",
+    "job_not_found",
+    "results_not_ready",
+    "job_failed",
+    "not_found",
+    "method_not_allowed",
+    "upload_timeout",
+    "upload_too_large",
+    "unsupported_media_type",
+    "idempotency_key_reused",
+    "rate_limited",
+    "internal_error",
+    "too_many_pending_jobs",
+    "database_unavailable",
+    "storage_unavailable",
+    "storage_full",
+]
+
+#: The HTTP status and the title of each problem.
+PROBLEMS: Final[Mapping[ProblemCode, tuple[int, str]]] = {
     "file_missing": (400, "No video in the request"),
     "file_empty": (400, "The video is empty"),
     "not_mp4": (400, "Not an MP4 file"),
@@ -45,22 +73,28 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "storage_full": (507, "Storage full"),
 }
 
-#: Answers that ask for the same request again, later: `Retry-After` says when.
+#: Statuses that ask the client to repeat the request; `Retry-After` has the seconds to wait.
 TRY_AGAIN: Final = frozenset({429, 503})
 _RETRY_SECONDS = 5
 
 
 class ApiError(VideoqueueError):
-    """An error of the HTTP edge; `code` is a key of PROBLEMS, `detail` is for the user."""
+    """An error of the HTTP edge.
 
-    def __init__(self, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+    Args:
+        code: the code of the problem.
+        detail: the message for the user.
+        headers: further headers of the response.
+    """
+
+    def __init__(self, code: ProblemCode, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.headers = headers or {}
 
 
-def problem(code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """The error as a response."""
+def problem(code: ProblemCode, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Returns the response for a problem; `detail` is the message for the user."""
     status, title = PROBLEMS[code]
     body = {
         "type": f"urn:videoqueue:problem:{code}",
@@ -78,27 +112,26 @@ def problem(code: str, detail: str, headers: dict[str, str] | None = None) -> Re
     return response
 
 
-def register(app: Flask) -> None:
-    """Makes every error of the app, routing errors included, come out through the table."""
-    app.register_error_handler(HTTPException, _http_error)
+def register(app: Flask, settings: Settings) -> None:
+    """Makes every error of the application a problem, including routing errors."""
+    app.register_error_handler(HTTPException, partial(_http_error, settings))
     app.register_error_handler(Exception, _unexpected)
     app.register_error_handler(VideoqueueError, _expected)
 
 
-def _expected(error: Exception) -> Response:
-    assert isinstance(error, VideoqueueError)
-    if error.code not in PROBLEMS:
+def _expected(error: VideoqueueError) -> Response:
+    code = next((code for code in PROBLEMS if code == error.code), None)
+    if code is None:
         return _unexpected(error)
-    headers = error.headers if isinstance(error, ApiError) else None
-    if isinstance(error, ApiError) and PROBLEMS[error.code][0] >= 500:
-        logger.warning("A request was refused: %s", error)
-    elif PROBLEMS[error.code][0] >= 500:
-        logger.error("A request failed. %s", with_cause(error))
-    return problem(error.code, str(error), headers)
+    if PROBLEMS[code][0] >= 500:
+        if isinstance(error, ApiError):
+            logger.warning("A request was rejected: %s", error)
+        else:
+            logger.error("A request failed. %s", with_cause(error))
+    return problem(code, str(error), error.headers if isinstance(error, ApiError) else None)
 
 
-def _http_error(error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _http_error(settings: Settings, error: HTTPException) -> Response:
     if error.code == 404:
         return problem("not_found", f"There is nothing at {request.path}. The API begins at /video/submit.")
     if isinstance(error, MethodNotAllowed):
@@ -106,7 +139,7 @@ def _http_error(error: Exception) -> Response:
         detail = f"{request.path} takes {allowed}, not {request.method}."
         return problem("method_not_allowed", detail, {"Allow": allowed})
     if error.code == 413:
-        return problem("upload_too_large", too_large(services_of(current_app).settings))
+        return problem("upload_too_large", too_large(settings))
     if error.code == 415:
         return problem("unsupported_media_type", "Send multipart/form-data or a raw video/mp4 body.")
     if error.code is not None and error.code < 500:
@@ -117,13 +150,13 @@ def _http_error(error: Exception) -> Response:
 
 
 def too_large(settings: Settings) -> str:
-    """The words of `upload_too_large`."""
+    """Returns the message of `upload_too_large`."""
     return (
         f"The video is larger than {settings.max_upload_bytes} bytes (VIDEOQUEUE_MAX_UPLOAD_BYTES). "
-        "Send a shorter or smaller one, or have the limit raised."
+        "Send a shorter or smaller one, or ask for a higher limit."
     )
 
 
 def _unexpected(error: Exception) -> Response:
     logger.error("A request failed unexpectedly.", exc_info=error)
-    return problem("internal_error", "Something went wrong on our side. It has been logged; try again later.")
+    return problem("internal_error", "An error occurred in the service. It has been logged. Try again later.")

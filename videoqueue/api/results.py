@@ -1,4 +1,4 @@
-"""A completed job's results as a response: streamed, perhaps paged, perhaps gzipped, each with its ETag."""
+"""The results of a completed job as a response: streamed, whole or one page, plain or gzip, with an ETag."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, cast
 
 from flask import Request, Response
+from werkzeug.datastructures import Accept
 
-from videoqueue.api.content_coding import gzipped, wants_gzip
+from videoqueue.api.admission import ConcurrencyLimit
 from videoqueue.api.parameters import load_one
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import PageRequest
-from videoqueue.api.slots import ConcurrencyLimit
 from videoqueue.causes import with_cause
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.deadline import set_deadline
@@ -28,12 +29,17 @@ logger = logging.getLogger(__name__)
 
 _TOKEN: Final = re.compile(r"([0-9a-f]{16})\.([0-9]{1,9})\.([0-9]{1,9})")
 _DEFAULT_PAGE: Final = 1000
-#: A stored chunk is sent in pieces, so that memory and waits do not depend on its size.
+#: Bytes sent at once, so that memory and waits do not depend on the size of a stored chunk.
 _PIECE: Final = 256 * 1024
+_GZIP_LEVEL: Final = 1
+#: The `wbits` of zlib for the gzip format with a window of 32 KiB.
+_GZIP_FORMAT: Final = 31
 
 
 @dataclass(frozen=True)
 class Page:
+    """At most `size` frames, from the position `start`."""
+
     size: int
     start: Position
 
@@ -42,7 +48,11 @@ class Results:
     """One representation of a job's results."""
 
     def __init__(self, request: Request, job: JobProgress) -> None:
-        """Raises ApiError `invalid_parameter`."""
+        """Validates the parameters of the request.
+
+        Raises:
+            ApiError: `invalid_parameter`.
+        """
         self._job = job
         self._etag = job.results_etag or ""
         self._page = _page(request, self._etag)
@@ -50,37 +60,41 @@ class Results:
 
     @property
     def etag(self) -> str:
-        """Another for other bytes; two pages of a job differ in it too."""
+        """The ETag of this representation; each page and each content coding has its own."""
         page = self._page
         part = f".{page.size}.{page.start.seq}.{page.start.offset}" if page else ""
         return f"{self._etag}{part}{'-gzip' if self._gzip else ''}"
 
     def response(
-        self, request: Request, reader: ResultReader, slots: ConcurrencyLimit, seconds: float
+        self, request: Request, reader: ResultReader, limit: ConcurrencyLimit, seconds: float
     ) -> Response:
-        """200, or 304 at the price of a status request.
+        """Returns the response: 200 with a streamed body, or 304 without reading the results.
 
-        `seconds` is what the database may take for each piece.
+        Args:
+            request: the request; its `If-None-Match` decides on 304.
+            reader: reads the stored chunks.
+            limit: a slot of it is held until the response is closed.
+            seconds: how long the database may take for each piece.
 
         Raises:
             ApiError: `rate_limited`.
-            DatabaseUnavailableError: the results cannot be read at the moment.
+            DatabaseUnavailableError: the results cannot be read now.
         """
-        # Response.make_conditional would first read the whole body to learn its length.
+        # Response.make_conditional would read the whole body first, to get its length.
         if request.if_none_match.contains(self.etag):
             response = Response(iter(()), 304, mimetype="application/json")
         elif request.method == "HEAD":
             response = Response(iter(()), mimetype="application/json")
         else:
-            # Once the body has begun, no error can be told any more.
+            # After the first byte of the body no error response can be sent.
             reader.require_readable(self._job.job_id)
-            release = slots.take()
-            pieces = _patiently(self._pieces(reader), seconds, release)
+            release = limit.acquire()
+            pieces = _with_deadline(self._pieces(reader), seconds, release)
             response = Response(pieces, mimetype="application/json")
             response.call_on_close(release)  # the client may hang up before the first piece
         response.set_etag(self.etag)
         response.vary.add("Accept-Encoding")
-        # To be asked for again each time, as retention may have removed the job.
+        # Clients must revalidate each time, because retention can remove the job.
         response.headers["Cache-Control"] = "private, no-cache"
         if self._gzip and response.status_code == 200:
             response.headers["Content-Encoding"] = "gzip"
@@ -93,7 +107,7 @@ class Results:
     def _body(self, reader: ResultReader) -> Iterator[bytes]:
         job, page = self._job, self._page
         yield f'{{"job_id":"{job.job_id}","results":'.encode()
-        end: dict[str, Any] = {
+        end: dict[str, str | None] = {
             "created_at": rfc3339(job.created_at),
             "updated_at": rfc3339(job.updated_at),
         }
@@ -101,7 +115,7 @@ class Results:
             yield from reader.array(job.job_id, self._etag)
         else:
             following = yield from reader.page(job.job_id, self._etag, page.start, page.size)
-            end["next_page_token"] = following and _token(self._etag, following)
+            end["next_page_token"] = None if following is None else _token(self._etag, following)
         yield b"," + json.dumps(end, separators=(",", ":"))[1:].encode() + b"\n"
 
 
@@ -109,8 +123,9 @@ def _page(request: Request, etag: str) -> Page | None:
     given = {name: load_one(PageRequest, name, text) for name, text in request.args.items()}
     if not given:
         return None
-    token = given.get("page_token")
-    return Page(given.get("page_size", _DEFAULT_PAGE), _position(token, etag) if token else Position())
+    size = cast(int, given.get("page_size", _DEFAULT_PAGE))
+    token = cast(str, given.get("page_token", ""))
+    return Page(size, _position(token, etag) if token else Position())
 
 
 def _token(etag: str, position: Position) -> str:
@@ -128,7 +143,7 @@ def _position(token: str, etag: str) -> Position:
         raise ApiError(
             "invalid_parameter",
             "page_token cannot be used: it takes the `next_page_token` of an earlier page of the same job. "
-            "Leave it out to begin again.",
+            "Leave it out to start with the first page.",
         )
     return Position(int(match[2]), int(match[3]))
 
@@ -139,10 +154,11 @@ def _cut(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield piece[start : start + _PIECE]
 
 
-def _patiently(pieces: Iterator[bytes], seconds: float, at_end: Callable[[], None]) -> Iterator[bytes]:
-    """The client's slowness is not the database's: its time begins anew for each piece.
+def _with_deadline(pieces: Iterator[bytes], seconds: float, release: Callable[[], None]) -> Iterator[bytes]:
+    """Resets the database deadline before each piece, so that a slow client does not use it up.
 
-    A database that fails in between breaks the connection off: the answer must not end validly.
+    If the database fails in between, the connection is broken off: the client must not take the body for a
+    whole one.
     """
     try:
         while True:
@@ -153,8 +169,30 @@ def _patiently(pieces: Iterator[bytes], seconds: float, at_end: Callable[[], Non
             yield piece
     except DatabaseUnavailableError as error:
         logger.warning("Results were broken off. %s", with_cause(error))
-        # gunicorn closes the connection, and takes every other error for a bug.
+        # gunicorn closes the connection. It would log any other error as a bug.
         raise ConnectionResetError(errno.ECONNRESET, "broken off") from error
     finally:
-        set_deadline(None)  # the thread goes on to other work
-        at_end()
+        set_deadline(None)  # the thread serves other requests afterwards
+        release()
+
+
+def wants_gzip(accepted: Accept) -> bool:
+    """Returns whether gzip is the preferred content coding (RFC 9110 section 12.5.3).
+
+    It is when its quality is not lower than that of the plain body, or when the plain body is not acceptable.
+    """
+    offered = {name.lower(): quality for name, quality in accepted}
+    rest = offered.get("*", 0)
+    gzip = max(offered.get("gzip", rest), offered.get("x-gzip", 0))
+    if "identity" in offered:
+        return gzip >= offered["identity"] if gzip else offered["identity"] == 0 and "gzip" not in offered
+    return gzip > 0
+
+
+def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the gzip of the pieces. The same bytes always have the same gzip: its header has no time."""
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    for piece in pieces:
+        if packed := compressor.compress(piece):
+            yield packed
+    yield compressor.flush()

@@ -1,43 +1,44 @@
-"""What goes in and out, as marshmallow schemas; the OpenAPI document is made from them."""
+"""The marshmallow schemas of requests and responses. The OpenAPI document is made from them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import RAISE, Schema, fields, validate
 
-from videoqueue.jobs.types import STATUSES, rfc3339
+from videoqueue.jobs.types import STATUSES, JobProgress, rfc3339
 
-#: The largest whole number a parameter takes; what the database's 64-bit columns hold.
+#: The largest value of a whole number: the columns of the database have 64 bits.
 _LARGEST = 2**63 - 1
+#: The maximum number of frames in a page.
 MAX_PAGE_SIZE = 1000
 
 
 class WholeNumber(fields.Integer):
-    """An integer of at least 1, also as text."""
+    """An integer from 1 to `largest`, as a number or as decimal text."""
 
     default_error_messages = {"invalid": "takes a whole number"}  # noqa: RUF012 - marshmallow's own way
 
-    def __init__(self, largest: int = _LARGEST, **options: Any) -> None:
+    def __init__(self, description: str, *, default: int | None, largest: int = _LARGEST) -> None:
         takes = "of at least 1" if largest == _LARGEST else f"from 1 to {largest}"
         bounds = validate.Range(1, largest, error=f"takes a whole number {takes}")
-        super().__init__(validate=bounds, **options)
+        super().__init__(validate=bounds, load_default=default, metadata={"description": description})
 
-    def _validated(self, value: Any) -> int:
-        # int() also reads "1_000", " 7" and digits of other scripts.
+    def _validated(self, value: object) -> int:
+        # int() also accepts "1_000", " 7" and digits of other scripts.
         if isinstance(value, str) and not (value.isascii() and value.lstrip("-").isdigit()):
             raise self.make_error("invalid")
         return super()._validated(value)
 
 
 class Timestamp(fields.Field[int]):
-    """Microseconds since 1970 as RFC 3339 UTC with `Z`."""
+    """Microseconds since 1970, written as RFC 3339 in UTC with `Z`."""
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+    def _serialize(self, value: int | None, attr: str | None, obj: object, **kwargs: object) -> str | None:
         return None if value is None else rfc3339(value)
 
 
 class SubmitRequest(Schema):
+    """The parameters of a submission."""
+
     class Meta:
         unknown = RAISE
 
@@ -45,19 +46,17 @@ class SubmitRequest(Schema):
         validate=validate.Length(1, 100, error="takes 1 to 100 characters"),
         metadata={"description": "What to do with each frame."},
     )
-    frame_stride = WholeNumber(load_default=1, metadata={"description": "Frames 0, n, 2n ... are processed."})
-    max_frames = WholeNumber(
-        load_default=None, metadata={"description": "Stop after so many processed frames. Default: all."}
-    )
+    frame_stride = WholeNumber("Frames 0, n, 2n ... are processed.", default=1)
+    max_frames = WholeNumber("Stop after so many processed frames. Default: all.", default=None)
 
 
 class PageRequest(Schema):
+    """The parameters of a request for one page of the results."""
+
     class Meta:
         unknown = RAISE
 
-    page_size = WholeNumber(
-        MAX_PAGE_SIZE, load_default=None, metadata={"description": "Answer at most so many frames."}
-    )
+    page_size = WholeNumber("Answer at most so many frames.", default=None, largest=MAX_PAGE_SIZE)
     page_token = fields.String(
         load_default=None,
         validate=validate.Length(1, 200, error="takes the `next_page_token` of the page before"),
@@ -66,10 +65,14 @@ class PageRequest(Schema):
 
 
 class JobAccepted(Schema):
+    """The response to a submission."""
+
     job_id = fields.UUID(required=True)
 
 
 class JobStatus(Schema):
+    """The response of /video/status."""
+
     job_id = fields.UUID(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     progress = fields.Float(
@@ -85,12 +88,14 @@ class JobStatus(Schema):
         metadata={"description": "Why the job failed, else null."},
     )
 
-    def _error_message(self, job: Any) -> str | None:
-        # A job that waits for another try keeps its last error in the row; to the client it is just pending.
+    def _error_message(self, job: JobProgress) -> str | None:
+        # A job that waits for another attempt keeps its last error in the row. The client sees it as pending.
         return job.error_message if job.status == "failed" else None
 
 
 class FrameResult(Schema):
+    """What the pipeline found in one frame."""
+
     frame_index = fields.Integer(
         required=True,
         strict=True,
@@ -104,6 +109,8 @@ class FrameResult(Schema):
 
 
 class JobResults(Schema):
+    """The response of /video/results."""
+
     job_id = fields.UUID(required=True)
     results = fields.List(fields.Nested(FrameResult), required=True)
     created_at = Timestamp(required=True)
@@ -115,10 +122,14 @@ class JobResults(Schema):
 
 
 class Health(Schema):
+    """The response of /healthz."""
+
     status = fields.String(required=True, validate=validate.Equal("ok"))
 
 
 class Readiness(Schema):
+    """The response of /readyz."""
+
     status = fields.String(required=True, validate=validate.Equal("ready"))
     degraded = fields.List(fields.String(), required=True)
     workers = fields.Integer(required=True, strict=True, metadata={"description": "Worker processes alive."})
@@ -127,7 +138,7 @@ class Readiness(Schema):
 
 
 class Problem(Schema):
-    """RFC 9457; `code` is stable, `detail` is for people."""
+    """An error response (RFC 9457); `code` is stable, `detail` is for people."""
 
     type = fields.String(required=True)
     title = fields.String(required=True)

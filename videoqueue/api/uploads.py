@@ -1,4 +1,7 @@
-"""Request body -> storage: written once, counted, hashed and checked while it passes, in bounded memory."""
+"""Receives a video: from the request body to storage, in bounded memory.
+
+The bytes are counted, hashed and checked while they pass.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,17 @@ import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final, cast
 
 from flask import Request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected
 
 from videoqueue.api.form import HOW, Field, read_form
 from videoqueue.api.form_headers import boundary_of
 from videoqueue.api.form_parts import FormLimits
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError, too_large
-from videoqueue.api.request_body import RequestBody
 from videoqueue.causes import with_cause
 from videoqueue.errors import TransientError
 from videoqueue.mp4 import CheckLimits, Mp4Check
@@ -25,9 +29,11 @@ from videoqueue.storage import ObjectStorage, ObjectWriter
 
 logger = logging.getLogger(__name__)
 
-#: RFC 2046 allows 70 characters, but common clients make a few more.
+#: RFC 2046 allows 70 characters, but common clients use a few more.
 _MAX_BOUNDARY: Final = 200
 _RAW_TYPES: Final = ("", "application/octet-stream", "application/mp4")
+#: Bytes read at once.
+_PIECE: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,45 +46,60 @@ class Received:
 
 
 class Upload:
-    """One submitted video on its way in."""
+    """A video that a client submits."""
 
     def __init__(self, request: Request, settings: Settings) -> None:
-        """Looks at the headers only.
-
-        Raises:
-            ApiError: too large by its Content-Length, or of a type we do not take.
-        """
+        """Reads nothing yet."""
+        self._request = request
         self._settings = settings
+        self._boundary = boundary_of(request.content_type or "")
         self._form_limits = FormLimits(
             parts=settings.max_form_parts,
             headers=settings.max_form_headers,
             header_bytes=settings.max_form_header_bytes,
             field_bytes=settings.max_form_field_bytes,
         )
-        self._has_type = bool(request.mimetype)
-        self._boundary = boundary_of(request.content_type or "")
-        overhead = 0
-        if self._boundary is not None:
-            overhead = self._form_limits.overhead
-            if not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
-                raise ApiError(
-                    "invalid_parameter",
-                    f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters; RFC 2046 allows "
-                    f"70. Let the client write this header itself. {HOW}",
-                )
-        elif request.mimetype not in _RAW_TYPES and not request.mimetype.startswith("video/"):
-            raise ApiError("unsupported_media_type", f"Cannot take a body of type {request.mimetype}. {HOW}")
+        overhead = 0 if self._boundary is None else self._form_limits.overhead
         self._body = RequestBody(request, settings, settings.max_upload_bytes + overhead)
 
-    def store(self, storage: ObjectStorage, parameters: SubmitParameters) -> Received:
-        """Streams the video to storage, where it appears only if it is whole and an MP4.
+    @property
+    def is_read(self) -> bool:
+        """Whether the whole request body was read. If not, the connection cannot serve another request."""
+        return self._body.is_read
 
-        Form fields go to `parameters` as they come.
+    def check_headers(self) -> None:
+        """Checks the headers, before the body is read.
 
         Raises:
-            ApiError: missing, too large, too slow or cut off, or a parameter that cannot be used.
-            InvalidVideoError: no MP4 with a video we can read.
-            StorageUnavailableError, StorageFullError: nothing is left behind.
+            ApiError: `upload_too_large`, `unsupported_media_type`, or `invalid_parameter` for the boundary of
+                a form.
+        """
+        kind = self._request.mimetype
+        if self._boundary is None:
+            if kind not in _RAW_TYPES and not kind.startswith("video/"):
+                raise ApiError("unsupported_media_type", f"Cannot take a body of type {kind}. {HOW}")
+        elif not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
+            raise ApiError(
+                "invalid_parameter",
+                f"The Content-Type names no boundary of 1 to {_MAX_BOUNDARY} characters; RFC 2046 allows "
+                f"70. Let the client write this header itself. {HOW}",
+            )
+        self._body.check_headers()
+
+    def store(self, storage: ObjectStorage, parameters: SubmitParameters) -> Received:
+        """Streams the video to storage, which keeps it only if it is complete and an MP4.
+
+        Args:
+            storage: where the video goes.
+            parameters: gets each form field.
+
+        Returns:
+            The stored video.
+
+        Raises:
+            ApiError: the video is missing, too large, too slow or cut off, or a parameter is invalid.
+            InvalidVideoError: the bytes are no MP4 with a video that can be read.
+            StorageUnavailableError, StorageFullError: the video cannot be stored; nothing is left in storage.
         """
         key = f"inputs/{uuid.uuid4().hex}.mp4"
         with storage.open_writer(key) as writer:
@@ -88,7 +109,7 @@ class Upload:
                     parameters.add(part.name, part.value, "form")
                 else:
                     video.write(part)
-            if video.size == 0 and not self._has_type:
+            if video.size == 0 and not self._request.mimetype:
                 raise ApiError("file_missing", f"The request has no body. {HOW}")
             video.finish()
             writer.commit()
@@ -102,15 +123,93 @@ class Upload:
 
 
 def discard(storage: ObjectStorage, received: Received) -> None:
-    """Removes a stored video that no job needs; what cannot be removed now is left to the workers' purge."""
+    """Removes a stored video that no job needs. If that fails now, a worker removes it later."""
     try:
         storage.delete(received.key)
     except TransientError as error:
         logger.warning("A video without a job was not removed; a worker does so later. %s", with_cause(error))
 
 
+class RequestBody:
+    """The body of a request, read in pieces of at most 256 KiB.
+
+    Attributes:
+        count: the number of bytes that were read.
+        is_read: whether the whole body was read.
+    """
+
+    def __init__(self, request: Request, settings: Settings, limit: int) -> None:
+        """Reads nothing yet. `limit` is the maximum number of bytes."""
+        self._request = request
+        self._settings = settings
+        self._limit = limit
+        self._length = request.content_length
+        self.count = 0
+        self.is_read = False
+
+    def check_headers(self) -> None:
+        """Checks Content-Encoding and Content-Length.
+
+        Raises:
+            ApiError: `unsupported_media_type` or `upload_too_large`.
+        """
+        codings = self._request.headers.get("Content-Encoding", "")
+        if any(coding.strip().lower() not in ("", "identity") for coding in codings.split(",")):
+            raise ApiError(
+                "unsupported_media_type",
+                f"Cannot take a body with Content-Encoding: {codings[:100]}. Send it without: videos are "
+                "compressed already.",
+                {"Accept-Encoding": "identity"},  # RFC 9110 section 15.5.16
+            )
+        if (self._length or 0) > self._limit:
+            raise ApiError("upload_too_large", too_large(self._settings))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yields the bytes as they arrive.
+
+        Raises:
+            ApiError: `upload_too_large`, `upload_timeout` or `upload_incomplete`.
+        """
+        # Werkzeug's stream only copies. It is needed for servers that do not mark the end of the body.
+        environ = self._request.environ
+        marked = self._length is not None or environ.get("wsgi.input_terminated")
+        stream = cast(IO[bytes], environ["wsgi.input"] if marked else self._request.stream)
+        while piece := self._read(stream):
+            self.count += len(piece)
+            if self.count > self._limit:
+                raise ApiError("upload_too_large", too_large(self._settings))
+            yield piece
+        # gunicorn reports no error for a body that is cut off.
+        if self._length is not None and self.count < self._length:
+            raise _incomplete()
+        self.is_read = True
+
+    def _read(self, stream: IO[bytes]) -> bytes:
+        wanted = _PIECE if self._length is None else min(_PIECE, self._length - self.count)
+        try:
+            return stream.read(wanted) if wanted else b""
+        except TimeoutError:
+            raise ApiError("upload_timeout", self._too_slow()) from None
+        except (OSError, ParseException, ClientDisconnected):
+            raise _incomplete() from None
+
+    def _too_slow(self) -> str:
+        return (
+            f"The video arrived too slowly: no byte within {self._settings.upload_stall_seconds:g} seconds "
+            "(VIDEOQUEUE_UPLOAD_STALL_SECONDS), or fewer than "
+            f"{self._settings.upload_min_bytes_per_second} bytes per second "
+            "(VIDEOQUEUE_UPLOAD_MIN_BYTES_PER_SECOND). Send it again over a faster connection."
+        )
+
+
+def _incomplete() -> ApiError:
+    return ApiError(
+        "upload_incomplete", "The connection ended before the whole video arrived. Send it again."
+    )
+
+
 class _Video:
-    """Passes bytes on to storage, counted, hashed and checked."""
+    """Writes a video to storage; counts, hashes and checks its bytes."""
 
     def __init__(self, writer: ObjectWriter, settings: Settings) -> None:
         self._writer = writer

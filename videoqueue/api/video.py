@@ -1,60 +1,157 @@
-"""The three endpoints: submit a video, ask how it stands, fetch what was seen in it."""
+"""The three endpoints for jobs: submit a video, get its status, get its results."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from typing import Any
+from typing import Final, TypeAlias
 
-from flask import Blueprint, Response, current_app, g, request, url_for
+from flask import Blueprint, Response, after_this_request, current_app, request, url_for
 
-from videoqueue.api.admission import admit
-from videoqueue.api.parameters import SubmitParameters
+from videoqueue.api.extension import extension_of, services_of
+from videoqueue.api.openapi import (
+    ALWAYS,
+    CACHED,
+    DATABASE,
+    RETRY_AFTER,
+    Described,
+    Operation,
+    json_response,
+    operation,
+)
+from videoqueue.api.parameters import SubmitParameters, SubmitValues
 from videoqueue.api.problems import ApiError
 from videoqueue.api.results import Results
-from videoqueue.api.schemas import JobAccepted, JobStatus
-from videoqueue.api.slots import transfers_of
+from videoqueue.api.schemas import JobAccepted, JobResults, JobStatus, PageRequest, SubmitRequest
 from videoqueue.api.uploads import Received, Upload, discard
 from videoqueue.broker import announce
 from videoqueue.errors import DatabaseUnavailableError, QueueUnavailableError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.deadline import set_deadline
-from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.types import TERMINAL, JobProgress, NewJob
-from videoqueue.services import Services, services_of
+from videoqueue.services import Services
 
 blueprint = Blueprint("video", __name__, url_prefix="/video")
 logger = logging.getLogger(__name__)
 
-#: Seconds a client should wait before it asks again for a job that is under way.
-_POLL_SECONDS = "1"
+JsonResponse: TypeAlias = tuple[dict[str, object], int, dict[str, str]]
 
-_accepted = JobAccepted()
-_status = JobStatus()
+#: Seconds that a client should wait before it asks again for a job that has not ended.
+_POLL_SECONDS: Final = "1"
+_MAX_KEY: Final = 255
+
+_VIDEO: Final[Described] = {"type": "string", "format": "binary", "contentMediaType": "video/mp4"}
+_JOB_ID: Final[Described] = {
+    "name": "job_id",
+    "in": "path",
+    "required": True,
+    "description": "What /video/submit answered.",
+    "schema": {"type": "string", "format": "uuid"},
+}
+
+
+def _submit_body(fields: Described) -> Described:
+    form = {"type": "object", "required": ["file"], "properties": {"file": _VIDEO, **fields}}
+    return {
+        "required": True,
+        "description": "The video, as the field `file` of a form or as it is; at most "
+        "VIDEOQUEUE_MAX_UPLOAD_BYTES. A form may have the parameters too; they outdo those of the query.",
+        "content": {
+            "multipart/form-data": {
+                "schema": form | {"additionalProperties": False},
+                "encoding": {"file": {"contentType": "video/mp4"}},
+            },
+            "video/mp4": {"schema": _VIDEO},
+        },
+    }
+
+
+_SUBMIT = Operation(
+    summary="Submit a video",
+    description="Stores the video and answers at once; the work happens in the background. From this "
+    "answer on the job is kept, whatever happens to any process.",
+    query=(SubmitRequest,),
+    parameters=(
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "Makes a repeated submission safe: the same key with the same video and "
+            "parameters answers the first job_id.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": _MAX_KEY},
+        },
+    ),
+    body=_submit_body,
+    responses={
+        "202": json_response(
+            "The job is accepted.",
+            JobAccepted,
+            {
+                "Location": {
+                    "description": "Where to ask how it stands.",
+                    "required": True,
+                    "schema": {"type": "string", "format": "uri-reference"},
+                }
+            },
+        )
+    },
+    problems=(
+        "file_missing",
+        "file_empty",
+        "not_mp4",
+        "truncated_mp4",
+        "no_video_track",
+        "unsupported_video",
+        "upload_incomplete",
+        "unknown_pipeline",
+        "upload_timeout",
+        "upload_too_large",
+        "unsupported_media_type",
+        "idempotency_key_reused",
+        "too_many_pending_jobs",
+        "rate_limited",
+        *DATABASE,
+        "storage_unavailable",
+        "storage_full",
+        *ALWAYS,
+    ),
+)
 
 
 @blueprint.post("/submit")
-def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Stores the video, then commits the job, then announces it; the commit is what accepts it."""
-    services = services_of(current_app)
-    key = _idempotency_key()
+@operation(_SUBMIT)
+def submit() -> JsonResponse:
+    """Stores the video, commits the job and announces it. The commit accepts the job."""
+    extension = extension_of(current_app)
+    services = extension.services
     upload = Upload(request, services.settings)
+
+    @after_this_request
+    def close_unless_read(response: Response) -> Response:
+        # After an error in the middle of a body, the rest of the body would be taken for the next request.
+        if not upload.is_read:
+            response.headers["Connection"] = "close"
+        return response
+
+    key = _idempotency_key()
+    upload.check_headers()
     parameters = SubmitParameters(services.pipelines, services.settings.default_pipeline)
     for name, text in request.args.items(multi=True):
         parameters.add(name, text, "query")
-    with transfers_of(current_app).uploads.taken():
-        admit(current_app, services, key)
+    with extension.uploads.slot():
+        extension.admission.require(key)
         received = upload.store(services.storage, parameters)
         failpoint("web.object_stored")
-    # The database was asked before the body came: its time begins anew.
+    # Receiving the video has used up the time that the request had for the database.
     set_deadline(services.settings.backend_timeout_seconds)
     job_id = _create(services, received, parameters.values, key)
-    return _accepted.dump({"job_id": job_id}), 202, {"Location": url_for("video.status", job_id=str(job_id))}
+    location = url_for("video.status", job_id=str(job_id))
+    return JobAccepted().dump({"job_id": job_id}), 202, {"Location": location}
 
 
-def _create(services: Services, received: Received, parameters: dict[str, Any], key: str | None) -> uuid.UUID:
+def _create(services: Services, received: Received, values: SubmitValues, key: str | None) -> uuid.UUID:
     new = NewJob(
-        **parameters,
+        **values,
         input_key=received.key,
         input_bytes=received.size,
         input_sha256=received.sha256,
@@ -63,7 +160,7 @@ def _create(services: Services, received: Received, parameters: dict[str, Any], 
     try:
         job_id, is_new = services.store.create(new)
     except Exception as error:
-        # A job whose commit may have counted needs its video; else a worker removes it later.
+        # If the commit may have succeeded, the job needs its video. A worker removes a video without a job.
         if not (isinstance(error, DatabaseUnavailableError) and error.may_have_committed):
             discard(services.storage, received)
         raise
@@ -82,19 +179,53 @@ def _create(services: Services, received: Received, parameters: dict[str, Any], 
 
 
 @blueprint.get("/status/<job_id>")
-def status(job_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """How the job stands: one row read by its key."""
+@operation(
+    Operation(
+        summary="Ask how a job stands",
+        description="Ask again after `Retry-After` seconds while the job is pending or running.",
+        parameters=(_JOB_ID,),
+        responses={"200": json_response("How the job stands.", JobStatus, {"Retry-After": RETRY_AFTER})},
+        problems=("job_not_found", *DATABASE, *ALWAYS),
+    )
+)
+def status(job_id: str) -> JsonResponse:
+    """Returns the status of the job. Reads one row by its key."""
     job = _job(services_of(current_app), job_id)
     headers = {"Cache-Control": "no-store"}
     if job.status not in TERMINAL:
         headers["Retry-After"] = _POLL_SECONDS
-    return _status.dump(job), 200, headers
+    return JobStatus().dump(job), 200, headers
 
 
 @blueprint.get("/results/<job_id>")
+@operation(
+    Operation(
+        summary="Fetch a job's results",
+        description="All frames, sorted by `frame_index`, streamed; with `page_size` or `page_token` a page "
+        "of them (1000 frames unless told) and the token of the next. If stored results were damaged, the "
+        "connection breaks off instead of ending validly.",
+        query=(PageRequest,),
+        parameters=(
+            _JOB_ID,
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "description": "The ETag of an earlier answer.",
+                "schema": {"type": "string"},
+            },
+        ),
+        responses={
+            "200": json_response("What was seen.", JobResults, CACHED),
+            "304": {"description": "Nothing has changed.", "headers": CACHED},
+        },
+        problems=("job_not_found", "results_not_ready", "job_failed", "rate_limited", *DATABASE, *ALWAYS),
+    )
+)
 def results(job_id: str) -> Response:
-    """What was seen, frame by frame; streamed from the stored chunks."""
-    services = services_of(current_app)
+    """Returns the results of a completed job, streamed from the stored chunks."""
+    extension = extension_of(current_app)
+    services = extension.services
     job = _job(services, job_id)
     if job.status == "failed":
         raise ApiError("job_failed", f"The job failed: {job.error_message}")
@@ -104,34 +235,24 @@ def results(job_id: str) -> Response:
             f"The job is {job.status}. Ask /video/status/{job.job_id} until it is completed.",
             {"Retry-After": _POLL_SECONDS},
         )
-    slots = transfers_of(current_app).downloads
     seconds = services.settings.backend_timeout_seconds
-    return Results(request, job).response(request, services.results, slots, seconds)
-
-
-@blueprint.after_request
-def _close_behind_an_unread_body(response: Response) -> Response:
-    """A client that is refused in the middle of its upload must not send its next request behind it."""
-    if request.method == "POST" and "body_was_read" not in g:
-        response.headers["Connection"] = "close"
-    return response
+    return Results(request, job).response(request, services.results, extension.downloads, seconds)
 
 
 def _job(services: Services, job_id: str) -> JobProgress:
     try:
-        queries = JobQueries(services.store.engine)
-        job = queries.progress(uuid.UUID(job_id)) if len(job_id) == 36 else None
+        job = services.queries.progress(uuid.UUID(job_id)) if len(job_id) == 36 else None
     except ValueError:
         job = None
     if job is None:
         raise ApiError(
-            "job_not_found", "There is no job with this id. Check the job_id that /video/submit gave."
+            "job_not_found", "There is no job with this id. Check the job_id that /video/submit returned."
         )
     return job
 
 
 def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= 255:
-        raise ApiError("invalid_parameter", "The header Idempotency-Key takes 1 to 255 characters.")
+    if key is not None and not 1 <= len(key) <= _MAX_KEY:
+        raise ApiError("invalid_parameter", f"The header Idempotency-Key takes 1 to {_MAX_KEY} characters.")
     return key

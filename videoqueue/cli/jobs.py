@@ -18,7 +18,6 @@ from videoqueue.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from videoqueue.jobs.store import JobStore
     from videoqueue.maintenance.retention import Retention
     from videoqueue.storage import ObjectStorage
 
@@ -69,10 +68,11 @@ def show(job_id: str, as_json: bool) -> None:
     """
     from videoqueue.cli.job_view import described, details
     from videoqueue.jobs.queries import JobQueries
+    from videoqueue.services import build_store
 
     settings = load_settings()
     with _database(settings) as engine:
-        job = _store(settings, engine).get(_parsed(job_id))
+        job = build_store(settings, engine).get(_parsed(job_id))
         if job is None:
             raise _unknown()
         queries = JobQueries(engine)
@@ -90,10 +90,12 @@ def retry(job_id: str) -> None:
     \b
     videoqueue jobs retry 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
     """
+    from videoqueue.services import build_store
+
     settings = load_settings()
     storage = _storage(settings)
     with _database(settings) as engine:
-        store = _store(settings, engine)
+        store = build_store(settings, engine)
         job = store.get(_parsed(job_id))
         if job is None:
             raise _unknown()
@@ -127,6 +129,7 @@ def purge(older_than: int | None, dry_run: bool) -> None:
     videoqueue jobs purge --older-than 7
     """
     from videoqueue.maintenance.retention import Retention
+    from videoqueue.services import build_store
 
     settings = load_settings()
     storage = _storage(settings)
@@ -136,7 +139,7 @@ def purge(older_than: int | None, dry_run: bool) -> None:
             "VIDEOQUEUE_RETENTION_DAYS is 0: jobs are kept forever. Set an age with --older-than.", err=True
         )
     with _database(settings) as engine:
-        retention = Retention(_store(settings, engine), storage)
+        retention = Retention(build_store(settings, engine), storage)
         (_preview if dry_run else _purge)(retention, settings, days)
 
 
@@ -161,16 +164,16 @@ def _database(settings: Settings) -> Iterator[Engine]:
     """Connects to the database. It must exist and have the tables of this version; none are created."""
     import sqlalchemy as sa
 
-    from videoqueue.jobs.database import engine_options, prepare, reading
+    from videoqueue.jobs.database import reading
     from videoqueue.jobs.tables import HEARTBEAT
+    from videoqueue.services import build_engine
 
-    engine = sa.create_engine(settings.database_url, **engine_options(settings.database_url, 2))
+    engine = build_engine(settings, pool_size=2)
     file = engine.url.database if engine.dialect.name == "sqlite" else None
     if file is not None and not Path(file).is_file():
         raise VideoqueueError(
             "There is no database yet. Set DATABASE_URL or VIDEOQUEUE_DATA_DIR as for the worker."
         )
-    prepare(engine)
     try:
         with reading(engine) as connection:
             if not sa.inspect(connection).has_table(HEARTBEAT.name):
@@ -184,25 +187,20 @@ def _database(settings: Settings) -> Iterator[Engine]:
 
 
 def _storage(settings: Settings) -> ObjectStorage:
-    from videoqueue.storage import open_storage
+    from videoqueue.services import build_storage
 
     settings.require_shared_storage()
-    return open_storage(settings.storage_url, settings.data_path / "objects")
-
-
-def _store(settings: Settings, engine: Engine) -> JobStore:
-    from videoqueue.jobs.store import JobStore, LeasePolicy
-
-    return JobStore(engine, LeasePolicy.of(settings))
+    return build_storage(settings)
 
 
 def _announce(settings: Settings, job_id: uuid.UUID) -> None:
-    from videoqueue.broker import announce, build_broker
+    from videoqueue.broker import announce
+    from videoqueue.services import build_queue
 
     try:
         if not settings.redis_url:
             raise QueueUnavailableError("REDIS_URL is not set.")
-        announce(build_broker(settings.redis_url, verify_tls=settings.redis_tls == "verify"), job_id)
+        announce(build_queue(settings), job_id)
     except QueueUnavailableError as error:
         seconds = settings.announce_seconds + settings.sweep_seconds
         click.echo(f"{error} A worker will find the job within {seconds:g} seconds.", err=True)

@@ -11,7 +11,6 @@ from dataclasses import fields
 from typing import Final, cast
 
 import sqlalchemy as sa
-from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from videoqueue.jobs.types import STATUSES, TERMINAL, Job
@@ -158,5 +157,3 @@ JOB: Final = cast(sa.Table, JobRow.__table__)
 JOB_COLUMNS: Final = tuple(JOB.c[field.name] for field in fields(Job))
 CHUNK: Final = cast(sa.Table, ResultChunk.__table__)
 HEARTBEAT: Final = cast(sa.Table, WorkerHeartbeat.__table__)
-
-db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)

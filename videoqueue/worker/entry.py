@@ -15,7 +15,6 @@ import uuid
 import dramatiq
 from dramatiq.middleware import Retries
 
-from videoqueue.broker import build_broker
 from videoqueue.causes import with_cause
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
@@ -26,7 +25,8 @@ from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.pipeline.conformance.pipelines import check_definitions
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
-from videoqueue.services import Services, services_of
+from videoqueue.services import Services, build_process, build_queue
+from videoqueue.settings import load_settings
 from videoqueue.worker import actors
 from videoqueue.worker.factory import check_memory, make_sandbox
 from videoqueue.worker.lifecycle import Lifecycle
@@ -55,15 +55,11 @@ class WorkerProcess:
             on_stop=self._stop,
             on_stopped=self._workspace.remove,
         )
-        self.broker = build_broker(
-            self._settings.redis_url,
-            [Retries(), lifecycle],
-            verify_tls=self._settings.redis_tls == "verify",
-        )
+        self.broker = build_queue(self._settings, [Retries(), lifecycle])
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
         retention = Retention(services.store, services.storage)
-        self._purger = Purger(services.store.engine, retention, self._settings)
+        self._purger = Purger(services.engine, retention, self._settings)
         actors.declare(self.broker, self.run, self._settings.max_attempts)
 
     def run(self, job_id: uuid.UUID) -> float | None:
@@ -117,10 +113,11 @@ class WorkerProcess:
 def _build() -> WorkerProcess:
     harden()
     quieten()
-    from videoqueue.app import create_app  # the libraries it loads log while they are imported
-
-    services = services_of(create_app())
-    settings = services.settings
+    try:
+        settings = load_settings()
+        services = build_process(settings)
+    except SettingsError as error:
+        raise SystemExit(f"videoqueue: {error}") from None
     logger.info(
         "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS). each=%d worker_processes=%d sum=%d",
         settings.database_connections,

@@ -1,0 +1,59 @@
+"""What the views of an application share: one object in `app.extensions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Flask
+
+from videoqueue.api.admission import Admission, ConcurrencyLimit
+from videoqueue.api.probe import ReadinessCheck
+from videoqueue.services import Services
+
+_KEY = "videoqueue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """The parts of the application, and what its requests share.
+
+    Attributes:
+        services: the parts that `videoqueue.services` made.
+        uploads: the limit of videos that are received at once.
+        downloads: the limit of results that are sent at once.
+        admission: decides whether another job can be accepted.
+        readiness: checks the backends for /readyz.
+    """
+
+    services: Services
+    uploads: ConcurrencyLimit
+    downloads: ConcurrencyLimit
+    admission: Admission
+    readiness: ReadinessCheck
+
+
+def install(app: Flask, services: Services) -> None:
+    """Adds the extension to the application."""
+    settings = services.settings
+    app.extensions[_KEY] = Extension(
+        services=services,
+        uploads=ConcurrencyLimit(
+            settings.max_concurrent_uploads, "videos are being received", "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS"
+        ),
+        downloads=ConcurrencyLimit(
+            settings.max_concurrent_downloads, "results are being sent", "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS"
+        ),
+        admission=Admission(services),
+        readiness=ReadinessCheck(services),
+    )
+
+
+def extension_of(app: Flask) -> Extension:
+    """Returns what `install` added to the application."""
+    extension: Extension = app.extensions[_KEY]
+    return extension
+
+
+def services_of(app: Flask) -> Services:
+    """Returns the parts that the application was made from."""
+    return extension_of(app).services
