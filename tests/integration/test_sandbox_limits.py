@@ -25,7 +25,7 @@ from videoqueue.sandbox.limits import SandboxLimits, data_bytes
 from videoqueue.sandbox.protocol import Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.settings import Settings, load_settings
-from videoqueue.settings.capacity import USUAL_MEMORY, default_memory, default_threads
+from videoqueue.settings.capacity import MAX_MEMORY, default_memory, default_threads
 from videoqueue.worker.factory import make_sandbox
 
 SAMPLE = Path(videoqueue.__path__[0]) / "cli" / "sample.mp4"
@@ -237,7 +237,7 @@ def test_what_stops_a_task_from_outside_costs_the_child(sandbox_with: MakeSandbo
 
 
 def test_the_defaults_of_limits_and_settings_agree() -> None:
-    settings: Settings = load_settings({"VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(USUAL_MEMORY)})
+    settings: Settings = load_settings({"VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(MAX_MEMORY)})
     limits = SandboxLimits()
     assert limits == SandboxLimits(
         memory_bytes=settings.sandbox_memory_bytes,

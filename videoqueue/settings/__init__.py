@@ -1,7 +1,8 @@
-"""The environment is read here and nowhere else, once, when a process starts.
+"""Settings from environment variables. Only this package reads them, once, when a process starts.
 
-Standard names where the world has one (DATABASE_URL, PORT); ours begin with VIDEOQUEUE_. boto3 reads the
-usual AWS_* variables by itself. A bad value stops the start with one line that names the setting.
+DATABASE_URL, REDIS_URL, PORT and WEB_CONCURRENCY are common names; all others begin with VIDEOQUEUE_. boto3
+reads the AWS_* variables itself. A process with an invalid setting does not start; it prints one line that
+names the setting.
 """
 
 from videoqueue.settings.loading import Settings, absolute_paths, load_settings, shown

@@ -1,4 +1,4 @@
-"""From the variables of the environment to every setting with its value."""
+"""Reads all settings from environment variables, and derives the defaults that depend on the machine."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from videoqueue.settings.service import ServiceSettings
 from videoqueue.settings.urls import sqlite_url
 from videoqueue.settings.worker import WorkerSettings
 
-#: Small plans of hosted Postgres allow 20 in all: three web processes and a worker process have 16.
+#: Small plans of hosted Postgres allow 20 connections; three web processes and one worker process use 16.
 _POSTGRES_CONNECTIONS = 4
 
-#: A scheme, a host without a port, and a path; or a host and a port without a scheme.
+#: URLs that can hold no password: a scheme, a host without a port, and a path; or a host and a port.
 _HARMLESS = re.compile(r"([a-z0-9+]+://)?[A-Za-z0-9.-]*(/[\w./-]*)?|[A-Za-z0-9.-]+:[0-9]{1,5}")
 _SCHEME = re.compile(r"[a-z0-9+]{1,20}://")
 
 
-# Fields of the last base come first, in what is printed too.
+# The fields of the last base class come first, also in the generated documentation.
 @dataclass(frozen=True, kw_only=True)
 class Settings(WorkerSettings, PipelineSettings, ServiceSettings):
-    """Every setting with its parsed value. An empty variable counts as not set."""
+    """All settings with their parsed values."""
 
 
 def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/")) -> Settings:
-    """Reads every setting once.
+    """Reads all settings. A variable that is empty counts as not set.
 
     Args:
-        environ: the variables; those of this process by default.
-        root: the folder that holds `proc` and `sys`, which tell what the machine has.
+        environ: the variables; by default those of this process.
+        root: the folder that contains `proc` and `sys`, which describe the machine.
+
+    Returns:
+        The settings, with all defaults.
 
     Raises:
-        SettingsError: a value cannot be used; the message is one line: setting, value, what it takes.
+        SettingsError: a value is invalid. The message is one line: the setting, the value and what it takes.
     """
     environ = os.environ if environ is None else environ
     values = {}
@@ -56,10 +59,10 @@ def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/
 
 
 def absolute_paths(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns `environ` with every path of a setting absolute, so that it means the same in another folder.
+    """Returns `environ` with absolute paths in all settings, so that a process in another folder can use it.
 
     Raises:
-        SettingsError: as `load_settings`.
+        SettingsError: as in `load_settings`.
     """
     given = load_settings(environ)
     paths = {
@@ -97,13 +100,13 @@ def _with_derived_defaults(given: Settings, root: Path) -> Settings:
 
 
 def shown(value: str) -> str:
-    """A usable value as it may be printed: a URL's password stays secret."""
+    """Returns a valid value as it may be printed: without the address if that contains a password."""
     scheme, separator, rest = value.partition("://")
     return f"{scheme}://..." if separator and ("@" in rest or "password=" in rest) else value
 
 
 def _refused(url: str) -> str:
-    """A URL that cannot be used, as it may be printed: a password may stand anywhere in it, also cut off."""
+    """Returns an invalid URL as it may be printed: a password may be anywhere in it."""
     if _HARMLESS.fullmatch(url):
         return url
     scheme = _SCHEME.match(url)

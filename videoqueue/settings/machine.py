@@ -1,7 +1,7 @@
-"""What this process may use of the machine: processors and memory, as its control groups limit them.
+"""The cores and the memory that this process may use, as its control groups limit them.
 
-See cgroups(7), and cgroup-v1/memory.rst and cgroup-v2.rst of the kernel. A limit holds for everything below
-it, so the smallest on the path from a process's own group to the top counts.
+Sources: cgroups(7), and cgroup-v1/memory.rst and cgroup-v2.rst of the Linux kernel. A limit applies to all
+groups below it, so the smallest one on the path from the process's group to the top counts.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# A group without a limit shows the largest number of pages in version 1.
+# In version 1, a group without a limit shows the largest possible number of pages.
 _NO_LIMIT = 2**60
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Returns the processors this process may use, at least 1: its affinity, and the groups' quotas of time.
+    """Returns the number of cores that this process may use, at least 1: by affinity and CPU quotas.
 
     Args:
-        root: the folder that holds `proc` and `sys`; another one for tests.
+        root: the folder that contains `proc` and `sys`.
     """
     cores = float(len(os.sched_getaffinity(0)))
     for folder in _groups(root, "cpu"):
@@ -32,15 +32,18 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 
 def usable_memory(root: Path = Path("/")) -> int | None:
-    """Returns the bytes of memory that this process and all others in its groups may use together.
+    """Returns the memory that all processes of this process's groups may use together, in bytes.
 
-    The machine's own memory is the largest limit. None where the system tells nothing.
+    It is at most the memory of the machine. None when the system does not report it.
+
+    Args:
+        root: the folder that contains `proc` and `sys`.
     """
     limits = list(_total_memory(root))
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
             limits += _numbers(_words(folder / name))
-        # Version 1 tells the smallest limit of the groups above, also of those that a container cannot see.
+        # Version 1 reports the smallest limit of all parent groups, also of those outside a container.
         for line in _lines(folder / "memory.stat"):
             name, _, value = line.partition(" ")
             if name == "hierarchical_memory_limit":
@@ -49,7 +52,7 @@ def usable_memory(root: Path = Path("/")) -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's groups that have the controller, each up to the top that is visible."""
+    """Yields the folders of this process's groups with the controller, and their visible parents."""
     paths = dict(_paths(root, controller))
     for line in _lines(root / "proc/self/mountinfo"):
         left, _, right = line.partition(" - ")
@@ -59,7 +62,8 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         if system[0] == "cgroup" and controller not in system[2].split(","):
             continue
         top = root / mount[4].lstrip("/")
-        # A container's group is named from the top of the machine, of which only the part below is mounted.
+        # The name of a container's group starts at the top of the machine, but only the part below is
+        # mounted.
         inside, above = paths[system[0]], mount[3].rstrip("/")
         below = inside[len(above) :] if inside == above or inside.startswith(f"{above}/") else ""
         folder = top / below.lstrip("/")
@@ -67,7 +71,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _paths(root: Path, controller: str) -> Iterator[tuple[str, str]]:
-    """This process's group in the hierarchy of version 2, and in the one of version 1 with the controller."""
+    """Yields the group of this process in version 2, and in the version 1 hierarchy with the controller."""
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")

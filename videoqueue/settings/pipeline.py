@@ -1,4 +1,4 @@
-"""Settings of the pipeline: its definitions, its models, and how large a video may be."""
+"""Settings of the pipeline: its definitions, its models, and the limits of a video."""
 
 from __future__ import annotations
 
@@ -21,106 +21,114 @@ _PLUGIN_OPTIONS = {"yolo.model": "yolo_model", "yolo.labels": "yolo_labels", "yo
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSettings:
+    """Settings of pipelines, models and decoding."""
+
     inference_threads: int = setting(
         "VIDEOQUEUE_INFERENCE_THREADS",
         whole(1),
         0,
         "threads",
-        "Threads that read the frames of one job. Default: the cores that the container or machine gives, at "
-        "most 8, divided by (worker processes x worker threads); fewer when a child has no memory for them.",
+        "Threads that process the frames of one job. Default: the cores of the container or machine, at most "
+        "8, divided by (worker processes x worker threads); fewer if the memory does not suffice.",
     )
     default_pipeline: str = setting(
-        "VIDEOQUEUE_DEFAULT_PIPELINE", text, "yolo_ocr", "pipeline", "Used when a submission names none."
+        "VIDEOQUEUE_DEFAULT_PIPELINE",
+        text,
+        "yolo_ocr",
+        "pipeline",
+        "Pipeline of a submission that names none.",
     )
     pipelines_dir: str = setting(
         "VIDEOQUEUE_PIPELINES_DIR",
         existing_folder,
         "",
         "folder",
-        "Pipeline definitions of your own (*.json), beside the built-in ones.",
+        "Folder with more pipeline definitions (*.json). The built-in ones remain.",
     )
     yolo_model: str = setting(
         "VIDEOQUEUE_YOLO_MODEL",
         existing_file,
         "",
         "file",
-        "The object detector, a YOLO model in ONNX. Default: YOLOv3-tiny, which comes with the package.",
+        "Object detector: a YOLO model in ONNX. Default: YOLOv3-tiny, which is part of the package.",
     )
     yolo_labels: str = setting(
         "VIDEOQUEUE_YOLO_LABELS",
         existing_file,
         "",
         "file",
-        "Names of the detector's classes, one a line. Default: those in the model, or COCO's 80.",
+        "Names of the detector's classes, one per line. Default: those in the model, or the 80 of COCO.",
     )
     yolo_family: str = setting(
         "VIDEOQUEUE_YOLO_FAMILY",
         text,
         "",
         "name",
-        "How the detector's output is to be read, where the model does not tell.",
+        "Output format of the detector, if it cannot be recognised from the model.",
     )
     max_pixels: int = setting(
         "VIDEOQUEUE_MAX_PIXELS",
         whole(1),
         8192 * 4320,
         "pixels",
-        "Width x height of the largest frame accepted, in square pixels.",
+        "Maximum width x height of a frame, in square pixels.",
     )
     max_frames: int = setting(
         "VIDEOQUEUE_MAX_FRAMES",
         whole(1),
         1_000_000,
         "frames",
-        "A video with more frames fails, those left out included; counted as they are decoded.",
+        "Maximum number of frames of a video, including those that `frame_stride` skips. They are counted "
+        "during decoding.",
     )
     max_streams: int = setting(
         "VIDEOQUEUE_MAX_STREAMS",
         whole(1),
         64,
         "tracks",
-        "Tracks of any kind that a video may have.",
+        "Maximum number of tracks of a video, of any kind.",
     )
     max_samples: int = setting(
         "VIDEOQUEUE_MAX_SAMPLES",
         whole(1),
         10_000_000,
         "samples",
-        "Frames or packets that a track may declare, and all fragments together. The default is 46 hours at "
-        "60 a second; FFmpeg keeps about 30 bytes for each.",
+        "Maximum number of frames or packets that a track, or all fragments together, may declare. The "
+        "default is 46 hours at 60 per second. FFmpeg uses about 30 bytes for each.",
     )
     max_audio_values: int = setting(
         "VIDEOQUEUE_MAX_AUDIO_VALUES",
         whole(1),
         2**31,
         "values",
-        "Single values that a track of uncompressed audio may declare. The default is 12 hours at 48 kHz.",
+        "Maximum number of values of an uncompressed audio track. The default is 12 hours at 48 kHz.",
     )
     max_edits: int = setting(
-        "VIDEOQUEUE_MAX_EDITS", whole(1), 10_000, "edits", "Entries that the edit list of a track may have."
+        "VIDEOQUEUE_MAX_EDITS", whole(1), 10_000, "edits", "Maximum number of entries of an edit list."
     )
-    # An hour of fragments of one frame, 60 a second, with the sound in fragments of its own, takes 5 million.
+    # One hour of one-frame fragments at 60 per second, with audio in separate fragments, takes 5 million
+    # steps.
     max_check_steps: int = setting(
         "VIDEOQUEUE_MAX_CHECK_STEPS",
         whole(10_000),
         7_000_000,
         "steps",
-        "Effort of checking a file's boxes and tables, at submission and again before decoding. A step takes "
-        "about 0.1 us, the time to skip one box; the default keeps a check under a second.",
+        "Maximum number of steps of the check of a file's boxes and tables, at submission and before "
+        "decoding. A step takes about 0.1 us, the time to skip one box.",
     )
     accept_truncated: bool = setting(
         "VIDEOQUEUE_ACCEPT_TRUNCATED",
         switch,
         False,
         "on or off",
-        "Whether a fragmented video that is cut off is read up to its last whole fragment.",
+        "Whether a truncated fragmented video is processed up to its last complete fragment.",
     )
     min_decoded_share: float = setting(
         "VIDEOQUEUE_MIN_DECODED_SHARE",
         share,
         0.5,
         "share",
-        "The share of its frames, from 0 to 1, that a damaged video must have intact, or else it fails.",
+        "Minimum share of frames of a damaged video that must be decodable, from 0 to 1.",
     )
 
     @property

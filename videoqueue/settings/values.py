@@ -1,25 +1,43 @@
-"""How the text of a variable becomes a value; ValueError says what the setting takes instead."""
+"""Parsers: the text of an environment variable becomes a value.
+
+A parser raises ValueError when it cannot use the text. The message is the end of a sentence that begins with
+the setting's name, for example "takes on or off".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-Parser = Callable[[str], Any]
+T = TypeVar("T")
 
 
-def setting(name: str, parse: Parser, default: Any, unit: str, help: str) -> Any:
-    """A field of settings: its variable, how that is read, and what the documentation says of it."""
+def setting(name: str, parse: Callable[[str], T], default: T, unit: str, help: str) -> T:
+    """Declares a field of a settings class.
+
+    Args:
+        name: the environment variable.
+        parse: returns the value for the text of the variable.
+        default: the value when the variable is not set.
+        unit: the unit of the value, for the documentation.
+        help: the description, for the documentation.
+
+    Returns:
+        The field for `dataclasses.dataclass`, typed as its value.
+    """
     return field(default=default, metadata={"name": name, "parse": parse, "unit": unit, "help": help})
 
 
 def text(value: str) -> str:
+    """Returns any text unchanged."""
     return value
 
 
-def choice(*words: str) -> Parser:
+def choice(*words: str) -> Callable[[str], str]:
+    """Returns a parser for one of the words."""
+
     def parse(value: str) -> str:
         if value not in words:
             raise ValueError(f"takes {' or '.join(words)}")
@@ -28,7 +46,9 @@ def choice(*words: str) -> Parser:
     return parse
 
 
-def whole(minimum: int) -> Parser:
+def whole(minimum: int) -> Callable[[str], int]:
+    """Returns a parser for a whole number of at least `minimum`."""
+
     def parse(value: str) -> int:
         number = int(value) if value.strip().lstrip("-").isdigit() else None
         if number is None or number < minimum:
@@ -39,12 +59,14 @@ def whole(minimum: int) -> Parser:
 
 
 def switch(value: str) -> bool:
+    """Returns True for on and False for off."""
     if value.lower() not in ("on", "off"):
         raise ValueError("takes on or off")
     return value.lower() == "on"
 
 
 def share(value: str) -> float:
+    """Returns a number from 0 to 1."""
     try:
         number = float(value)
     except ValueError:
@@ -55,6 +77,7 @@ def share(value: str) -> float:
 
 
 def seconds(value: str) -> float:
+    """Returns a duration above 0, in seconds."""
     try:
         number = float(value)
     except ValueError:
@@ -65,18 +88,21 @@ def seconds(value: str) -> float:
 
 
 def port(value: str) -> int:
+    """Returns the number of a TCP port."""
     if not (value.isdigit() and 0 < int(value) < 65536):
         raise ValueError("takes a port from 1 to 65535")
     return int(value)
 
 
 def existing_file(value: str) -> str:
+    """Returns the absolute path of a file that exists."""
     if not Path(value).is_file():
         raise ValueError("takes the path of a file that exists")
     return str(Path(value).absolute())
 
 
 def existing_folder(value: str) -> str:
+    """Returns the absolute path of a folder that exists."""
     if not Path(value).is_dir():
         raise ValueError("takes the path of a folder that exists")
     return str(Path(value).absolute())
