@@ -277,7 +277,7 @@ OVER_A_LIMIT = {
     ),
     "at most 4,096 bytes (VIDEOQUEUE_MAX_FORM_FIELD_BYTES)": form(field(b"pipeline_id", b"y" * 4097)),
     "names within 65,536 bytes (VIDEOQUEUE_MAX_FORM_HEADER_BYTES)": b"y" * 70_000 + form(part(FILE, b"")),
-    "its boundary also stands within a part": part(FILE, b"\r\n--b" + b"y" * 70_000),
+    "its boundary also occurs in a part": part(FILE, b"\r\n--b" + b"y" * 70_000),
 }
 
 

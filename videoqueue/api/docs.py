@@ -28,8 +28,8 @@ def _response(description: str, kind: str, schema: Described) -> Mapping[str, De
 @blueprint.get("/openapi.json")
 @operation(
     Operation(
-        summary="This document",
-        description="OpenAPI 3.1.",
+        summary="Get this document",
+        description="The format is OpenAPI 3.1.",
         responses=_response("The document.", "application/json", {"type": "object"}),
         problems=ALWAYS,
     )
@@ -43,7 +43,7 @@ def openapi() -> Response:
 @blueprint.get("/docs")
 @operation(
     Operation(
-        summary="This document for people",
+        summary="Get this document as a page",
         description="One page without scripts.",
         responses=_response("The page.", "text/html", {"type": "string"}),
         problems=ALWAYS,

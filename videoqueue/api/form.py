@@ -1,4 +1,4 @@
-"""multipart/form-data as it streams past: text fields whole, the one file in pieces."""
+"""Reads multipart/form-data (RFC 7578) as a stream: text fields whole, the video in pieces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from videoqueue.api.form_headers import PartHeaders
 from videoqueue.api.form_parts import FormError, FormLimits, FormTooLargeError, read_parts
 from videoqueue.api.problems import ApiError
 
-#: A part without a file name that is shorter, and text, is taken for the name of a file.
+#: A field `file` without a file name counts as text if it is not longer than this and has no zero byte.
 _MISTAKEN_BYTES: Final = 4096
 
 HOW: Final = (
@@ -19,7 +19,7 @@ HOW: Final = (
     "or as a raw body with Content-Type: video/mp4."
 )
 
-#: Encodings of text, by the beginnings of their names: not every codec of Python is one.
+#: The text encodings that a form can name. Some codecs of Python are not text encodings.
 _TEXT: Final = re.compile(
     r"(utf-?(8|16|32)|ascii|us-ascii|iso-?8859|latin|windows-|cp\d|shift|sjis|ms932|euc-|gb|big5|koi8)[\w.-]*",
     re.IGNORECASE,
@@ -28,27 +28,34 @@ _TEXT: Final = re.compile(
 
 @dataclass(frozen=True)
 class Field:
+    """A text field of a form."""
+
     name: str
     value: str
 
 
 def read_form(pieces: Iterable[bytes], boundary: str, limits: FormLimits) -> Iterator[Field | bytes]:
-    """Yields fields and, in their place among them, the pieces of the field `file`.
+    """Yields the text fields, and the video in pieces, in the order of the form.
 
-    `boundary` has one character for each of its bytes, as headers have in WSGI.
+    Args:
+        pieces: the request body.
+        boundary: the boundary of the form, with one character for each byte, like every header in WSGI.
+        limits: the limits of the form.
 
     Raises:
-        ApiError: no form, one that is too large, or one that has no file, two, or the wrong one.
+        ApiError: the form cannot be read or exceeds a limit, or it does not have exactly one video.
     """
     try:
         yield from _Form(limits).read(pieces, boundary.encode("latin-1"))
     except FormTooLargeError as error:
         raise ApiError("invalid_parameter", str(error)) from None
     except FormError as error:
-        raise ApiError("invalid_parameter", f"The body is no valid multipart/form-data: {error}.") from None
+        raise ApiError("invalid_parameter", f"The body is not valid multipart/form-data: {error}.") from None
 
 
 class _Form:
+    """The state of one form while it is read."""
+
     def __init__(self, limits: FormLimits) -> None:
         self._limits = limits
         self._has_file = False
@@ -67,7 +74,7 @@ class _Form:
             if part.name == "file":
                 yield from self._video(part, body)
             elif part.names_file or part.kind.startswith("video/"):
-                self._pass_over(part, body)
+                self._require_empty(part, body)
             elif part.name == "_charset_":  # RFC 7578 section 4.6
                 self._charset = self._text(part, body)
             else:
@@ -76,10 +83,10 @@ class _Form:
             raise ApiError("file_missing", f"The form has no field `file`. {HOW}")
 
     def _video(self, part: PartHeaders, body: Iterator[bytes]) -> Iterator[bytes]:
-        """Yields the bytes of a part named `file`. An empty one does not count beside one that is not."""
+        """Yields the bytes of a part named `file`. Such a part can occur again if all but one are empty."""
         self._has_file = True
         had_content = self._has_content
-        for piece in body if part.names_file else _no_text(body):
+        for piece in body if part.names_file else _reject_text(body):
             if had_content:
                 raise ApiError(
                     "invalid_parameter", "The form has two fields `file`. Send one video at a time."
@@ -87,17 +94,17 @@ class _Form:
             self._has_content = True
             yield piece
 
-    def _pass_over(self, part: PartHeaders, body: Iterator[bytes]) -> None:
-        """Browsers send an input without a chosen file as an empty one."""
+    def _require_empty(self, part: PartHeaders, body: Iterator[bytes]) -> None:
+        """Rejects a file under another name unless it is empty: browsers send unused file inputs as empty."""
         if next(body, None) is None:
             return
         name = part.name[:100]
         if self._has_content:
             raise ApiError(
                 "invalid_parameter",
-                f"The form has a second file, under the name {name!r}. Send one video at a time, as `file`.",
+                f"The form has a second file, in the field {name!r}. Send one video at a time, as `file`.",
             )
-        raise ApiError("file_missing", f"The video came under another name than `file`: {name!r}. {HOW}")
+        raise ApiError("file_missing", f"The video is in the field {name!r} instead of `file`. {HOW}")
 
     def _text(self, part: PartHeaders, body: Iterator[bytes]) -> str:
         value = bytearray()
@@ -114,13 +121,13 @@ class _Form:
             raise _unusable(part, f"takes text in {charset}") from None
 
 
-def _no_text(body: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields the same bytes. Without a file name they may be the name of a file, by mistake.
+def _reject_text(body: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the bytes of a field without a file name. Clients send the name of the file there by mistake.
 
-    Every MP4 begins with the size of its first box, four bytes of which one is zero if the file is small.
+    An MP4 starts with the size of its first box in four bytes. At least one of them is zero in a small file.
 
     Raises:
-        ApiError: they are few, and text.
+        ApiError: the bytes are short and text.
     """
     held = b""
     for piece in body:
@@ -130,15 +137,15 @@ def _no_text(body: Iterator[bytes]) -> Iterator[bytes]:
             yield from body
             return
     if held:
-        raise ApiError("file_missing", f"The form field `file` holds text, not a file. {HOW}")
+        raise ApiError("file_missing", f"The form field `file` contains text, not a file. {HOW}")
 
 
 def _require_plain(part: PartHeaders) -> None:
     if part.codings:
         raise ApiError(
             "unsupported_media_type",
-            f"A part of the form is encoded ({', '.join(part.codings)[:100]}). Send it as it is, without "
-            "Content-Encoding and with no Content-Transfer-Encoding but binary.",
+            f"A part of the form is encoded ({', '.join(part.codings)[:100]}). Send it without "
+            "Content-Encoding, and with no Content-Transfer-Encoding other than binary.",
         )
 
 

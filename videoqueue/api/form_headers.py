@@ -1,4 +1,4 @@
-"""Headers of forms, read as leniently as clients write them: the boundary, and what a part is."""
+"""Reads the headers of forms: the boundary, and the headers of a part. Lenient, like common servers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _BOUNDARY: Final = re.compile(
 _PARAMETER: Final = re.compile(
     r'[ \t]*;[ \t]*(?:([^=;" \t]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^";]*))?', re.ASCII | re.DOTALL
 )
-#: The same where a backslash means nothing, and a quote ends the value if a parameter or nothing follows it.
+#: The same without escapes: a quote ends the value if a parameter follows it, or nothing.
 _LOOSE_PARAMETER: Final = re.compile(
     r';[ \t]*([^=;" \t]+)[ \t]*=[ \t]*("(?:.*?)"(?=[ \t]*(?:;|$))|[^;]*)', re.ASCII | re.DOTALL
 )
-#: Each may be looked for up to the end of the header.
+#: A limit on the work: the search for one parameter can read the whole header.
 _MAX_LOOSE_PARAMETERS: Final = 16
 _FILE_NAME: Final = re.compile(r";[ \t]*filename[*0-9]*[ \t]*=", re.IGNORECASE | re.ASCII)
 _CHARSET: Final = re.compile(r'charset[ \t]*=[ \t]*"?([^ \t;"]+)', re.IGNORECASE | re.ASCII)
 
 
 def boundary_of(content_type: str) -> str | None:
-    """Finds the boundary that a request's Content-Type names.
+    """Finds the boundary in the Content-Type of a request.
 
-    An unquoted boundary goes on to the next semicolon: clients forget the quotes that RFC 2045 section 5.1
-    asks for around characters such as `=`, `/`, `:` and `?`.
+    An unquoted boundary ends at the next semicolon. RFC 2045 section 5.1 requires quotes around characters
+    such as `=`, `/`, `:` and `?`, but some clients omit them.
 
     Returns:
-        The boundary, '' if a form has none, None if the body is no form.
+        The boundary; '' for a form without one; None if the body is not a form.
     """
     if not _FORM.match(content_type):
         return None
@@ -47,14 +47,14 @@ def boundary_of(content_type: str) -> str | None:
 
 @dataclass(frozen=True)
 class PartHeaders:
-    """What the headers of one part say.
+    """The headers of one part.
 
     Attributes:
         name: the name of the field; '' if there is none.
-        names_file: whether a file name is given, in whatever form. The name itself is used nowhere.
+        names_file: whether there is a file name, in any syntax. The name itself is never used.
         kind: the media type in lower case; '' if there is none.
         charset: the encoding of text; '' if there is none.
-        codings: Content-Encoding and Content-Transfer-Encoding, where they change the bytes.
+        codings: the values of Content-Encoding and Content-Transfer-Encoding that change the bytes.
     """
 
     name: str
@@ -65,7 +65,11 @@ class PartHeaders:
 
 
 def read_part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
-    """Reads headers as (name in lower case, value with each byte as a character); of several the first."""
+    """Returns the headers of a part. The first one counts if a header occurs several times.
+
+    Args:
+        headers: pairs of a name in lower case and a value with one character for each byte.
+    """
     first = dict(reversed(headers))
     disposition = first.get("content-disposition", "")
     content_type = first.get("content-type", "")
@@ -93,10 +97,10 @@ def _field_name(disposition: str) -> str:
 
 
 def _strictly(text: str) -> list[tuple[str, str]] | None:
-    """The parameters, or None if the whole is not well-formed.
+    """Returns the parameters by RFC 9110, or None if the text is not well-formed.
 
-    The second byte of a character in Shift-JIS or GBK may be a backslash. Before the closing quote of a file
-    name it would quote that.
+    It is not well-formed after a file name in Shift-JIS or GBK whose last byte is a backslash: that byte
+    escapes the closing quote.
     """
     found = []
     at, end = 0, len(text.rstrip(" \t"))

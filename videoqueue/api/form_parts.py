@@ -1,7 +1,7 @@
-"""The parts of a multipart/form-data body (RFC 7578), one after the other, as the body streams past.
+"""Splits a multipart/form-data body (RFC 7578) into its parts, as a stream.
 
-Own code, because libraries refuse what clients send: file names in any encoding, lines that end with LF,
-headers of parts that are no headers. Nothing here depends on a file name.
+This is our own code because libraries reject what some clients send: file names in any encoding, lines that
+end with LF, malformed headers of a part.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _NO_END: Final = "its end is missing: two hyphens have to follow the last bounda
 
 
 class FormError(Exception):
-    """The form cannot be read; the message says why, for the client."""
+    """The form cannot be read. The message for the client names the reason."""
 
 
 class FormTooLargeError(FormError):
-    """The form exceeds a limit; the message names it."""
+    """The form exceeds a limit. The message for the client names the limit and its setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormLimits:
-    """How large a form may be besides its video.
+    """The maximum size of a form without its video.
 
     Attributes:
-        parts: parts of a form, the video included.
-        headers: headers of one part.
-        header_bytes: all headers of one part together; also what may stand before the first boundary.
-        field_bytes: a text field.
+        parts: the number of parts, including the video.
+        headers: the number of headers of one part.
+        header_bytes: the bytes of all headers of one part, and of the text before the first boundary.
+        field_bytes: the bytes of a text field.
     """
 
     parts: int
@@ -41,21 +41,21 @@ class FormLimits:
 
     @property
     def overhead(self) -> int:
-        """Returns the bytes that a form may have besides the video."""
+        """Returns the maximum number of bytes of a form without its video."""
         return self.parts * (self.header_bytes + self.field_bytes)
 
 
 def read_parts(
     pieces: Iterable[bytes], boundary: bytes, limits: FormLimits
 ) -> Iterator[tuple[PartHeaders, Iterator[bytes]]]:
-    """Yields each part: its headers, and its bytes piece by piece. Bytes not asked for are skipped.
+    """Yields the headers of each part, and its bytes in pieces. Skips pieces that the caller does not read.
 
-    The line of the first boundary decides whether lines of this form end with CR LF (RFC 2046 section 4.1.1)
-    or with LF, as in Go's mime/multipart: the bytes of a file may hold either.
+    The line of the first boundary determines the line end of the whole form: CR LF (RFC 2046 section 4.1.1)
+    or LF. Go's mime/multipart does the same. The bytes of a file can contain both.
 
     Raises:
-        FormError: the bytes are no form with this boundary, or end before the form does.
-        FormTooLargeError: the form exceeds one of the limits.
+        FormError: the body is not a form with this boundary, or it is cut off.
+        FormTooLargeError: the form exceeds a limit.
     """
     stream = _Stream(pieces)
     dashed = b"--" + boundary
@@ -80,7 +80,7 @@ def read_parts(
 
 
 def _first_boundary(stream: _Stream, dashed: bytes, limits: FormLimits) -> bytes:
-    """Skips all up to the first boundary, and that. Returns: what stands behind it in its line."""
+    """Skips everything up to the first boundary. Returns the rest of its line."""
     room = limits.header_bytes
     while line := stream.line(room):
         room -= len(line)
@@ -126,12 +126,12 @@ def _header_line(stream: _Stream, room: int, limits: FormLimits) -> bytes:
 
 
 def _is_followed_by_a_part(stream: _Stream, limits: FormLimits) -> bool:
-    """Reads what stands behind a boundary: `--` behind the last one, else white space and the line's end."""
+    """Reads the rest of a boundary's line. Returns False after the last boundary, which ends with `--`."""
     if stream.starts_with(b"--"):
         return False
     line = stream.line(limits.header_bytes)
     if line is None or _whole(line).strip():
-        raise FormError("its boundary also stands within a part. Choose one that does not occur in the video")
+        raise FormError("its boundary also occurs in a part. Choose one that does not occur in the video")
     return True
 
 
@@ -142,16 +142,16 @@ def _whole(line: bytes) -> bytes:
 
 
 class _Stream:
-    """Bytes that arrive in pieces, read by lines and by delimiters."""
+    """A stream of pieces that can be read by lines and up to a delimiter."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._held = b""
 
     def line(self, limit: int) -> bytes | None:
-        """Returns: the next line with its end; where the form ends, what is left; None if it is too long.
+        """Returns the next line with its line end, the rest at the end of the stream, or None.
 
-        A line is too long when it has more than `limit` bytes.
+        None is returned for a line of more than `limit` bytes.
         """
         searched = 0
         while (end := self._held.find(b"\n", searched, max(limit, 0))) < 0:
@@ -163,13 +163,13 @@ class _Stream:
         return self._take(end + 1)
 
     def until(self, delimiter: bytes) -> Iterator[bytes]:
-        """Yields what stands before the delimiter, and skips that.
+        """Yields the bytes before the delimiter, and skips the delimiter.
 
         Raises:
-            FormError: it does not come.
+            FormError: the stream ends first.
         """
         while (at := self._held.find(delimiter)) < 0:
-            # What may be the beginning of the delimiter has to wait for the next piece.
+            # The last bytes can be the start of the delimiter. They wait for the next piece.
             tail = max(0, len(self._held) - len(delimiter) + 1)
             start = self._held.find(delimiter[:1], tail)
             if piece := self._take(start if start >= 0 else len(self._held)):
@@ -181,7 +181,7 @@ class _Stream:
         self._take(len(delimiter))
 
     def starts_with(self, expected: bytes) -> bool:
-        """Skips these bytes if they come next. Returns: whether they do."""
+        """Returns whether these bytes come next, and skips them if so."""
         while len(self._held) < len(expected) and self._more():
             pass
         if not self._held.startswith(expected):

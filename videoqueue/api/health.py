@@ -18,9 +18,9 @@ _NO_STORE = {"Cache-Control": "no-store"}
 @blueprint.get("/healthz")
 @operation(
     Operation(
-        summary="Whether this process lives",
-        description="It asks nothing of database, queue or storage.",
-        responses={"200": json_response("It does.", Health)},
+        summary="Check the web process",
+        description="Checks only that this process responds, not database, queue or storage.",
+        responses={"200": json_response("The process responds.", Health)},
         problems=ALWAYS,
     )
 )
@@ -32,9 +32,9 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 @operation(
     Operation(
-        summary="Whether jobs can be accepted",
-        description="Asks database, storage and queue. `degraded` lists what jobs may have to wait for.",
-        responses={"200": json_response("They can.", Readiness)},
+        summary="Check whether jobs can be accepted",
+        description="Checks database, storage and queue. `degraded` lists reasons why jobs may have to wait.",
+        responses={"200": json_response("Jobs can be accepted.", Readiness)},
         problems=(*DATABASE, "storage_unavailable", *ALWAYS),
     )
 )

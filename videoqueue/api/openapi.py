@@ -33,30 +33,30 @@ from videoqueue.api.schemas import (
 Described: TypeAlias = Mapping[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
 
-_ABOUT: Final = """Submit an MP4, get a `job_id` at once, ask how the job stands, fetch what was seen and read
-in each frame. Every error is `application/problem+json` (RFC 9457) with a stable `code`.
+_ABOUT: Final = """Submit an MP4, get a `job_id`, poll the status of the job, fetch the results of each frame.
+Every error is `application/problem+json` (RFC 9457) with a stable `code`.
 
-What is not an MP4 with a video in it is refused when it is submitted, whatever its media type says: 400 with
-one of the codes `file_empty`, `not_mp4`, `truncated_mp4`, `no_video_track`, `unsupported_video`. A schema
-cannot express this: bodies made at random are answered so."""
+OpenAPI cannot describe a valid MP4. Any other body gets 400 with one of the codes `file_empty`, `not_mp4`,
+`truncated_mp4`, `no_video_track`, `unsupported_video`, whatever its Content-Type."""
 
 #: Headers that several responses have, by the name of their component.
 _HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     "RequestId": {
-        "description": "Names this request in the log; its own X-Request-Id when that is a sane one.",
+        "description": "The id of the request in the log. It is the X-Request-Id of the request if that is "
+        "1 to 200 letters, digits and `._=+/-`, otherwise a new one.",
         "required": True,
         "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     },
     "CacheControl": {"required": True, "schema": {"type": "string"}},
     "ETag": {
-        "description": "Strong; differs for gzip and for each page.",
+        "description": "A strong ETag. It differs for gzip and for each page.",
         "required": True,
         "schema": {"type": "string"},
     },
     "Vary": {"required": True, "schema": {"const": "Accept-Encoding"}},
 }
 RETRY_AFTER: Final[Described] = {
-    "description": "Seconds after which to ask again.",
+    "description": "Seconds to wait before the next request.",
     "schema": {"type": "integer", "minimum": 1},
 }
 
@@ -106,6 +106,11 @@ def operation(described: Operation) -> Callable[[View], View]:
         return view
 
     return attach
+
+
+def header_parameter(name: str, description: str, schema: Described) -> Described:
+    """Returns the description of an optional header of a request."""
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
 def json_response(description: str, schema: type[Schema], headers: Described | None = None) -> Described:

@@ -44,10 +44,10 @@ class SubmitRequest(Schema):
 
     pipeline_id = fields.String(
         validate=validate.Length(1, 100, error="takes 1 to 100 characters"),
-        metadata={"description": "What to do with each frame."},
+        metadata={"description": "The pipeline that processes each frame."},
     )
     frame_stride = WholeNumber("Frames 0, n, 2n ... are processed.", default=1)
-    max_frames = WholeNumber("Stop after so many processed frames. Default: all.", default=None)
+    max_frames = WholeNumber("The maximum number of frames to process. Default: all.", default=None)
 
 
 class PageRequest(Schema):
@@ -56,11 +56,13 @@ class PageRequest(Schema):
     class Meta:
         unknown = RAISE
 
-    page_size = WholeNumber("Answer at most so many frames.", default=None, largest=MAX_PAGE_SIZE)
+    page_size = WholeNumber(
+        "The maximum number of frames in the response.", default=None, largest=MAX_PAGE_SIZE
+    )
     page_token = fields.String(
         load_default=None,
-        validate=validate.Length(1, 200, error="takes the `next_page_token` of the page before"),
-        metadata={"description": "The `next_page_token` of the page before."},
+        validate=validate.Length(1, 200, error="takes the `next_page_token` of the previous page"),
+        metadata={"description": "The `next_page_token` of the previous page."},
     )
 
 
@@ -78,14 +80,14 @@ class JobStatus(Schema):
     progress = fields.Float(
         required=True,
         validate=validate.Range(0, 1),
-        metadata={"description": "In tenths; 1.0 exactly when completed."},
+        metadata={"description": "In steps of 0.1. It is 1.0 only when the job is completed."},
     )
     created_at = Timestamp(required=True)
     updated_at = Timestamp(required=True)
     error_message = fields.Method(
         "_error_message",
         required=True,
-        metadata={"description": "Why the job failed, else null."},
+        metadata={"description": "Why the job failed; null unless it failed."},
     )
 
     def _error_message(self, job: JobProgress) -> str | None:
@@ -104,7 +106,7 @@ class FrameResult(Schema):
     )
     result = fields.Dict(
         required=True,
-        metadata={"description": "What the pipeline found, and `timestamp` in seconds."},
+        metadata={"description": "The outputs of the pipeline, and `timestamp` in seconds."},
     )
 
 
@@ -117,7 +119,7 @@ class JobResults(Schema):
     updated_at = Timestamp(required=True)
     next_page_token = fields.String(
         allow_none=True,
-        metadata={"description": "Only when a page was asked for: the token of the next, null on the last."},
+        metadata={"description": "The token of the next page; null on the last page. Only in pages."},
     )
 
 
@@ -132,8 +134,12 @@ class Readiness(Schema):
 
     status = fields.String(required=True, validate=validate.Equal("ready"))
     degraded = fields.List(fields.String(), required=True)
-    workers = fields.Integer(required=True, strict=True, metadata={"description": "Worker processes alive."})
-    pending = fields.Integer(required=True, strict=True, metadata={"description": "Jobs that wait."})
+    workers = fields.Integer(
+        required=True, strict=True, metadata={"description": "The number of live worker processes."}
+    )
+    pending = fields.Integer(
+        required=True, strict=True, metadata={"description": "The number of pending jobs."}
+    )
     oldest_pending_seconds = fields.Float(required=True, allow_none=True)
 
 

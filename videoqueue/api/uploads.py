@@ -77,7 +77,7 @@ class Upload:
         kind = self._request.mimetype
         if self._boundary is None:
             if kind not in _RAW_TYPES and not kind.startswith("video/"):
-                raise ApiError("unsupported_media_type", f"Cannot take a body of type {kind}. {HOW}")
+                raise ApiError("unsupported_media_type", f"A body of type {kind} is not accepted. {HOW}")
         elif not 1 <= len(self._boundary) <= _MAX_BOUNDARY:
             raise ApiError(
                 "invalid_parameter",
@@ -157,8 +157,7 @@ class RequestBody:
         if any(coding.strip().lower() not in ("", "identity") for coding in codings.split(",")):
             raise ApiError(
                 "unsupported_media_type",
-                f"Cannot take a body with Content-Encoding: {codings[:100]}. Send it without: videos are "
-                "compressed already.",
+                f"A body with Content-Encoding: {codings[:100]} is not accepted. Send the video without it.",
                 {"Accept-Encoding": "identity"},  # RFC 9110 section 15.5.16
             )
         if (self._length or 0) > self._limit:

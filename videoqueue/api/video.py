@@ -16,6 +16,7 @@ from videoqueue.api.openapi import (
     RETRY_AFTER,
     Described,
     Operation,
+    header_parameter,
     json_response,
     operation,
 )
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 JsonResponse: TypeAlias = tuple[dict[str, object], int, dict[str, str]]
 
-#: Seconds that a client should wait before it asks again for a job that has not ended.
+#: Seconds to wait before the next request for a job that has not ended.
 _POLL_SECONDS: Final = "1"
 _MAX_KEY: Final = 255
 
@@ -45,7 +46,7 @@ _JOB_ID: Final[Described] = {
     "name": "job_id",
     "in": "path",
     "required": True,
-    "description": "What /video/submit answered.",
+    "description": "The id that /video/submit returned.",
     "schema": {"type": "string", "format": "uuid"},
 }
 
@@ -54,8 +55,8 @@ def _submit_body(fields: Described) -> Described:
     form = {"type": "object", "required": ["file"], "properties": {"file": _VIDEO, **fields}}
     return {
         "required": True,
-        "description": "The video, as the field `file` of a form or as it is; at most "
-        "VIDEOQUEUE_MAX_UPLOAD_BYTES. A form may have the parameters too; they outdo those of the query.",
+        "description": "The video, as the field `file` of a form or as the raw body. Its maximum size is "
+        "VIDEOQUEUE_MAX_UPLOAD_BYTES. A form can also have the parameters. They replace those of the query.",
         "content": {
             "multipart/form-data": {
                 "schema": form | {"additionalProperties": False},
@@ -68,18 +69,16 @@ def _submit_body(fields: Described) -> Described:
 
 _SUBMIT = Operation(
     summary="Submit a video",
-    description="Stores the video and answers at once; the work happens in the background. From this "
-    "answer on the job is kept, whatever happens to any process.",
+    description="Stores the video and returns a job_id. Workers process the job afterwards. An accepted job "
+    "is not lost when a process crashes.",
     query=(SubmitRequest,),
     parameters=(
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "Makes a repeated submission safe: the same key with the same video and "
-            "parameters answers the first job_id.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": _MAX_KEY},
-        },
+        header_parameter(
+            "Idempotency-Key",
+            "Makes it safe to repeat a submission: the same key with the same video and parameters returns "
+            "the job_id of the first submission.",
+            {"type": "string", "minLength": 1, "maxLength": _MAX_KEY},
+        ),
     ),
     body=_submit_body,
     responses={
@@ -88,7 +87,7 @@ _SUBMIT = Operation(
             JobAccepted,
             {
                 "Location": {
-                    "description": "Where to ask how it stands.",
+                    "description": "The address of the job's status.",
                     "required": True,
                     "schema": {"type": "string", "format": "uri-reference"},
                 }
@@ -181,10 +180,10 @@ def _create(services: Services, received: Received, values: SubmitValues, key: s
 @blueprint.get("/status/<job_id>")
 @operation(
     Operation(
-        summary="Ask how a job stands",
-        description="Ask again after `Retry-After` seconds while the job is pending or running.",
+        summary="Get the status of a job",
+        description="While the job is pending or running, ask again after `Retry-After` seconds.",
         parameters=(_JOB_ID,),
-        responses={"200": json_response("How the job stands.", JobStatus, {"Retry-After": RETRY_AFTER})},
+        responses={"200": json_response("The status of the job.", JobStatus, {"Retry-After": RETRY_AFTER})},
         problems=("job_not_found", *DATABASE, *ALWAYS),
     )
 )
@@ -200,24 +199,18 @@ def status(job_id: str) -> JsonResponse:
 @blueprint.get("/results/<job_id>")
 @operation(
     Operation(
-        summary="Fetch a job's results",
-        description="All frames, sorted by `frame_index`, streamed; with `page_size` or `page_token` a page "
-        "of them (1000 frames unless told) and the token of the next. If stored results were damaged, the "
-        "connection breaks off instead of ending validly.",
+        summary="Get the results of a job",
+        description="Streams the results of all frames, sorted by `frame_index`. With `page_size` or "
+        "`page_token` it returns one page (1000 frames by default) and the token of the next page. If stored "
+        "results are damaged, the response is cut off and is not valid JSON.",
         query=(PageRequest,),
         parameters=(
             _JOB_ID,
-            {
-                "name": "If-None-Match",
-                "in": "header",
-                "required": False,
-                "description": "The ETag of an earlier answer.",
-                "schema": {"type": "string"},
-            },
+            header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
         ),
         responses={
-            "200": json_response("What was seen.", JobResults, CACHED),
-            "304": {"description": "Nothing has changed.", "headers": CACHED},
+            "200": json_response("The results of the job.", JobResults, CACHED),
+            "304": {"description": "The results have not changed.", "headers": CACHED},
         },
         problems=("job_not_found", "results_not_ready", "job_failed", "rate_limited", *DATABASE, *ALWAYS),
     )
