@@ -26,6 +26,7 @@ from tests.support.mp4_boxes import (
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import (
     CheckLimits,
+    ColourTags,
     EditList,
     LimitExceededError,
     Mp4Check,
@@ -155,6 +156,41 @@ def test_the_shape_of_pixels_is_that_of_the_first_sample_entry():
     assert check(movie(trak(entries + SAMPLES))).video.pixel_aspect == (32, 11)
     assert check(movie(GOOD)).video.pixel_aspect is None
     assert check(movie(track(inside=box(b"pasp", bytes(4))))).video.pixel_aspect is None
+
+
+def colours(*boxes: bytes) -> ColourTags | None:
+    return check(movie(track(inside=b"".join(boxes)))).video.colours
+
+
+PQ_TAGS = struct.pack(">3H", 9, 16, 9)
+
+
+def test_the_colours_are_those_of_the_first_box_that_has_codes():
+    profile = box(b"colr", b"prof", bytes(40))
+    sdr = box(b"colr", b"nclx", struct.pack(">3H", 1, 1, 1), b"\0")
+    assert colours() is None
+    assert colours(box(b"colr", b"nclx", PQ_TAGS, b"\x80")) == ColourTags(9, 16, 9, full_range=True)
+    assert colours(profile, box(b"colr", b"nclx", PQ_TAGS, b"\0"), sdr) == ColourTags(9, 16, 9, False)
+    assert colours(box(b"colr", b"nclc", PQ_TAGS)) == ColourTags(9, 16, 9, None)
+    assert colours(box(b"colr", b"nclx", PQ_TAGS)) == ColourTags(9, 16, 9, None)
+
+
+def test_colours_of_a_second_sample_entry_are_not_read():
+    second = entry(inside=box(b"colr", b"nclc", PQ_TAGS))
+    assert check(movie(trak(stsd(entry(), second) + SAMPLES))).video.colours is None
+
+
+@pytest.mark.parametrize("kind", [b"prof", b"rICC", b"nclx", b"nclc", b"????"])
+@pytest.mark.parametrize("size", [0, 3, 4, 9])
+def test_a_colour_box_that_is_short_or_a_profile_says_nothing(kind, size):
+    assert colours(box(b"colr", (kind + PQ_TAGS)[:size])) is None
+    assert colours(box(b"colr", b"prof", PQ_TAGS, bytes(900)), box(b"colr", b"rICC", PQ_TAGS)) is None
+
+
+@pytest.mark.parametrize("code", [0, 256, 0xFFFF])
+def test_a_colour_code_that_no_picture_can_have_is_not_said(code):
+    tags = struct.pack(">3H", code, 16, code)
+    assert colours(box(b"colr", b"nclc", tags)) == ColourTags(2, 16, 2)
 
 
 def test_the_matrix_of_the_track_header_is_told():

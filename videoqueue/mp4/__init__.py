@@ -18,7 +18,8 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     track.py      what is known of one track
     tracks.py     the boxes of a track: its header, edits and tables of samples
     edits.py      where the edit list of a track lies
-    entries.py    the sample entries of a track: its codec, the size and shape of its pictures
+    entries.py    the sample entries of a track: its codec, the size, shape and colours of its pictures
+    colours.py    the `colr` box of a sample entry
     fragments.py  the same accounting for fragments
     fragment_sums.py  its sums
     stencils.py   fragments that look like an earlier one, which are most of them
@@ -34,6 +35,7 @@ from __future__ import annotations
 from videoqueue.mp4.check import Mp4Check, Mp4Info
 from videoqueue.mp4.choice import HIDDEN, NoReadableTrackError, VideoTrack
 from videoqueue.mp4.codecs import CODECS
+from videoqueue.mp4.colours import UNSPECIFIED, ColourTags
 from videoqueue.mp4.edits import EMPTY, EditList, TableAt
 from videoqueue.mp4.from_file import video_track
 from videoqueue.mp4.limits import CheckLimits
@@ -44,7 +46,9 @@ __all__ = [
     "CODECS",
     "EMPTY",
     "HIDDEN",
+    "UNSPECIFIED",
     "CheckLimits",
+    "ColourTags",
     "EditList",
     "LimitExceededError",
     "Mp4Check",

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 from videoqueue.errors import InvalidVideoError, VideoFault
 from videoqueue.mp4.codecs import CODECS, printable
+from videoqueue.mp4.colours import ColourTags
 from videoqueue.mp4.edits import EditList
 from videoqueue.mp4.track import Track
 
@@ -37,6 +38,7 @@ class VideoTrack:
     width: int  # stored pixels as declared; 0 when the sample entry leaves it to the stream
     height: int
     pixel_aspect: tuple[int, int] | None  # `pasp` of the first sample entry: width, height
+    colours: ColourTags | None  # the first `colr` of the first sample entry that is no ICC profile
     matrix: tuple[int, ...]  # the nine numbers of `tkhd`; empty when there is none
     edits: EditList | None  # None also when samples are in fragments only: their edits are but an offset
     untimed: tuple[
@@ -101,6 +103,7 @@ class Choice:
             width=track.width,
             height=track.height,
             pixel_aspect=track.pixel_aspect,
+            colours=track.colours,
             matrix=track.matrix,
             edits=self._edits(index),
             untimed=tuple(other.position for other in self._tracks[:index] if not other.timed),

@@ -1,4 +1,4 @@
-"""Sample entries: what codec a track has, and the size and shape of its pictures."""
+"""Sample entries: what codec a track has, the size, shape and colours of its pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from operator import mul
 from struct import unpack
 
 from videoqueue.errors import InvalidVideoError
+from videoqueue.mp4.colours import COLR_BYTES, read_colr
 from videoqueue.mp4.square import square_size
 from videoqueue.mp4.track import Track
 from videoqueue.mp4.walk import OPENING, Steps, Walk
@@ -44,6 +45,9 @@ def _sample_entry(walk: Walk, track: Track, kind: bytes, end: int) -> Steps[None
         walk.spend(OPENING)
         if kind == b"pasp" and child_end - walk.position >= 8:
             pixel_aspect = unpack(">II", (yield from walk.take(8)))
+        elif kind == b"colr" and first and track.colours is None:
+            size = min(COLR_BYTES, child_end - walk.position)
+            track.colours = read_colr((yield from walk.take(size)))
         else:
             yield from _codec_box(walk, track, kind, child_end, first)
         yield from walk.skip_to(child_end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from videoqueue.mp4.codecs import Codec
+from videoqueue.mp4.colours import ColourTags
 from videoqueue.mp4.edits import TableAt
 from videoqueue.mp4.tables import Runs, numbers
 
@@ -22,6 +23,7 @@ class Track:
         self.timescale = 0  # ticks a second
         self.media_duration = 0  # ticks; 0 when the header does not say
         self.pixel_aspect: tuple[int, int] | None = None
+        self.colours: ColourTags | None = None
         self.codec = Codec()
         self.width = self.height = 0
         self.pixels = 0  # the largest that any header of the track declares

@@ -3,101 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import videoqueue
+from tests.support.hdr_videos import (
+    BT709,
+    BT2020,
+    BT2020_10,
+    HLG,
+    PQ,
+    TO_2020,
+    UNSPECIFIED,
+    hlg,
+    images,
+    light_of,
+    patches,
+    pq,
+    write,
+)
 from tests.support.small_videos import Picture, flat
 from videoqueue.pipeline.decode import hdr
 from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.service import build_service
 
 SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
-# Linear BT.709 to BT.2020 (ITU-R BT.2087), red, green, blue.
-TO_2020 = np.array(
-    [[0.627404, 0.329283, 0.043313], [0.069097, 0.919540, 0.011362], [0.016391, 0.088013, 0.895595]]
-)
-Signal = npt.NDArray[np.float64]
-BT709, UNSPECIFIED, BT2020, PQ, HLG, BT2020_10 = 1, 2, 9, 16, 18, 14
-LIMITED, FULL = 1, 2
-
-
-def pq(light: Signal) -> Signal:
-    """The signal of light relative to 100 nits."""
-    power = (np.maximum(light, 0) / 100) ** (2610 / 16384)
-    return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
-
-
-def hlg(light: Signal) -> Signal:
-    """The signal of light relative to that of 75 %, as a display of gamma 1.2 shows it."""
-    scene = np.maximum(light, 0) ** (1 / 1.2) * 0.26496256
-    dark = np.sqrt(3 * scene)
-    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
-    return np.where(scene <= 1 / 12, dark, bright)
-
-
-def light_of(picture: Picture) -> Signal:
-    """Linear light of an SDR picture (BGR), red first."""
-    return (picture[:, :, ::-1] / 255) ** 2.4
-
-
-def planes(signal: Signal, full: bool) -> av.VideoFrame:
-    """Codes an R'G'B' signal by the matrix of BT.2020, in 10 bits and without subsampling."""
-    red, green, blue = np.moveaxis(signal, 2, 0)
-    luma = 0.2627 * red + 0.6780 * green + 0.0593 * blue
-    chroma = [(blue - luma) / 1.8814, (red - luma) / 1.4746]
-    scale, offset, chroma_scale = (1023, 0, 1023) if full else (876, 64, 896)
-    codes = [luma * scale + offset, *(part * chroma_scale + 512 for part in chroma)]
-    frame = av.VideoFrame(signal.shape[1], signal.shape[0], "yuv444p10le")
-    for plane, code in zip(frame.planes, codes, strict=True):
-        rows = np.zeros((signal.shape[0], plane.line_size // 2), np.uint16)
-        rows[:, : signal.shape[1]] = np.clip(np.rint(code), 0, 1023)
-        plane.update(rows.tobytes())
-    return frame
-
-
-def write(
-    file: Path,
-    signals: Sequence[Signal],
-    transfer: int,
-    primaries: int = BT2020,
-    matrix: int = BT2020,
-    full: bool = False,
-) -> Path:
-    height, width = signals[0].shape[:2]
-    options = {"preset": "ultrafast", "qp": "0"}
-    with av.open(str(file), "w", format="mp4") as output:
-        stream = output.add_stream("libx264", rate=1, width=width, height=height, options=options)
-        context: Any = stream.codec_context
-        context.pix_fmt = "yuv444p10le"
-        context.color_trc, context.color_primaries, context.colorspace = transfer, primaries, matrix
-        context.color_range = FULL if full else LIMITED
-        for signal in signals:
-            output.mux(stream.encode(planes(signal, full)))
-        output.mux(stream.encode())
-    with av.open(str(file)) as container:
-        frame = next(container.decode(video=0))
-        assert (frame.color_trc, frame.color_primaries, frame.colorspace) == (transfer, primaries, matrix)
-    return file
-
-
-def images(file: Path) -> list[Picture]:
-    with open_video(file) as video:
-        return [frame.image() for frame in video.frames()]
-
-
-def patches() -> Picture:
-    """Greys and colours of SDR, none nearer to white than the knee of the roll-off."""
-    levels = [(level, level, level) for level in range(5, 216, 15)]
-    colours = [(200, 60, 40), (40, 200, 60), (60, 40, 200), (30, 120, 210), (90, 90, 200), (150, 180, 120)]
-    row = np.array(levels + colours, np.uint8)[None].repeat(8, 1)
-    return row.repeat(32, 0)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -126,15 +60,40 @@ def test_what_the_file_does_not_say_is_that_of_bt_2020(
     assert np.abs(image.astype(int) - picture).max() <= 3
 
 
-def test_hdr_with_the_primaries_of_bt_709_keeps_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("primaries", [BT709, 4, 5, 6, 7])
+def test_hdr_with_the_primaries_of_bt_709_or_nearly_so_keeps_them(tmp_path: Path, primaries: int) -> None:
     picture = patches()
 
-    (image,) = images(write(tmp_path / "a.mp4", [pq(light_of(picture))], PQ, primaries=BT709))
+    (image,) = images(write(tmp_path / "a.mp4", [pq(light_of(picture))], PQ, primaries))
 
     assert np.abs(image.astype(int) - picture).max() <= 3
 
 
-@pytest.mark.parametrize("transfer", [BT2020_10, BT709, UNSPECIFIED])
+# Linear BT.709 to P3, red, green, blue (SMPTE EG 432-1; RP 431-2 with its white adapted by Bradford).
+TO_P3 = {
+    12: np.array(
+        [[0.822462, 0.177538, 0], [0.033194, 0.966806, 0], [0.017083, 0.072397, 0.910520]],
+    ),
+    11: np.array(
+        [[0.868580, 0.128919, 0.002501], [0.034540, 0.961811, 0.003648], [0.016771, 0.071040, 0.912189]]
+    ),
+}
+
+
+@pytest.mark.parametrize("primaries", TO_P3)
+@pytest.mark.parametrize(("transfer", "signal_of"), [(PQ, pq), (HLG, hlg)])
+def test_hdr_with_the_primaries_of_p3_becomes_bt_709(
+    tmp_path: Path, transfer: int, signal_of: Any, primaries: int
+) -> None:
+    picture = patches()
+    signal = signal_of(light_of(picture) @ TO_P3[primaries].T)
+
+    (image,) = images(write(tmp_path / "a.mp4", [signal], transfer, primaries))
+
+    assert np.abs(image.astype(int) - picture).max() <= 3
+
+
+@pytest.mark.parametrize("transfer", [BT2020_10, 15, BT709, UNSPECIFIED, 4, 6, 13])
 def test_sdr_in_bt_2020_becomes_bt_709(tmp_path: Path, transfer: int) -> None:
     picture = patches()
     signal = (light_of(picture) @ TO_2020.T) ** (1 / 2.4)
@@ -165,9 +124,15 @@ def test_light_above_the_knee_rolls_off(tmp_path: Path, transfer: int, signal_of
     assert levels[-2:] == [255, 255]
 
 
-def test_sdr_of_ten_bits_is_converted_as_ever(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "matrix"),
+    [(BT709, BT709, BT709), (5, 5, 5), (6, 6, 6), (5, 4, 5), (7, 7, 7), (12, BT709, BT709), (2, 2, 2)],
+)
+def test_sdr_of_other_primaries_than_bt_2020_is_converted_as_ever(
+    tmp_path: Path, primaries: int, transfer: int, matrix: int
+) -> None:
     signal = patches()[:, :, ::-1] / 255
-    file = write(tmp_path / "a.mp4", [signal], BT709, BT709, BT709)
+    file = write(tmp_path / "a.mp4", [signal], transfer, primaries, matrix)
 
     (image,) = images(file)
 

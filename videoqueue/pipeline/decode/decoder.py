@@ -17,6 +17,7 @@ import av
 import av.container
 
 from videoqueue.mp4 import CODECS, VideoTrack, square_size
+from videoqueue.pipeline.decode.colour_tags import colour_tags
 from videoqueue.pipeline.decode.edits import patches_for_ffmpeg, read_edits
 from videoqueue.pipeline.decode.errors import opening, reading
 from videoqueue.pipeline.decode.file_view import file_view
@@ -61,8 +62,9 @@ def open_video(path: str | Path, bounds: DecodeLimits | None = None, threads: in
     with _container(file, size, bounds, patches) as container:
         stream = video_stream(container, track)
         with reading("The video cannot be opened"):
+            colours = colour_tags(stream.codec_context, track)
             pixel_aspect = _prepare_decoder(stream, bounds, track)
-            presentation = Presentation(edits.seconds if edits else None, pixel_aspect, threads)
+            presentation = Presentation(edits.seconds if edits else None, pixel_aspect, colours, threads)
             video = Video(container, stream, size, bounds, presentation)
         yield video
 

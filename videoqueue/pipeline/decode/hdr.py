@@ -1,8 +1,9 @@
 """Converts HDR and wide colours to SDR: BT.709 colours for a display of gamma 2.4, as models know them.
 
-PQ and HLG are those of ITU-R BT.2100, the primaries those of BT.2020. SDR white is 100 nits in PQ, and 75 %
-in HLG, the reference white of BT.2408. The spline of BT.2390 rolls brighter light off. It begins at 68 % of
-the light of SDR white, and 203 % becomes the code 255: what was made for a white of 203 nits keeps its white.
+PQ and HLG are those of ITU-R BT.2100, the primaries those of BT.2020 or P3. SDR white is 100 nits in PQ, and
+75 % in HLG, the reference white of BT.2408. The spline of BT.2390 rolls brighter light off. It begins at 68 %
+of the light of SDR white, and 203 % becomes the code 255: what was made for a white of 203 nits keeps its
+white.
 
 Nothing is measured per frame, and every processor gives the same pixels: the tables hold whole numbers, and
 the matrix is applied to whole numbers below 2**53, whose sums are exact in any order.
@@ -24,17 +25,26 @@ if TYPE_CHECKING:
 # Values of AVColorTransferCharacteristic, AVColorPrimaries and AVColorSpace (ISO/IEC 23091-2).
 _PQ = 16
 _HLG = 18
-# BT.709, unspecified, BT.601, and both of BT.2020: cameras of SDR.
-_SDR = frozenset({1, 2, 6, 14, 15})
+# BT.709, unspecified, BT.470, BT.601, SMPTE 240M, xvYCC, BT.1361, sRGB, and both of BT.2020.
+_SDR = frozenset({1, 2, 4, 5, 6, 7, 11, 12, 13, 14, 15})
 _BT709 = 1
 _UNSPECIFIED = 2
 _BT2020 = 9
+_P3_DCI = 11
+_P3_D65 = 12
+# Those of BT.709, BT.470, BT.601, SMPTE 240M and EBU 3213, which are so near to BT.709 that they are kept.
+_NEAR_BT709 = frozenset({1, 4, 5, 6, 7, 22})
 
 #: Linear light of SDR white.
 _WHITE = 1 << 20
 _MATRIX_SCALE = 1 << 14
-# Linear BT.2020 to BT.709 (ITU-R BT.2407), rows red, green, blue; each row's sum is the scale, so grey stays.
-_TO_BT709 = ((27205, -9628, -1193), (-2041, 18562, -137), (-297, -1648, 18329))
+# From linear light to that of BT.709, rows red, green, blue; each row's sum is the scale, so grey stays.
+# BT.2020 by ITU-R BT.2407; P3 by SMPTE RP 431-2 and EG 432-1, the white of DCI adapted to D65 by Bradford.
+_TO_BT709 = {
+    _BT2020: ((27205, -9628, -1193), (-2041, 18562, -137), (-297, -1648, 18329)),
+    _P3_DCI: ((18965, -2539, -42), (-680, 17131, -67), (-296, -1287, 17967)),
+    _P3_D65: ((20069, -3685, 0), (-689, 17073, 0), (-322, -1288, 17994)),
+}
 _GAMMA = 2.4
 # Relative to SDR white: where light becomes white, and the largest that PQ can say.
 _PEAK = 2.03
@@ -44,22 +54,27 @@ _ROWS = 32
 
 @dataclass(frozen=True)
 class Colours:
-    """Colours that need more than a conversion to RGB. `wide`: their primaries are those of BT.2020."""
+    """Colours that need more than a conversion to RGB, by the codes of ISO/IEC 23091-2.
+
+    `primaries` are those of BT.2020 or P3, None when those of the picture are kept.
+    """
 
     transfer: int
-    wide: bool
+    primaries: int | None
 
 
 def colours_of(picture: av.VideoFrame) -> Colours | None:
     """Returns the colours of an HDR or wide picture, None of any other.
 
-    HDR without a word on its primaries has those of BT.2020.
+    HDR has the primaries of BT.2020 where it does not say others that are known here. SDR is converted when
+    it has those of BT.2020; SDR with the primaries of P3 stays as it is.
     """
     transfer, primaries = picture.color_trc, picture.color_primaries
     if transfer in (_PQ, _HLG):
-        return Colours(transfer, primaries != _BT709)
+        wide = primaries if primaries in _TO_BT709 else _BT2020
+        return Colours(transfer, None if primaries in _NEAR_BT709 else wide)
     if primaries == _BT2020 and transfer in _SDR:
-        return Colours(_BT709, wide=True)
+        return Colours(_BT709, _BT2020)
     return None
 
 
@@ -72,11 +87,12 @@ def complete(picture: av.VideoFrame) -> None:
 def to_sdr(pixels: npt.NDArray[np.uint16], colours: Colours) -> npt.NDArray[np.uint8]:
     """Converts BGR of 16 bits, (height, width, 3), to BGR of 8 bits."""
     linear, display = _linear_light(colours.transfer), _display_codes()
-    matrix = np.array(_TO_BT709, np.float64)[::-1, ::-1].T / _MATRIX_SCALE
+    wide = colours.primaries
+    matrix = None if wide is None else np.array(_TO_BT709[wide], np.float64)[::-1, ::-1].T / _MATRIX_SCALE
     result = np.empty(pixels.shape, np.uint8)
     for row in range(0, len(pixels), _ROWS):
         light = linear[pixels[row : row + _ROWS]]
-        if colours.wide:
+        if matrix is not None:
             light = np.clip(light @ matrix + 0.5, 0, _WHITE)
         result[row : row + _ROWS] = display[light.astype(np.int32)]
     return result

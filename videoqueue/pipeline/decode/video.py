@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
-from videoqueue.mp4 import HIDDEN
+from videoqueue.mp4 import HIDDEN, ColourTags
 from videoqueue.pipeline.decode.coded_frames import frame_test
+from videoqueue.pipeline.decode.colour_tags import fill_in
 from videoqueue.pipeline.decode.damage import Damage
 from videoqueue.pipeline.decode.detach import LEAVING_REST, Detacher
 from videoqueue.pipeline.decode.display_matrix import MatrixReader
@@ -39,11 +40,13 @@ class Presentation:
     """How the file wants its video to be shown.
 
     `duration`: seconds until the last frame ends, None when only FFmpeg knows. `pixel_aspect`: width and
-    height of a pixel, None when only the decoder knows. `threads` convert a frame's pixels.
+    height of a pixel, None when only the decoder knows. `colours` are the container's. `threads` convert a
+    frame's pixels.
     """
 
     duration: float | None
     pixel_aspect: tuple[int, int] | None
+    colours: ColourTags
     threads: int
 
 
@@ -194,6 +197,7 @@ class Video:
         assert self._timestamp is not None
         with reading(f"Frame {index} cannot be read"):
             matrix = self._matrices.matrix_of(picture)
+        fill_in(picture, self._presentation.colours)
         look = Look(matrix, self._pixel_aspect, colours_of(picture))
         self._bounds.check_size(f"Frame {index}", *look.size_of(picture))
         self._size = self._size or look.upright_size_of(picture)
