@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.support.hevc import x265
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
 from videoqueue.settings import load_settings
@@ -28,7 +29,7 @@ def encode(codec="libx264", container="mp4", frames=5, size=(64, 48), audio=None
 
 
 def encode_into(output, codec, frames, size, audio) -> None:
-    stream = output.add_stream(codec, rate=25)
+    stream = output.add_stream(codec, rate=25, options=x265(frames) if codec == "libx265" else {})
     stream.width, stream.height = size
     stream.pix_fmt = "rgb24" if codec in ("png", "rawvideo") else "yuv420p"
     sound = output.add_stream(audio, rate=48000) if audio else None

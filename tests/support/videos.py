@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from tests.support.damage import moving
+from tests.support.hevc import x265
 
 
 def make_video(
@@ -35,18 +36,15 @@ def make_video(
     return path
 
 
-ENCODERS = {
-    "h264": ("libx264", {"preset": "medium", "x264-params": "keyint=10:bframes=2:scenecut=0:open-gop=0"}),
-    "hevc": (
-        "libx265",
-        {"preset": "ultrafast", "x265-params": "log-level=none:keyint=10:min-keyint=10:bframes=2:open-gop=0"},
-    ),
-}
+def _encoder(codec: str, frames: int) -> tuple[str, dict[str, str]]:
+    if codec == "hevc":
+        return "libx265", x265(frames, keyint=10, min_keyint=10, bframes=2, open_gop=0)
+    return "libx264", {"preset": "medium", "x264-params": "keyint=10:bframes=2:scenecut=0:open-gop=0"}
 
 
 def make_moving_video(path: Path, codec: str, frames: int) -> Path:
     """An MP4 at 10 frames a second in groups of ten, whose frames depend on those before them."""
-    encoder, options = ENCODERS[codec]
+    encoder, options = _encoder(codec, frames)
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(encoder, rate=10, options=options)
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"

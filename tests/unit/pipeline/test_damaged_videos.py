@@ -12,6 +12,7 @@ import av
 import pytest
 
 from tests.support.damage import garble, moving, plain_decode, remove, zero
+from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError
 from videoqueue.pipeline.decode.decoder import Frame, open_video
@@ -25,10 +26,7 @@ FRAMES = 40
 # Groups of ten pictures each.
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
     "h264": ("libx264", {"preset": "medium", "g": "10", "x264-params": "bframes=2:scenecut=0:open-gop=0"}),
-    "hevc": (
-        "libx265",
-        {"preset": "ultrafast", "x265-params": "log-level=none:keyint=10:min-keyint=10:bframes=2:open-gop=0"},
-    ),
+    "hevc": ("libx265", x265(FRAMES, keyint=10, min_keyint=10, bframes=2, open_gop=0)),
     "av1": ("libsvtav1", {"preset": "12", "g": "10", "svtav1-params": "lp=1"}),
     "vp9": ("libvpx-vp9", {"g": "10", "deadline": "realtime", "cpu-used": "8", "b": "500k"}),
     "mpeg4": ("mpeg4", {"g": "10", "bf": "2", "q": "3"}),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.edited_videos import boxes, edit_list, media_clock, with_edits
+from tests.support.hevc import x265
 from tests.support.mp4_boxes import check
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError, NoFrameError
@@ -108,9 +109,7 @@ OPEN_LISTS = {
 
 
 @pytest.mark.parametrize("name", OPEN_LISTS)
-@pytest.mark.parametrize(
-    ("codec", "encoding"), [("libx264", B_FRAMES), ("libx265", {"x265-params": "bframes=2"})]
-)
+@pytest.mark.parametrize(("codec", "encoding"), [("libx264", B_FRAMES), ("libx265", x265(FRAMES, bframes=2))])
 def test_an_open_edit_shows_what_one_of_the_rest_would(
     make_video: MakeVideo, codec: str, encoding: dict[str, str], name: str
 ) -> None:

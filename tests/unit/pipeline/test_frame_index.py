@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.damage import moving, plain_decode, zero
 from tests.support.field_pictures import write_fields
+from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.pipeline.decode.coded_frames import frame_test
 from videoqueue.pipeline.decode.decoder import open_video
@@ -102,7 +103,7 @@ def test_a_video_that_begins_in_the_middle_of_an_open_group_is_counted_from_its_
             "preset": "medium",
             "x264-params": "bframes=3:b-adapt=0:open-gop=1:keyint=10:min-keyint=10:scenecut=0",
         },
-        "libx265": {"x265-params": "log-level=none:keyint=12:open-gop=1:bframes=3:scenecut=0"},
+        "libx265": x265(40, "medium", keyint=12, open_gop=1, bframes=3, scenecut=0),
     }[codec]
     whole = make_video(moving(40), codec=codec, encoding=options)
 

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.support.hevc import x265
 from tests.support.mp4_boxes import encode
 from tests.support.small_videos import MakeVideo, Picture, flat
 from videoqueue.errors import InvalidVideoError, OutOfMemoryError
@@ -47,12 +48,8 @@ def test_every_frame_has_its_index_its_time_and_its_own_picture(make_video: Make
 
 
 KINDS = {
-    "hevc": ("libx265", "yuv420p", {"preset": "ultrafast", "crf": "10", "x265-params": "log-level=none"}),
-    "hevc, 10 bit": (
-        "libx265",
-        "yuv420p10le",
-        {"preset": "ultrafast", "crf": "10", "x265-params": "log-level=none"},
-    ),
+    "hevc": ("libx265", "yuv420p", x265(12, crf=10, bframes=4)),
+    "hevc, 10 bit": ("libx265", "yuv420p10le", x265(12, crf=10, bframes=4)),
     "vp9": ("libvpx-vp9", "yuv420p", {"crf": "10", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
     "av1": ("libsvtav1", "yuv420p", {"preset": "12", "crf": "10", "svtav1-params": "lp=1"}),
     "av1, 10 bit": ("libsvtav1", "yuv420p10le", {"preset": "12", "crf": "10", "svtav1-params": "lp=1"}),

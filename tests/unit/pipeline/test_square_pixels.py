@@ -11,6 +11,7 @@ import cv2
 import pytest
 
 import videoqueue
+from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo, Picture, flat
 from videoqueue.errors import InvalidVideoError
 from videoqueue.pipeline.decode.decoder import open_video
@@ -105,7 +106,7 @@ def test_a_box_of_zeros_says_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["mpeg4", "libx265", "mpeg2video"])
 def test_other_codecs_say_it_too(tmp_path: Path, codec: str) -> None:
-    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    options = x265(1) if codec == "libx265" else {}
     file = tmp_path / "a.mp4"
     with av.open(str(file), "w", format="mp4") as output:
         stream = output.add_stream(codec, rate=25, width=64, height=48, options=options)

@@ -54,7 +54,7 @@ def levels(file: Path, bounds: DecodeLimits | None = None) -> list[int]:
         return [round(float(frame.image().mean()), -1) for frame in video.frames()]
 
 
-H264, HEVC, MPEG4, MJPEG, PNG = "libx264", "libx265", "mpeg4", "mjpeg", "png"
+H264, MPEG4, MJPEG, PNG = "libx264", "mpeg4", "mjpeg", "png"
 CHOICES = {
     "the first": ([Part(H264, 100), Part(H264, 200)], 100),
     "the first that is enabled": ([Part(H264, 100, enabled=False), Part(H264, 200)], 200),
