@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -17,8 +18,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
 
+from tests.support.log_lines import LogLines
 from tests.support.records import lease_policy
 from tests.support.stack import free_port
+from videoqueue import logs
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import Base
@@ -34,6 +37,20 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(OURS) and name != "AWS_CA_BUNDLE":
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def no_context() -> None:
+    """A response that an earlier test did not close leaves its request id to this thread."""
+    logs.set_context()
+
+
+@pytest.fixture
+def log_lines(caplog: pytest.LogCaptureFixture) -> Iterator[LogLines]:
+    """What this process logs from INFO on, as the service writes it."""
+    caplog.set_level(logging.INFO)
+    with LogLines() as lines:
+        yield lines
 
 
 @pytest.fixture(scope="session")

@@ -47,15 +47,18 @@ def cause_of(error: BaseException) -> str:
     return one_line(text)
 
 
-def with_cause(error: BaseException) -> str:
-    """The error's message and its cause, as the fields `reason=... cause=...` that end a line of the log."""
+def cause_fields(error: BaseException) -> dict[str, str]:
+    """Returns the fields `reason` (the error's message) and `cause` of a log line, for `extra=`.
+
+    `cause` is left out when there is none, or when the message repeats it.
+    """
     cause = cause_of(error)
     if not isinstance(error, VideoqueueError):
-        return f"reason={cause}"
+        return {"reason": cause}
     reason = one_line(str(error))
     said = cause.partition(": ")[2].rstrip(".")
     repeated = bool(said) and said in reason
-    return f"reason={reason}" + (f" cause={cause}" if cause and not repeated else "")
+    return {"reason": reason} | ({"cause": cause} if cause and not repeated else {})
 
 
 def one_line(text: str) -> str:

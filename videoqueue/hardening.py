@@ -1,4 +1,4 @@
-"""What the service's long-lived processes do at their start, and what keeps its files from other users."""
+"""Protects the memory and the files of the service from other processes and users."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Final
 
 _PR_SET_DUMPABLE: Final = 4
 _OPEN_TO_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-#: What a program may see that needs no address and no key of database, queue or storage.
+#: The environment of a program that needs no address and no key of database, queue or storage.
 _PLAIN: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME")
-#: What the service, and a file system, put into a data folder.
+#: Names in a data folder that the service or the file system makes.
 _OWN_FOLDERS: Final = ("objects", "valkey", "work", "lost+found")
 _OWN_FILES: Final = ("lock", "videoqueue.db")
 _SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
 def harden() -> None:
-    """Makes this process private and raises its limit of open files. Calling it again changes nothing."""
+    """Makes this process private and raises its limit of open files. Calling it again has no effect."""
     private_files()
     private_memory()
     raise_file_limit()
 
 
 def private_files() -> None:
-    """Files that this process makes from now on are for its user alone."""
+    """Makes the files that this process creates from now on accessible to its user only."""
     os.umask(_OPEN_TO_OTHERS)
 
 
 def private_memory() -> None:
     """Closes /proc/PID/environ, /proc/PID/mem and /proc/PID/fd of this process to others of the same user.
 
-    The environment holds the keys of database, queue and storage; a child process that hostile bytes have
-    taken over runs as the same user. fork(2) keeps this state, execve(2) resets it. The process can no longer
-    write its own oom_score_adj. Only Linux knows the call: see prctl(2), PR_SET_DUMPABLE, and proc(5).
+    The environment holds the keys of database, queue and storage, and a compromised child process runs as the
+    same user. fork(2) keeps this state, execve(2) resets it. The process can no longer write its own
+    oom_score_adj. Linux only: see prctl(2), PR_SET_DUMPABLE, and proc(5).
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -53,22 +53,22 @@ def raise_file_limit() -> None:
 
 
 def file_limit() -> int:
-    """Returns how many files a process may have open once `raise_file_limit` was called."""
+    """Returns how many files a process may have open after `raise_file_limit`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def plain_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the part of `environ` that holds no secret, for programs whose memory stays readable."""
+    """Returns the part of `environ` without secrets, for programs whose memory stays readable."""
     return {name: environ[name] for name in _PLAIN if name in environ}
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes `folder` and its parents, or closes it to other users if it was there before.
+    """Makes `folder` and its parents, or closes an existing folder to other users.
 
-    Only what belongs to this user is changed. A folder that has other folders in it than the service's own
-    (somebody's home, /srv), or that all users share (/tmp), stays as it is. What the service keeps in it is
-    closed in any case.
+    Only files of this user are changed. A folder that contains other folders than the service's own (a home
+    folder, /srv), or that all users share (/tmp), stays open. The service's own files in it are always
+    closed.
 
     Raises:
         OSError: the folder cannot be made.
@@ -78,7 +78,7 @@ def make_private_folder(folder: Path) -> None:
         with os.scandir(folder) as entries:
             found = list(entries)
     except PermissionError:
-        return  # somebody else's, who lets us write there
+        return  # it belongs to another user
     for entry in found:
         if entry.name in _OWN_FOLDERS or entry.name.startswith(_OWN_FILES):
             _close(Path(entry.path))
@@ -87,19 +87,28 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_database(file: Path) -> None:
-    """Makes an empty SQLite file for this user alone; SQLite creates its other files with the same mode.
+    """Makes an empty SQLite file for this user only; SQLite creates its other files with the same mode.
 
-    One that was there before is closed to other users, with the files beside it. A failure is ignored: it
-    shows when the database is opened.
+    An existing one is closed to other users, with the files beside it. Errors are ignored: opening the
+    database reports them.
     """
     with suppress(OSError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_private(file))
     for suffix in _SQLITE_SUFFIXES:
         _close(Path(f"{file}{suffix}"))
 
 
+def open_private(file: Path) -> int:
+    """Opens a file for reading and writing, and creates it for this user only. Returns the file descriptor.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def _close(path: Path) -> None:
-    """Takes the rights of group and others away from this user's file or folder; links are not followed."""
+    """Removes the rights of group and others from a file or folder of this user; links are not followed."""
     with suppress(OSError), _opened(path) as file:
         found = os.fstat(file)
         if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:

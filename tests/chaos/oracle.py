@@ -19,7 +19,7 @@ from tests.support.stack import eventually
 _LEGAL = {(None, "pending"), ("pending", "running")} | {
     ("running", after) for after in ("pending", "completed", "failed")
 }
-_COMPLETED_LINE = re.compile(r"Job completed\. job_id=(\S+) attempt=(\d+)")
+_COMPLETED_LINE = re.compile(r"\[job_id=(\S+) attempt=(\d+)\] Job completed\.")
 
 
 class Oracle:

@@ -169,7 +169,7 @@ class ChaosService:
 
     def worker_process(self, name: str) -> psutil.Process | None:
         """The process in which the master's worker threads run."""
-        return self._first_below(name, "dramatiq")
+        return self._first_below(name, "videoqueue.worker")
 
     def web_process(self) -> psutil.Process | None:
         return self._first_below("web", "gunicorn")

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
 from werkzeug.test import TestResponse
 
+from tests.support.log_lines import LogLines
 from tests.support.records import new_job
 from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
@@ -291,11 +292,11 @@ def test_the_error_is_caused_by_the_servers_own(stack: Stack) -> None:
 
 
 @postgres
-def test_the_log_names_the_servers_error_in_one_line(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_the_servers_error_in_one_line(stack: Stack, log_lines: LogLines) -> None:
     stack.spoil("ALTER TABLE job RENAME TO other")
     refused(stack.submit())
     refused(stack.client.get("/readyz"))
-    lines = [record.getMessage() for record in caplog.records if "SQLSTATE 42P01" in record.getMessage()]
+    lines = [line.rpartition("] ")[2] for line in log_lines.having("SQLSTATE 42P01")]
     assert {line.split(".")[0] for line in lines} == {"A request failed", "A dependency cannot be used"}
     assert not any("\n" in line or "INSERT" in line for line in lines)
 

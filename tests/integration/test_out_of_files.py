@@ -25,7 +25,7 @@ from tests.support.serving import Client, Web, post_raw, serving
 from tests.support.stack import eventually
 from tests.support.videos import make_video
 from videoqueue.server.connection import Pace
-from videoqueue.server.worker import BoundedThreadWorker, Bounds
+from videoqueue.server.worker import BoundedThreadWorker, ServerLimits
 
 LIMIT = 1024
 
@@ -211,7 +211,7 @@ def main_loop(listener: Any) -> Iterator[BoundedThreadWorker]:
     config = Config()
     log = logging.getLogger("test")
     worker = BoundedThreadWorker(0, os.getppid(), [listener], SimpleNamespace(), 30, config, log)
-    worker.bounds = Bounds(Pace(60, 1), header_seconds=60, lane_seconds=60, lanes=())
+    worker.limits = ServerLimits(Pace(60, 1), header_seconds=60, lane_seconds=60, lanes=())
     worker.poller = Poller()
     try:
         yield worker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from flask.testing import FlaskClient
 
 from tests.support import faulty_queue
 from tests.support.faulty_queue import Certificate, Fault, valkey
+from tests.support.log_lines import LogLines
 from tests.support.stack import ROOT, eventually
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.videos import make_video
@@ -94,22 +94,19 @@ def working(broker: RedisBroker, run: Callable[[uuid.UUID], None]) -> Iterator[N
 
 @pytest.mark.parametrize(("fault", "says"), FAULTS, ids=NAMES.split())
 def test_a_queue_that_takes_no_message_degrades_and_refuses_no_job(
-    fault: Fault, says: str, tmp_path: Path, video: bytes, caplog: pytest.LogCaptureFixture
+    fault: Fault, says: str, tmp_path: Path, video: bytes, log_lines: LogLines
 ) -> None:
     with fault(tmp_path) as url, client_of(tmp_path, url) as client:
         assert degraded(client) == ["queue_unavailable"]
         assert degraded(client) == ["queue_unavailable"]
-        (line,) = (text for text in caplog.messages if "probe=readyz-queue" in text)
+        (line,) = (text for text in log_lines.written if "probe=readyz-queue" in text)
         assert says in line
         assert "secret" not in line
         assert client.post("/video/submit", data=video, content_type="video/mp4").status_code == 202
-        assert re.search(f"Job not announced.*{re.escape(says)}", caplog.text)
+        assert re.search(f"Job not announced.*{re.escape(says)}", "".join(log_lines.written))
 
 
-def test_the_check_recovers_and_leaves_the_queue_as_it_was(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_the_check_recovers_and_leaves_the_queue_as_it_was(tmp_path: Path, log_lines: LogLines) -> None:
     with valkey(tmp_path) as (_, admin, url), client_of(tmp_path, url) as client:
         announce(services_of(client.application).broker, uuid.uuid4())
         before = {key: admin.dump(key) for key in admin.scan_iter()}
@@ -119,7 +116,7 @@ def test_the_check_recovers_and_leaves_the_queue_as_it_was(
         admin.config_set("maxmemory", 0)
         assert degraded(client) == []
         assert {key: admin.dump(key) for key in admin.scan_iter()} == before
-    assert "A dependency can be used again. probe=readyz-queue" in caplog.text
+    assert "A dependency can be used again. probe=readyz-queue" in str(log_lines.written)
 
 
 def test_a_sweeper_postpones_no_job_while_the_queue_refuses_messages(tmp_path: Path, video: bytes) -> None:
@@ -160,11 +157,11 @@ def test_the_documented_acl_is_enough(tmp_path: Path) -> None:
             client.flushall()
 
 
-def test_a_consumer_names_a_full_queue_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_consumer_names_a_full_queue_in_one_line(tmp_path: Path, log_lines: LogLines) -> None:
     with faulty_queue.full(tmp_path) as url, working(build_broker(url, [Retries()]), lambda _: None):
         said = "Consumer encountered a connection error: Redis has reached its maxmemory"
-        eventually(lambda: said in caplog.text)
-    assert "Traceback" not in caplog.text
+        eventually(lambda: said in str(log_lines.written))
+    assert "Traceback" not in str(log_lines.written)
 
 
 @pytest.fixture
@@ -184,12 +181,12 @@ NO_VERIFY = {"VIDEOQUEUE_REDIS_TLS": "no-verify"}
 
 
 def test_a_self_signed_certificate_is_refused_and_the_log_says_what_to_set(
-    tls_url: str, tmp_path: Path, video: bytes, caplog: pytest.LogCaptureFixture
+    tls_url: str, tmp_path: Path, video: bytes, log_lines: LogLines
 ) -> None:
     with client_of(tmp_path, tls_url) as client:
         assert degraded(client) == ["queue_unavailable"]
         assert client.post("/video/submit", data=video, content_type="video/mp4").status_code == 202
-    (line,) = (text for text in caplog.messages if "probe=readyz-queue" in text)
+    (line,) = (text for text in log_lines.written if "probe=readyz-queue" in text)
     assert "The TLS handshake with Redis failed (self-signed certificate)" in line
     assert "VIDEOQUEUE_REDIS_TLS=no-verify" in line
     assert "ssl_ca_certs=FILE" in line
@@ -221,21 +218,21 @@ def test_no_verify_changes_nothing_without_tls(redis_url: str, tmp_path: Path) -
 
 
 def test_a_certificate_for_another_host_is_named(
-    tls_url: str, certificate: Certificate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tls_url: str, certificate: Certificate, tmp_path: Path, log_lines: LogLines
 ) -> None:
     url = f"{tls_url.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={certificate.file}"
     with client_of(tmp_path, url) as client:
         assert degraded(client) == ["queue_unavailable"]
-    assert "The TLS handshake with Redis failed (Hostname mismatch" in caplog.text
+    assert "The TLS handshake with Redis failed (Hostname mismatch" in str(log_lines.written)
 
 
 def test_tls_against_a_server_without_it_is_named(
-    redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    redis_url: str, tmp_path: Path, log_lines: LogLines
 ) -> None:
     with client_of(tmp_path, redis_url.replace("redis:", "rediss:")) as client:
         assert degraded(client) == ["queue_unavailable"]
-    assert "The TLS handshake with Redis failed" in caplog.text
-    assert "speaks TLS (rediss://) or not (redis://)" in caplog.text
+    assert "The TLS handshake with Redis failed" in str(log_lines.written)
+    assert "speaks TLS (rediss://) or not (redis://)" in str(log_lines.written)
 
 
 def test_no_tls_against_a_server_with_it_degrades(tls_url: str, tmp_path: Path) -> None:

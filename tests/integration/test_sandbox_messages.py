@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.log_lines import LogLines
 from tests.support.videos import make_video
 from videoqueue.errors import PermanentError, SandboxCrashedError
 from videoqueue.jobs.results import encode
@@ -20,7 +20,7 @@ from videoqueue.sandbox.protocol import LENGTH, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
 
 NASTY = "first\nsecond \x1b[2J\x00\x9b\ud800\u202e end"
-LABEL = "job_id=1234 attempt=7"
+LABEL = "[job_id=1234 attempt=7] "
 #: An item as an honest child sends it, but for what a test changes.
 ITEM = {"frame_index": 0, "result": {"brightness": 1, "timestamp": 0.0}}
 
@@ -57,7 +57,8 @@ def items(sandbox: Sandbox, video: Path, pipeline_id: str) -> list[dict[str, obj
         frame_stride=1,
         max_frames=None,
         start_after=None,
-        label=LABEL,
+        job_id="1234",
+        attempt=7,
     )
     return [report.item for report in sandbox.run(task, lambda: False) if isinstance(report, Seen)]
 
@@ -67,17 +68,12 @@ def framed(message: object) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What children have printed, without the prefix that each line must have."""
-    found = []
-    for record in caplog.records:
-        if record.name == "videoqueue.sandbox.child_output":
-            matched = re.fullmatch(
-                rf"{LABEL} child=\d+ \| ([^\x00-\x1f\x7f-\x9f\u2028\u2029]*)", record.getMessage()
-            )
-            assert matched, record.getMessage()
-            found.append(matched[1])
-    return found
+def printed_lines(log_lines: LogLines) -> list[str]:
+    """What children have printed, without the job that each line must name."""
+    found = [line for line in log_lines.written if line.startswith("[job_id=")]
+    assert all(re.fullmatch(r"[^\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]*", line) for line in found)
+    assert all(line.startswith(LABEL[:-2]) for line in found)
+    return [line.removeprefix(LABEL) for line in found]
 
 
 @pytest.mark.parametrize(
@@ -139,21 +135,23 @@ def test_a_result_nested_too_deep_is_the_plugins_fault(saying: MakeSandbox, vide
 
 
 def test_what_a_child_prints_cannot_be_taken_for_the_workers_own_lines(
-    saying: MakeSandbox, video: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    saying: MakeSandbox, video: Path, log_lines: LogLines, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     printed = "\x1b[2J\r[2026-01-01] [INFO] Job completed. job_id=other\nno end"
     assert len(items(saying(printed), video, "print_text")) == 3
-    assert lines(caplog) == ["\\x1b[2J", "[2026-01-01] [INFO] Job completed. job_id=other", "no end"]
+    assert printed_lines(log_lines) == [
+        "\\x1b[2J",
+        "[2026-01-01] [INFO] Job completed. job_id=other",
+        "no end",
+    ]
     assert capfd.readouterr().err == ""
 
 
 def test_a_flood_of_output_is_bounded_and_its_end_is_shown(
-    saying: MakeSandbox, video: Path, caplog: pytest.LogCaptureFixture
+    saying: MakeSandbox, video: Path, log_lines: LogLines
 ) -> None:
-    caplog.set_level(logging.INFO)
     assert len(items(saying(log_lines=50), video, "print_flood")) == 3
-    shown = lines(caplog)
+    shown = printed_lines(log_lines)
     assert len(shown) == 151
     assert shown[49].startswith("number 49 ")
     assert re.fullmatch(r"\d{6} lines left out: more than 50 .*", shown[50])
@@ -162,16 +160,16 @@ def test_a_flood_of_output_is_bounded_and_its_end_is_shown(
 
 
 def test_a_failing_plugins_lines_name_job_attempt_node_plugin_tool_and_reason(
-    saying: MakeSandbox, video: Path, caplog: pytest.LogCaptureFixture
+    saying: MakeSandbox, video: Path, log_lines: LogLines
 ) -> None:
-    caplog.set_level(logging.INFO)
     with pytest.raises(PermanentError) as caught:
         items(saying(), video, "raise_error")
     assert "own mistake" not in str(caught.value)
-    shown = lines(caplog)  # each of them names job and attempt
-    assert "ERROR A plugin failed. node=run plugin=misbehaving tool=raise_error" in shown
-    assert "ValueError: a plugin's own mistake" in shown
-    assert any("in raise_error" in line for line in shown)
+    line, *_ = log_lines.having("A plugin failed.")  # one for each frame that failed at once
+    head, *trace = line.split("\n    ")
+    assert head == ("[job_id=1234 attempt=7 node=run plugin=misbehaving tool=raise_error] A plugin failed.")
+    assert trace[-1] == "ValueError: a plugin's own mistake"
+    assert any("in raise_error" in line for line in trace)
 
 
 def test_a_process_that_a_plugin_left_behind_does_not_hold_up_the_end_of_its_child(

@@ -64,8 +64,8 @@ def test_each_line_logged_for_a_request_bears_its_id(web: Web, tmp_path: Path) -
         )
     assert answer.headers["X-Request-Id"] == "my-request"
     lines = web.service.log("web").splitlines()
-    assert [line for line in lines if "Job accepted." in line and "[my-request]" in line]
-    assert not [line for line in lines if "Booting worker" in line and "[my-request]" in line]
+    assert [line for line in lines if "Job accepted." in line and "[request_id=my-request " in line]
+    assert not [line for line in lines if "Booting worker" in line and "[request_id=my-request " in line]
 
 
 def test_a_connection_is_used_again_also_after_a_small_refusal(web: Web) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.engine import Engine
 
+from tests.support.log_lines import LogLines
 from tests.support.records import new_job
 from tests.support.stack import eventually
 from videoqueue.api.extension import services_of
@@ -136,7 +137,7 @@ def test_results_that_are_refused_cost_no_try_and_the_job_waits(
     server: Server,
     tmp_path: Path,
     job_id: uuid.UUID,
-    caplog: pytest.LogCaptureFixture,
+    log_lines: LogLines,
     statement: str,
     cause: str,
 ) -> None:
@@ -146,10 +147,10 @@ def test_results_that_are_refused_cost_no_try_and_the_job_waits(
     job = services.store.get(job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
     assert "database cannot be used" in job.error_message
-    (line,) = (line for line in caplog.messages if line.startswith("Job interrupted."))
-    assert f"job_id={job_id} attempt=1 " in line
+    (line,) = log_lines.having("Job interrupted.")
+    assert line.startswith(f"[job_id={job_id} attempt=1] ")
     assert line.endswith(f"cause={cause}")
-    assert "bug" not in caplog.text
+    assert "bug" not in str(log_lines.written)
 
 
 def test_a_database_that_became_read_only_costs_the_job_no_try(
@@ -157,24 +158,24 @@ def test_a_database_that_became_read_only_costs_the_job_no_try(
     server: Server,
     tmp_path: Path,
     job_id: uuid.UUID,
-    caplog: pytest.LogCaptureFixture,
+    log_lines: LogLines,
 ) -> None:
     sweeper = Sweeper(services.store, services.broker, services.settings, "test:1")
 
     def logged(text: str) -> bool:
         return any(
             line.startswith(text) and "cause=SQLSTATE 25006 (ReadOnlySqlTransaction)" in line
-            for line in caplog.messages
+            for line in log_lines.written
         )
 
     def become_read_only() -> None:
         server.read_only("on")
         sweeper.start()
-        eventually(lambda: logged(f"Lease not renewed. job_id={job_id} attempt=1"), "the lease is refused")
+        eventually(lambda: logged(f"[job_id={job_id} attempt=1] Lease not renewed."), "the lease is refused")
 
     def make_writable_later() -> None:
-        eventually(lambda: logged(f"Outcome not recorded yet. job_id={job_id} attempt=1"), "it is refused")
-        eventually(lambda: logged("A pass was cut short. thread=sweeper"), "sweeping is refused")
+        eventually(lambda: logged(f"[job_id={job_id} attempt=1] Outcome not recorded yet."), "it is refused")
+        eventually(lambda: logged("A pass was cut short. thread_name=sweeper"), "sweeping is refused")
         server.read_only("off")
 
     operator = threading.Thread(target=make_writable_later)
@@ -184,7 +185,7 @@ def test_a_database_that_became_read_only_costs_the_job_no_try(
     sweeper.stop()
     job = services.store.get(job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
-    assert "bug" not in caplog.text
+    assert "bug" not in str(log_lines.written)
     assert run(services, tmp_path, job_id, lambda: None) is None
     assert services.store.get(job_id).status == "completed"
 
@@ -194,11 +195,11 @@ def test_a_job_that_cannot_be_claimed_stays_pending(
     server: Server,
     tmp_path: Path,
     job_id: uuid.UUID,
-    caplog: pytest.LogCaptureFixture,
+    log_lines: LogLines,
 ) -> None:
     server.execute(f"REVOKE UPDATE ON job FROM {server.name}")
     assert run(services, tmp_path, job_id, lambda: None) == services.settings.retry_seconds
     assert services.store.get(job_id).status == "pending"
-    (line,) = caplog.messages
-    assert line.startswith(f"Job not claimed. job_id={job_id} reason=")
+    (line,) = log_lines.written
+    assert line.startswith(f"[job_id={job_id}] Job not claimed. reason=")
     assert line.endswith("cause=SQLSTATE 42501 (InsufficientPrivilege): permission denied for table job")

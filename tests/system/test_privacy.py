@@ -97,7 +97,7 @@ def _holds_keys(process: psutil.Process) -> bool:
     return any(part in words or any(word.endswith(f"/{part}") for word in words) for part in PARTS)
 
 
-PARTS = ("gunicorn", "dramatiq", "up")
+PARTS = ("gunicorn", "videoqueue.worker", "up")
 
 
 @contextmanager

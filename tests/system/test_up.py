@@ -85,7 +85,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield up
 
 
-@pytest.mark.parametrize("part", ["gunicorn", "dramatiq", "valkey-server"])
+@pytest.mark.parametrize("part", ["gunicorn", "videoqueue.worker", "valkey-server"])
 def test_a_process_killed_with_9_comes_back_and_the_next_job_completes(
     up: Up, tmp_path: Path, part: str
 ) -> None:

@@ -57,7 +57,7 @@ def test_a_killed_master_leaves_no_worker_and_no_child(service: Service, tmp_pat
     wait_for(service.url, job_id, "running")
     # bash replaces itself by the one command of the Procfile's line: the leader is Dramatiq's master.
     master = psutil.Process(service.pid("worker"))
-    assert "dramatiq" in " ".join(master.cmdline())
+    assert "videoqueue.worker" in " ".join(master.cmdline())
     eventually(lambda: len(master.children(recursive=True)) >= 2, "worker and child run")
     below = master.children(recursive=True)
     master.kill()

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from tests.support.stack import free_port
 from videoqueue.broker import announce, build_broker
-from videoqueue.causes import MAX_CHARACTERS, cause_of, one_line, with_cause
+from videoqueue.causes import MAX_CHARACTERS, cause_fields, cause_of, one_line
 from videoqueue.errors import (
     DatabaseUnavailableError,
     QueueUnavailableError,
@@ -232,23 +232,26 @@ def test_a_full_disk_is_named_by_errno() -> None:
         full.write(b"x")
     within = raised(StorageFullError, caught.value)
     assert cause_of(raised(StorageFullError, within)) == "ENOSPC: No space left on device"
-    assert with_cause(within) == "reason=For the user. cause=ENOSPC: No space left on device"
+    assert cause_fields(within) == {
+        "reason": "For the user.",
+        "cause": "ENOSPC: No space left on device",
+    }
 
 
 def test_an_error_of_ours_alone_has_no_cause() -> None:
     assert cause_of(SandboxCrashedError("It died.")) == ""
-    assert with_cause(SandboxCrashedError("It\ndied.")) == "reason=It died."
+    assert cause_fields(SandboxCrashedError("It\ndied.")) == {"reason": "It died."}
 
 
 def test_a_cause_that_the_reason_repeats_is_named_once() -> None:
     error = QueueUnavailableError("Redis cannot be reached (Error 111 connecting to 127.0.0.1:1).")
     error.__cause__ = redis.ConnectionError("Error 111 connecting to 127.0.0.1:1.")
-    assert with_cause(error) == f"reason={error}"
+    assert cause_fields(error) == {"reason": str(error)}
 
 
 def test_an_error_of_others_is_its_own_cause() -> None:
-    assert with_cause(ValueError("no\nmatter")) == "reason=ValueError: no"
-    assert with_cause(KeyError()) == "reason=KeyError"
+    assert cause_fields(ValueError("no\nmatter")) == {"reason": "ValueError: no"}
+    assert cause_fields(KeyError()) == {"reason": "KeyError"}
 
 
 def test_what_was_hidden_on_purpose_is_not_named() -> None:

@@ -10,9 +10,10 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
+from tests.support.log_lines import LogLines
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
-from videoqueue.logs import RequestIdFilter, request_id
+from videoqueue.logs import request_id
 from videoqueue.settings import Settings
 
 
@@ -41,18 +42,14 @@ def test_any_other_request_id_is_replaced(client: FlaskClient, name: str) -> Non
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-Id"])
 
 
-def test_lines_logged_for_a_request_bear_its_id(app: Flask, client: FlaskClient) -> None:
-    seen: list[str] = []
-
+def test_lines_logged_for_a_request_bear_its_id(app: Flask, client: FlaskClient, log_lines: LogLines) -> None:
     @app.get("/logged")
     def logged() -> str:
-        record = logging.makeLogRecord({"msg": "hello"})
-        assert RequestIdFilter().filter(record)
-        seen.append(record.request)
+        logging.getLogger("any").info("hello")
         return ""
 
     client.get("/logged", headers={"X-Request-Id": "abc"}).close()
-    assert seen == ["[abc] "]
+    assert log_lines.written == ["[request_id=abc] hello"]
     assert request_id() == ""
 
 

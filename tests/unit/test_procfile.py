@@ -3,12 +3,13 @@
 import shlex
 import subprocess
 
-import pytest
+from dramatiq.cli import make_argument_parser
 
 from tests.support.stack import procfile
 from videoqueue import launch
 from videoqueue.settings import load_settings
 from videoqueue.supervisor.stack import web_command, worker_command
+from videoqueue.worker.__main__ import dramatiq_arguments
 
 
 def arguments(name: str, environ: dict[str, str]) -> list[str]:
@@ -20,15 +21,18 @@ def arguments(name: str, environ: dict[str, str]) -> list[str]:
     return shlex.split(shown.stdout)
 
 
-@pytest.mark.parametrize(
-    "environ", [{}, {"VIDEOQUEUE_WORKER_PROCESSES": "2", "VIDEOQUEUE_WORKER_THREADS": "3"}]
-)
-def test_web_and_worker_are_started_as_the_procfile_says(environ: dict[str, str]) -> None:
-    settings = load_settings(environ)
-    assert web_command() == launch.command(*arguments("web", environ))
-    python, *start, program = arguments("worker", environ)[:4]
+def test_web_and_worker_are_started_as_the_procfile_says() -> None:
+    assert web_command() == launch.command(*arguments("web", {}))
+    python, *start, program = arguments("worker", {})
     assert (python, start) == ("python", ["-m", "videoqueue.launch"])
-    assert worker_command(settings) == launch.command(program, *arguments("worker", environ)[4:])
+    assert worker_command() == launch.command(program)
+
+
+def test_dramatiq_starts_as_many_processes_and_threads_as_the_settings_say() -> None:
+    settings = load_settings({"VIDEOQUEUE_WORKER_PROCESSES": "2", "VIDEOQUEUE_WORKER_THREADS": "3"})
+    parsed = make_argument_parser().parse_args(dramatiq_arguments(settings))
+    assert (parsed.broker, parsed.processes, parsed.threads) == ("videoqueue.worker.entry", 2, 3)
+    assert (parsed.path, parsed.worker_shutdown_timeout) == ([], 10_000)
 
 
 def test_the_procfile_has_release_web_and_worker() -> None:

@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(
 
 @pytest.mark.parametrize("stored", [VIDEO[:-1], VIDEO + b"!", b"X" + VIDEO[1:], b""])
 def test_a_video_that_is_not_the_submitted_one_is_no_result_but_tried_again(
-    services, folder, job_id, run, caplog, stored
+    services, folder, job_id, run, log_lines, stored
 ) -> None:
     _store(services, stored)
     script = Script(*map(Seen, ITEMS))
@@ -179,7 +179,7 @@ def test_a_video_that_is_not_the_submitted_one_is_no_result_but_tried_again(
     assert "checksum differs" in job.error_message
     assert script.tasks == []
     assert list(folder.iterdir()) == []
-    (line,) = lines(caplog, "The stored video is not the one that was submitted.")
+    (line,) = log_lines.having("The stored video is not the one that was submitted.")
     assert f"bytes={len(stored)} of={len(VIDEO)}" in line
     assert f"expected={hashlib.sha256(VIDEO).hexdigest()}" in line
 
@@ -215,20 +215,19 @@ def test_a_worker_that_stops_during_a_download_returns_its_job(
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        ([], "Job completed. job_id={} attempt=1 seconds=[0-9.]+ damaged_frames=2"),
+        ([], r"\[job_id={} attempt=1\] Job completed\. seconds=[0-9.]+ damaged_frames=2"),
         (
             [InvalidVideoError("video_damaged", "Too few.")],
-            r"Job failed. job_id={} attempt=1 seconds=[0-9.]+ damaged_frames=2 reason=Too few\.",
+            r"\[job_id={} attempt=1\] Job failed\. seconds=[0-9.]+ damaged_frames=2 reason=Too few\.",
         ),
     ],
     ids=["completed", "failed"],
 )
-def test_damaged_frames_are_in_the_row_and_in_the_log(services, job_id, run, caplog, error, line) -> None:
-    caplog.set_level(logging.INFO)
+def test_damaged_frames_are_in_the_row_and_in_the_log(services, job_id, run, log_lines, error, line) -> None:
     run(Script(Seen(ITEMS[0]), Ended(VideoInfo(damaged_frames=2, codec="h264")), *error))(job_id)
     job = row(services, job_id)
     assert (job.damaged_frames, job.codec, job.width) == (2, "h264", None)
-    assert re.fullmatch(line.format(job_id), caplog.messages[-1])
+    assert re.fullmatch(line.format(job_id), log_lines.written[-1])
 
 
 @pytest.mark.parametrize(("worked", "status"), [(0.0, "completed"), (100.0, "failed")])
@@ -434,7 +433,7 @@ def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id
 
 
 def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_waits(
-    services, job_id, run, caplog
+    services, job_id, run, log_lines
 ) -> None:
     """The interruption itself is recorded: without a pause the same work would be done again at once."""
     engine = services.store.engine
@@ -449,13 +448,13 @@ def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_wait
     assert run(Script(Seen(item)))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
-    (line,) = lines(caplog, "Job interrupted.")
-    assert f"job_id={job_id} attempt=1 " in line
+    (line,) = log_lines.having("Job interrupted.")
+    assert line.startswith(f"[job_id={job_id} attempt=1] ")
     assert "cause=SQLITE_FULL: database or disk is full" in line
-    assert "bug" not in caplog.text
+    assert "bug" not in str(log_lines.written)
 
 
-def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run, caplog) -> None:
+def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run, log_lines) -> None:
     """As after a failover to a server that only reads."""
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     refused: list[str] = []
@@ -477,33 +476,28 @@ def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run,
     assert len(refused) == 5
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
-    assert "bug" not in caplog.text
+    assert "bug" not in str(log_lines.written)
     assert all(
-        f"job_id={job_id} attempt=1 " in line and "cause=SQLITE_READONLY: attempt to write" in line
-        for line in lines(caplog, "Outcome not recorded yet.")
+        line.startswith(f"[job_id={job_id} attempt=1] ") and "cause=SQLITE_READONLY: attempt to write" in line
+        for line in log_lines.having("Outcome not recorded yet.")
     )
 
 
-def lines(caplog: pytest.LogCaptureFixture, begin: str) -> list[str]:
-    found = [line for line in caplog.messages if line.startswith(begin)]
-    assert found
-    return found
-
-
-def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(services, job_id, run, caplog) -> None:
+def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(services, job_id, run, log_lines) -> None:
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     lease = lambda: row(services, job_id).lease_until  # noqa: E731
 
     def is_renewed_after_refusal() -> None:
         refuse(services, "UPDATE OF lease_until ON job WHEN NEW.lease_until > OLD.lease_until")
-        eventually(lambda: "Renewing a lease met a bug." in caplog.text, "a renewal is refused")
+        eventually(lambda: "Renewing a lease met a bug." in str(log_lines.written), "a renewal is refused")
         before = lease()
         allow(services)
         eventually(lambda: lease() > before, "the lease is renewed")
 
     assert run(Script(is_renewed_after_refusal, Seen(ITEMS[0])))(job_id) is None
     assert row(services, job_id).status == "completed"
-    assert f"Renewing a lease met a bug. job_id={job_id} attempt=1" in caplog.messages
+    (line, *_) = log_lines.having("Renewing a lease met a bug.")
+    assert line.startswith(f"[job_id={job_id} attempt=1] Renewing a lease met a bug.\n    Traceback ")
 
 
 def test_a_lease_that_cannot_be_renewed_ends_the_attempt_as_a_setback(services, job_id, run) -> None:
@@ -517,30 +511,31 @@ def test_a_lease_that_cannot_be_renewed_ends_the_attempt_as_a_setback(services, 
 
 
 def test_a_passing_error_is_logged_in_one_line_with_its_cause(
-    services, job_id, run, monkeypatch, caplog
+    services, job_id, run, monkeypatch, log_lines
 ) -> None:
     def full(key: str, path: Path, check: object) -> None:
         raise StorageUnavailableError("Storage is away.") from OSError(errno.EIO, os.strerror(errno.EIO), key)
 
     monkeypatch.setattr(services.storage, "download", full)
     run(Script())(job_id)
-    (line,) = lines(caplog, "Job waits for another try.")
-    assert line.startswith(f"Job waits for another try. job_id={job_id} attempt=1 seconds=")
+    (line,) = log_lines.having("Job waits for another try.")
+    assert line.startswith(f"[job_id={job_id} attempt=1] Job waits for another try. seconds=")
     assert line.endswith(
         "reason=Storage is away. cause=EIO: Input/output error (inputs/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.mp4)"
     )
     assert row(services, job_id).error_message == "Storage is away."
 
 
-def test_a_failed_job_is_logged_in_one_line_with_its_reason(services, job_id, run, caplog) -> None:
+def test_a_failed_job_is_logged_in_one_line_with_its_reason(services, job_id, run, caplog, log_lines) -> None:
     run(Script(InvalidVideoError("not_mp4", "It is\nno \x1b[31mMP4.")))(job_id)
     (record,) = [record for record in caplog.records if record.message.startswith("Job failed.")]
     assert record.levelno == logging.WARNING
-    assert record.message.startswith(f"Job failed. job_id={job_id} attempt=1 seconds=")
-    assert record.message.endswith("reason=It is no [31mMP4.")
+    (line,) = log_lines.having("Job failed.")
+    assert line.startswith(f"[job_id={job_id} attempt=1] Job failed. seconds=")
+    assert line.endswith("reason=It is no [31mMP4.")
 
 
-def test_a_worker_without_a_work_folder_leaves_the_job_alone(services, job_id, caplog) -> None:
+def test_a_worker_without_a_work_folder_leaves_the_job_alone(services, job_id, log_lines) -> None:
     def full() -> Path:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -548,9 +543,7 @@ def test_a_worker_without_a_work_folder_leaves_the_job_alone(services, job_id, c
     assert runner.run(job_id) == services.settings.retry_seconds
     job = row(services, job_id)
     assert (job.status, job.attempt, job.failures) == ("pending", 0, 0)
-    assert lines(caplog, "Job not claimed.") == [
-        f"Job not claimed. job_id={job_id} reason=ENOSPC: No space left on device"
-    ]
+    assert log_lines.written == [f"[job_id={job_id}] Job not claimed. reason=ENOSPC: No space left on device"]
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from videoqueue.api.probe import Probe
 from videoqueue.api.problems import ApiError
 from videoqueue.errors import StorageUnavailableError
+from videoqueue.server.concurrency import ConcurrencyLimit
 from videoqueue.services import Services
 
 
-class ConcurrencyLimit:
+class RequestLimit:
     """How many requests of one kind a process serves at once, so that threads remain for the others.
 
     Args:
@@ -22,7 +22,7 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, limit: int, what: str, setting: str) -> None:
-        self._free = threading.BoundedSemaphore(limit)
+        self._limit = ConcurrencyLimit(limit)
         self._detail = (
             f"{limit} {what} at the moment. This is the limit of one process ({setting}). Try again shortly."
         )
@@ -36,14 +36,9 @@ class ConcurrencyLimit:
         Raises:
             ApiError: `rate_limited`, if no slot is free.
         """
-        if not self._free.acquire(blocking=False):
+        release = self._limit.acquire()
+        if release is None:
             raise ApiError("rate_limited", self._detail)
-        held = [self._free]
-
-        def release() -> None:
-            if held:
-                held.pop().release()
-
         return release
 
     @contextmanager

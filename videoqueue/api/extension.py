@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from videoqueue.api.admission import Admission, ConcurrencyLimit
+from videoqueue.api.admission import Admission, RequestLimit
 from videoqueue.api.probe import ReadinessCheck
 from videoqueue.services import Services
 
@@ -26,8 +26,8 @@ class Extension:
     """
 
     services: Services
-    uploads: ConcurrencyLimit
-    downloads: ConcurrencyLimit
+    uploads: RequestLimit
+    downloads: RequestLimit
     admission: Admission
     readiness: ReadinessCheck
 
@@ -37,10 +37,10 @@ def install(app: Flask, services: Services) -> None:
     settings = services.settings
     app.extensions[_KEY] = Extension(
         services=services,
-        uploads=ConcurrencyLimit(
+        uploads=RequestLimit(
             settings.max_concurrent_uploads, "videos are being received", "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS"
         ),
-        downloads=ConcurrencyLimit(
+        downloads=RequestLimit(
             settings.max_concurrent_downloads, "results are being sent", "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS"
         ),
         admission=Admission(services),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from videoqueue.broker import queued
-from videoqueue.causes import cause_of, with_cause
+from videoqueue.causes import cause_fields, cause_of
 from videoqueue.errors import (
     DatabaseUnavailableError,
     QueueUnavailableError,
@@ -72,9 +72,9 @@ class Probe(Generic[T]):
             return
         self._kind = kind
         if error is None:
-            logger.info("A dependency can be used again. probe=%s", self._name)
+            logger.info("A dependency can be used again.", extra={"probe": self._name})
         else:
-            logger.warning("A dependency cannot be used. probe=%s %s", self._name, with_cause(error))
+            logger.warning("A dependency cannot be used.", extra={"probe": self._name, **cause_fields(error)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from videoqueue.causes import with_cause
+from videoqueue.causes import cause_fields
 from videoqueue.errors import VideoqueueError
 from videoqueue.logs import request_id
 from videoqueue.settings import Settings
@@ -127,7 +127,7 @@ def _expected(error: VideoqueueError) -> Response:
         if isinstance(error, ApiError):
             logger.warning("A request was rejected: %s", error)
         else:
-            logger.error("A request failed. %s", with_cause(error))
+            logger.error("A request failed.", extra=cause_fields(error))
     return problem(code, str(error), error.headers if isinstance(error, ApiError) else None)
 
 

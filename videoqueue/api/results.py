@@ -15,11 +15,11 @@ from typing import Final, cast
 from flask import Request, Response
 from werkzeug.datastructures import Accept
 
-from videoqueue.api.admission import ConcurrencyLimit
+from videoqueue.api.admission import RequestLimit
 from videoqueue.api.parameters import load_one
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import PageRequest
-from videoqueue.causes import with_cause
+from videoqueue.causes import cause_fields
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.deadline import set_deadline
 from videoqueue.jobs.results import Position, ResultReader
@@ -66,7 +66,7 @@ class Results:
         return f"{self._etag}{part}{'-gzip' if self._gzip else ''}"
 
     def response(
-        self, request: Request, reader: ResultReader, limit: ConcurrencyLimit, seconds: float
+        self, request: Request, reader: ResultReader, limit: RequestLimit, seconds: float
     ) -> Response:
         """Returns the response: 200 with a streamed body, or 304 without reading the results.
 
@@ -168,7 +168,7 @@ def _with_deadline(pieces: Iterator[bytes], seconds: float, release: Callable[[]
                 return
             yield piece
     except DatabaseUnavailableError as error:
-        logger.warning("Results were broken off. %s", with_cause(error))
+        logger.warning("Results were broken off.", extra=cause_fields(error))
         # gunicorn closes the connection. It would log any other error as a bug.
         raise ConnectionResetError(errno.ECONNRESET, "broken off") from error
     finally:

@@ -21,7 +21,7 @@ from videoqueue.api.form_headers import boundary_of
 from videoqueue.api.form_parts import FormLimits
 from videoqueue.api.parameters import SubmitParameters
 from videoqueue.api.problems import ApiError, too_large
-from videoqueue.causes import with_cause
+from videoqueue.causes import cause_fields
 from videoqueue.errors import TransientError
 from videoqueue.mp4 import CheckLimits, Mp4Check
 from videoqueue.settings import Settings
@@ -127,7 +127,9 @@ def discard(storage: ObjectStorage, received: Received) -> None:
     try:
         storage.delete(received.key)
     except TransientError as error:
-        logger.warning("A video without a job was not removed; a worker does so later. %s", with_cause(error))
+        logger.warning(
+            "A video without a job was not removed; a worker does so later.", extra=cause_fields(error)
+        )
 
 
 class RequestBody:

@@ -168,12 +168,15 @@ def _create(services: Services, received: Received, values: SubmitValues, key: s
         discard(services.storage, received)
         return job_id
     failpoint("web.row_committed")
-    logger.info("Job accepted. job_id=%s bytes=%d pipeline_id=%s", job_id, new.input_bytes, new.pipeline_id)
+    logger.info(
+        "Job accepted.",
+        extra={"job_id": job_id, "bytes": new.input_bytes, "pipeline_id": new.pipeline_id},
+    )
     try:
         announce(services.broker, job_id)
         failpoint("web.announced")
     except QueueUnavailableError as error:
-        logger.warning("Job not announced; a worker will find it. job_id=%s reason=%s", job_id, error)
+        logger.warning("Job not announced; a worker will find it.", extra={"job_id": job_id, "reason": error})
     return job_id
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from videoqueue.settings import load_settings
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from videoqueue.settings.urls import is_loopback
 
 
 @click.command()
@@ -28,6 +28,7 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     replace each of them. A process that dies is started again; Ctrl-C stops everything, running jobs go on
     at the next start.
     """
+    from videoqueue import logs
     from videoqueue.hardening import harden
     from videoqueue.supervisor.embedded import DataFolder
     from videoqueue.supervisor.stack import prepare_stack
@@ -35,13 +36,17 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
 
     harden()
     settings = load_settings()
+    is_json = settings.log_format == "json"
+    logs.configure("up", settings.log_level, settings.log_format)
     address = host or settings.host or "127.0.0.1"
     with DataFolder(data_dir or settings.data_path) as folder:
         stack = prepare_stack(folder, address, port or settings.bind[1])
-        if address not in _LOOPBACK:
-            click.echo(f"Warning: {stack.url} is open to the network, without authentication.", err=True)
-        supervisor = Supervisor(stack.programs, sys.stderr)
-        code = supervisor.run(on_ready=lambda: click.echo(ready_message(stack.url, folder.path), err=True))
+        supervisor = Supervisor(stack.programs, sys.stderr, is_json=is_json)
+        say = supervisor.note if is_json else partial(click.echo, err=True)
+        if not is_loopback(address):
+            say(f"Warning: {stack.url} is open to the network, without authentication.")
+        ready = f"videoqueue is ready at {stack.url}" if is_json else ready_message(stack.url, folder.path)
+        code = supervisor.run(on_ready=lambda: say(ready))
     sys.exit(code)
 
 

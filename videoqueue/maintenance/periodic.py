@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from videoqueue.causes import with_cause
+from videoqueue.causes import cause_fields
 from videoqueue.errors import TransientError
 
 logger = logging.getLogger(__name__)
@@ -75,11 +75,11 @@ class Periodic:
         try:
             pause = work()
         except TransientError as error:
-            logger.warning("A pass was cut short. thread=%s %s", self._name, with_cause(error))
+            logger.warning("A pass was cut short.", extra={"thread_name": self._name, **cause_fields(error)})
             pause, self._next_retry = self._next_retry, min(2 * self._next_retry, self._pause)
             return pause
         except BaseException:  # no exception may end the thread that rescues jobs
-            logger.exception("A pass met a bug. thread=%s", self._name)
+            logger.exception("A pass met a bug.", extra={"thread_name": self._name})
             return self._pause
         self._next_retry = self._retry
         return pause

@@ -55,7 +55,8 @@ class Purger:
         if removed is None:
             return False
         if removed.jobs or removed.videos:
-            logger.info("Removed old data. jobs=%d videos_without_job=%d", removed.jobs, removed.videos)
+            fields = {"jobs": removed.jobs, "videos_without_job": removed.videos}
+            logger.info("Removed old data.", extra=fields)
         self._round = current
         return True
 

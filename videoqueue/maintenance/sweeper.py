@@ -73,11 +73,13 @@ class Sweeper:
             if self._store.expire(lease.job_id):
                 failpoint("sweeper.expired")
                 logger.warning(
-                    "A lease expired: its worker is gone. job_id=%s attempt=%d worker=%s seconds=%.1f",
-                    lease.job_id,
-                    lease.attempt,
-                    lease.worker,
-                    lease.seconds,
+                    "A lease expired: its worker is gone.",
+                    extra={
+                        "job_id": lease.job_id,
+                        "attempt": lease.attempt,
+                        "worker": lease.worker,
+                        "seconds": lease.seconds,
+                    },
                 )
                 expired.append(lease.job_id)
         return expired
@@ -103,7 +105,7 @@ class Sweeper:
     def _pass(self) -> float:
         announced = self.sweep()
         if announced:
-            logger.info("Announced jobs again. jobs=%d", announced)
+            logger.info("Announced jobs again.", extra={"jobs": announced})
         # The jitter keeps the sweepers of several processes from running at the same time.
         return self._settings.sweep_seconds * random.uniform(0.8, 1.2)  # noqa: S311
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
+from videoqueue.logs import context
 from videoqueue.pipeline.definitions.definition import Node, PipelineDefinition
 from videoqueue.pipeline.definitions.faults import listed, raise_first
 from videoqueue.pipeline.definitions.links import TIMESTAMP, link_faults
@@ -70,17 +71,21 @@ class DagPipelineService:
         return result
 
     def _run_node(self, node: Node, inputs: Mapping[str, object]) -> Mapping[str, object]:
+        with context(node=node.id, plugin=node.plugin, tool=node.tool):
+            return self._run_tool(node, inputs)
+
+    def _run_tool(self, node: Node, inputs: Mapping[str, object]) -> Mapping[str, object]:
         try:
             outputs = self._plugins[node.id].run_tool(node.tool, inputs)
         except TransientError:
             raise
         except (Exception, SystemExit) as error:
             if is_out_of_memory(error):
-                _log_failure(node, "Memory ran out in a plugin.")
+                logger.exception("Memory ran out in a plugin.")
                 raise OutOfMemoryError(f"{_step(node)} failed: memory ran out.") from error
             if isinstance(error, PermanentError):
                 raise PipelineError(f"{_step(node)} failed: {error}") from error
-            _log_failure(node, "A plugin failed.")
+            logger.exception("A plugin failed.")
             raise PipelineError(f"{_step(node)} failed. The worker's log has the reason.") from error
         self._check_outputs(node, outputs)
         return outputs
@@ -103,11 +108,6 @@ class DagPipelineService:
                     f"{_step(node)} returned a value that JSON cannot hold: it must return plain numbers "
                     f"and texts, whole numbers of at most 64 bits, nested at most {MAX_DEPTH} deep."
                 ) from error
-
-
-def _log_failure(node: Node, what: str) -> None:
-    """Logs the exception being handled. The worker adds the job and the attempt to each line."""
-    logger.exception("%s node=%s plugin=%s tool=%s", what, node.id, node.plugin, node.tool)
 
 
 def _step(node: Node) -> str:

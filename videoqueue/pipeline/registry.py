@@ -61,7 +61,7 @@ class PluginRegistry:
             return self.load(name)
         except PipelineError as error:
             if error.__cause__ is not None:
-                logger.error("A plugin cannot be loaded. plugin=%s", name, exc_info=error.__cause__)
+                logger.error("A plugin cannot be loaded.", exc_info=error.__cause__, extra={"plugin": name})
             raise
 
     def load(self, name: str) -> Plugin:

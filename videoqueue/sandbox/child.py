@@ -7,7 +7,6 @@ for the other side. It knows no database, queue or storage.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-from videoqueue import failpoints
+from videoqueue import failpoints, logs
 from videoqueue.errors import (
     InvalidVideoError,
     NoFrameError,
@@ -46,7 +45,7 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
     # A pipe is written in blocks otherwise, and what was printed before a crash would be lost.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure("child", options["log_level"], logs.PIPE)
     # A deploy's TERM goes to whole groups at times; when to end is the worker's to say.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -64,6 +63,7 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
 def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryIO) -> None:
     reply = _Reporter(replies)
     path, pipeline_id = task.pop("path"), task.pop("pipeline_id")
+    logs.set_context(job_id=task.pop("job_id"), attempt=task.pop("attempt"))
     try:
         # Starting Python and loading what the pipeline is made of was the first thing to take long.
         reply.alive(0.0)

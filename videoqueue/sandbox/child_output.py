@@ -1,4 +1,4 @@
-"""What a child prints: split into lines, escaped and bounded for the worker's log, and its end kept.
+"""Turns what a child process prints into records of the worker's log, in bounded number and size.
 
 A child that wrote to the log itself could forge lines of the worker, fill the disk, or reach its file limit.
 """
@@ -6,50 +6,48 @@ A child that wrote to the log itself could forge lines of the worker, fill the d
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from videoqueue.sandbox.untrusted import escape
+from videoqueue.sandbox.child_record import LINE_BYTES, MAX_RECORD_BYTES, OUTPUT, record_of
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a line that are shown; a traceback's lines are far shorter.
-LINE_BYTES = 2000
-#: Of a child that prints too much, the last lines are shown too: the reason of a failure comes last.
+#: If a child prints too much, this many of its last lines are shown too: the reason of a failure comes last.
 _LAST_LINES = 100
 _LAST_WORDS_BYTES = 4096
 _PIECE_BYTES = 64 * 1024
-#: One look at the pipe takes at most what it can hold, so that a flood does not hold up the worker.
-_MOST_PIECES = 16
+#: Pieces read in a row, about what a pipe holds, so that a flood does not hold up the worker.
+_MAX_PIECES = 16
 
 
 class Lines:
-    """Splits bytes that arrive in any pieces into printable lines, in bounded memory."""
+    """Splits bytes that arrive in pieces of any size into lines, in bounded memory."""
 
     def __init__(self) -> None:
         self._line = bytearray()
         self._more = 0
 
-    def feed(self, data: bytes) -> Iterator[str]:
-        """The lines that are complete; a carriage return ends a line too."""
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, int]]:
+        """Yields each complete line, and how many bytes of it were cut off; a carriage return ends a line."""
         *complete, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for part in complete:
             self._add(part)
             yield from self.flush()
         self._add(rest)
 
-    def flush(self) -> Iterator[str]:
-        """The line that has no end yet, if it holds anything."""
+    def flush(self) -> Iterator[tuple[bytes, int]]:
+        """Yields the line that has no end yet, unless it is empty."""
         if self._line:
-            more = f" ... ({self._more} more bytes)" if self._more else ""
-            yield escape(self._line.decode(errors="backslashreplace")) + more
+            yield bytes(self._line), self._more
         self._line.clear()
         self._more = 0
 
     def _add(self, part: bytes) -> None:
-        room = LINE_BYTES - len(self._line)
+        room = MAX_RECORD_BYTES - len(self._line)
         self._line += part[:room]
         self._more += max(0, len(part) - room)
 
@@ -59,49 +57,56 @@ class ChildOutput:
 
     Args:
         fd: the pipe; closed by `close`.
-        pid: of the child, named in every line.
-        most_lines: of one job that are shown as they come. Of the lines after them, the last are shown when
-            the job ends, with the number of those left out.
+        pid: the child's process id, part of every line.
+        max_lines: lines of one job that are shown as they come. Of the lines after them, the last
+            `_LAST_LINES` are shown when the job ends, with the number of those left out. A record as long as
+            several lines counts as several.
     """
 
-    def __init__(self, fd: int, pid: int, most_lines: int) -> None:
+    def __init__(self, fd: int, pid: int, max_lines: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._pid = pid
-        self._most_lines = most_lines
+        self._max_lines = max_lines
         self._lines = Lines()
         self._last_words = b""
-        self._label = ""
+        self._job: dict[str, object] = {}
         self._shown = 0
-        self._held: deque[str] = deque(maxlen=_LAST_LINES)
+        self._held: deque[tuple[logging.LogRecord, int]] = deque()
+        self._held_lines = 0
         self._left_out = 0
         self.ended = False
 
     def fileno(self) -> int:
+        """Returns the file descriptor of the pipe."""
         return self._fd
 
-    def begin(self, label: str) -> None:
-        """From here on lines belong to the job that `label` names."""
+    def begin(self, job: Mapping[str, object]) -> None:
+        """Starts a job: later lines have the fields `job`, whatever the child says."""
         self.end_job()
-        self._label = label
+        self._job = dict(job)
         self._last_words = b""
 
     def end_job(self) -> None:
-        """Logs what is left of this job's output. Everything printed before is in the pipe already."""
+        """Logs the rest of this job's output. Everything that was printed before is in the pipe already."""
         self.read()
-        for line in self._lines.flush():
-            self._show(line)
+        for line, more in self._lines.flush():
+            self._show(line, more)
         if self._left_out:
-            limit = f"{self._most_lines} (VIDEOQUEUE_SANDBOX_LOG_LINES)"
-            self._log(f"{self._left_out} lines left out: more than {limit}.")
-        for line in self._held:
-            self._log(line)
+            logger.info(
+                "%d lines left out: more than %d (VIDEOQUEUE_SANDBOX_LOG_LINES).",
+                self._left_out,
+                self._max_lines,
+                extra=self._job,
+            )
+        for record, _ in self._held:
+            logger.handle(record)
         self._held.clear()
-        self._shown = self._left_out = 0
+        self._shown = self._held_lines = self._left_out = 0
 
     def read(self) -> None:
         """Logs the lines that the pipe holds; does not wait for more."""
-        for _ in range(_MOST_PIECES):
+        for _ in range(_MAX_PIECES):
             if self.ended:
                 return
             try:
@@ -110,27 +115,38 @@ class ChildOutput:
                 return
             self.ended = not piece
             self._last_words = (self._last_words + piece)[-_LAST_WORDS_BYTES:]
-            for line in self._lines.feed(piece):
-                self._show(line)
+            for line, more in self._lines.feed(piece):
+                self._show(line, more)
 
     @property
     def last_words(self) -> str:
-        """The end of what the child has printed during this job."""
+        """The end of what the child has printed during this job, as it was printed."""
         return self._last_words.decode(errors="replace")
 
     def close(self) -> None:
+        """Logs the rest and closes the pipe."""
         self.end_job()
         with suppress(OSError):
             os.close(self._fd)
 
-    def _show(self, line: str) -> None:
-        if self._shown < self._most_lines:
-            self._shown += 1
-            self._log(line)
+    def _show(self, line: bytes, more: int) -> None:
+        record = record_of(line, more, self._pid, self._job)
+        if not logger.isEnabledFor(record.levelno):
             return
-        if len(self._held) == _LAST_LINES:
-            self._left_out += 1
-        self._held.append(line)
+        lines = 1 if record.name == OUTPUT else _lines_of(record, len(line))
+        if not self._held and self._shown + lines <= self._max_lines:
+            self._shown += lines
+            logger.handle(record)
+            return
+        self._held.append((record, lines))
+        self._held_lines += lines
+        while self._held_lines > _LAST_LINES and len(self._held) > 1:
+            _, dropped = self._held.popleft()
+            self._held_lines -= dropped
+            self._left_out += dropped
 
-    def _log(self, line: str) -> None:
-        logger.info("%s child=%d | %s", self._label, self._pid, line)
+
+def _lines_of(record: logging.LogRecord, size: int) -> int:
+    """Returns how many lines a record of so many bytes counts as."""
+    text = "\n".join(filter(None, (record.getMessage(), record.exc_text)))
+    return max(1 + text.count("\n"), math.ceil(size / LINE_BYTES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import signal
@@ -53,6 +54,7 @@ class ChildProcess:
             "pipeline": asdict(pipeline_options),
             "limits": asdict(limits),
             "failpoints": failpoints.armed(),
+            "log_level": logging.getLogger().level,
         }
         arguments = (*map(str, (*fds, os.getpid())), json.dumps(options))
         try:
@@ -93,7 +95,7 @@ class ChildProcess:
         return not _readable([self._replies], 0)
 
     def begin(self, task: Task) -> None:
-        self._output.begin(task.label)
+        self._output.begin(task.log_fields())
         with suppress(BrokenPipeError):  # a dead child is noticed, and named, when its reply is awaited
             self._requests.write(pack(task.message()))
 

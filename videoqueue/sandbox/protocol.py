@@ -49,10 +49,10 @@ _MOST_INDEX = 2**53 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a child is asked to do: to go on behind frame `start_after`, if the pipeline still has `version`.
+    """One video for a child to process.
 
-    If not, the child begins with the first frame. `version` None: it goes on whatever the version is. `label`
-    names the job in the log; the child does not get it.
+    The child resumes behind frame `start_after` if the pipeline still has `version`, or if `version` is None.
+    Otherwise it begins with the first frame. `job_id` and `attempt` are for the log only.
     """
 
     path: str
@@ -61,10 +61,16 @@ class Task:
     max_frames: int | None
     start_after: int | None
     version: str | None = None
-    label: str = ""
+    job_id: str = ""
+    attempt: int = 0
 
     def message(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "label"}
+        """Returns what the child is sent."""
+        return asdict(self)
+
+    def log_fields(self) -> dict[str, object]:
+        """Returns what the lines of the log about this task name."""
+        return {"job_id": self.job_id, "attempt": self.attempt}
 
 
 @dataclass(frozen=True)

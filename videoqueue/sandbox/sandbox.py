@@ -68,7 +68,7 @@ class Sandbox:
             except (NoFrameError, OutOfMemoryError) as error:
                 if fresh:
                     raise self._final(error) from error
-                logger.info("Task tried once more in a fresh process. reason=%s", error)
+                logger.info("Task tried once more in a fresh process.", extra={"reason": error})
             else:
                 return
 

@@ -1,7 +1,7 @@
-"""gunicorn's threaded worker, made to survive that no more connections can be accepted.
+"""gunicorn's threaded worker, changed to survive when no more connections can be accepted.
 
-As it comes, the process ends when a file or memory is missing for one more connection, and takes all its
-uploads along.
+The original process ends if there is no file descriptor or memory for one more connection, and aborts all its
+uploads.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, Final
 
 from gunicorn.workers.gthread import ThreadWorker
 
-#: What accept(2) says of a listening socket that is of no use any more; all else passes.
+#: Errors of accept(2) after which the listening socket is unusable; all others are temporary.
 _BROKEN_LISTENER: Final = (errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK)
-#: Seconds in which nothing is accepted after accepting failed.
+#: Seconds without accepting after a failure.
 _PAUSE: Final = 0.1
-#: Seconds between two lines of the log about it.
+#: Seconds between two log lines about it.
 _LOG_PAUSE: Final = 60.0
 
 
 class AcceptingWorker(ThreadWorker):  # type: ignore[misc]
-    """Accepts nothing for a moment when accepting fails; open connections go on meanwhile."""
+    """Stops accepting for a moment after a failure; open connections continue."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -32,10 +32,11 @@ class AcceptingWorker(ThreadWorker):  # type: ignore[misc]
     def next_connection(self, listener: Any) -> tuple[socket.socket, Any] | None:
         """Accepts a connection.
 
-        Returns: the socket and the client's address, or None when there is none or it cannot be accepted.
+        Returns:
+            The socket and the client's address; None if there is none or it cannot be accepted.
 
         Raises:
-            OSError: the listening socket is of no use any more.
+            OSError: the listening socket is unusable.
         """
         try:
             accepted: tuple[socket.socket, Any] = listener.accept()
@@ -49,20 +50,20 @@ class AcceptingWorker(ThreadWorker):  # type: ignore[misc]
         return accepted
 
     def pause_accepting(self, error: OSError) -> None:
-        """Leaves the listening sockets out for a moment: they stay readable, so the main loop would spin."""
+        """Stops polling the listening sockets for a moment; they stay readable, and the loop would spin."""
         now = time.monotonic()
         self._accept_from = now + _PAUSE
         self.set_accept_enabled(False)
         if now >= self._log_from:
             self._log_from = now + _LOG_PAUSE
             self.log.warning(
-                "No connection can be accepted (%s). Open ones go on. connections=%d",
+                "No connection can be accepted (%s). Open ones go on.",
                 error.strerror,
-                self.nr_conns,
+                extra={"connections": self.nr_conns},
             )
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Called by the main loop whenever what it wants differs from what is."""
+        """Called by the main loop when it wants to start or stop accepting."""
         try:
             super().set_accept_enabled(enabled and time.monotonic() >= self._accept_from)
         except OSError as error:  # the poller has limits too: epoll_ctl(2)

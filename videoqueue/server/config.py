@@ -2,37 +2,51 @@
 
 Used as `gunicorn --config python:videoqueue.server.config 'videoqueue.app:create_app()'`.
 
-Read by gunicorn's master before it starts a worker, so that a wrong setting ends it with one line instead of
-a worker that is restarted for ever. Names are gunicorn's own.
+gunicorn's master reads it before it starts a worker, so that a wrong setting ends the master with one line; a
+worker would be restarted forever. The names are gunicorn's.
 """
 
-import videoqueue.search_path  # noqa: F401 - first: it keeps out what lies in the working directory
+import videoqueue.search_path  # noqa: F401 - first: it removes the working directory from the search path
 
 # isort: split
-import ipaddress
 import logging
 import os
 from typing import Any
 
+from gunicorn.glogging import Logger
+
+from videoqueue import logs
 from videoqueue.errors import SettingsError
 from videoqueue.hardening import file_limit, harden
-from videoqueue.logs import QUIET, RequestIdFilter
 from videoqueue.parent_death import die_with_parent
 from videoqueue.server.bad_request import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
+from videoqueue.server.concurrency import ConcurrencyLimit, Lane
 from videoqueue.server.connection import Pace
-from videoqueue.server.worker import BoundedThreadWorker, Bounds, Lane
+from videoqueue.server.worker import BoundedThreadWorker, ServerLimits
 from videoqueue.settings import Settings, absolute_paths, load_settings
+from videoqueue.settings.urls import authority, is_loopback
 
-#: Open files that a web process needs beside those of its clients, and more for each request it serves: the
-#: database, the queue, the storage and the video on its way there.
+#: Open files that a web process needs besides its clients' connections, and further ones for each request:
+#: the database, the queue, the storage and the video that is being stored.
 _FILES, _FILES_FOR_A_REQUEST = 64, 8
 
 
 def _connections(settings: Settings) -> int:
-    """Clients at once, so many that files are left to serve them; of a very low limit, half."""
+    """Returns the number of clients at once that leaves files to serve them; half of a very low limit."""
     limit = file_limit()
     needed = _FILES + _FILES_FOR_A_REQUEST * settings.web_threads
     return max(1, min(settings.max_connections, limit - min(needed, limit // 2)))
+
+
+class _Logger(Logger):  # type: ignore[misc]
+    """Passes gunicorn's lines on to the service's log; requests only if an access log is asked for."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self._access_log_enabled = bool(cfg.accesslog)
+        for log, is_enabled in ((self.error_log, True), (self.access_log, self._access_log_enabled)):
+            log.handlers.clear()
+            log.propagate = is_enabled
 
 
 try:
@@ -43,17 +57,20 @@ try:
 except SettingsError as error:
     raise SystemExit(f"videoqueue: {error}") from None
 
+logs.configure("web", _settings.log_level, _settings.log_format)
+logger = logging.getLogger(__name__)
+
 _host, _port = _settings.bind
-bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
+bind = authority(_host, _port)
 workers = _settings.web_concurrency
 worker_class = BoundedThreadWorker
-BoundedThreadWorker.bounds = Bounds(
+BoundedThreadWorker.limits = ServerLimits(
     pace=Pace(_settings.upload_stall_seconds, _settings.upload_min_bytes_per_second),
     header_seconds=_settings.header_seconds,
     lane_seconds=_settings.slot_wait_seconds,
     lanes=(
-        Lane(b"POST ", _settings.max_concurrent_uploads),
-        Lane(b"GET /video/results/", _settings.max_concurrent_downloads),
+        Lane(b"POST ", ConcurrencyLimit(_settings.max_concurrent_uploads)),
+        Lane(b"GET /video/results/", ConcurrencyLimit(_settings.max_concurrent_downloads)),
     ),
 )
 threads = _settings.web_threads
@@ -62,59 +79,39 @@ limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, M
 keepalive = _settings.keep_alive_seconds
 #: Seconds to finish requests on shutdown; platforms kill after 30.
 graceful_timeout = 20
-#: Whose X-Forwarded headers are believed is for VIDEOQUEUE_TRUSTED_PROXIES to say.
+#: VIDEOQUEUE_TRUSTED_PROXIES decides whose X-Forwarded headers are used.
 forwarded_allow_ips = ""
+#: `--access-logfile -` adds a line for each request to the service's log.
 accesslog = None
+logger_class = _Logger
 #: gunicorn's management socket would be shared by every service of the same user.
 control_socket_disable = True
-logconfig_dict = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "format": "[%(asctime)s] [PID %(process)d] [%(name)s] [%(levelname)s] %(request)s%(message)s",
-        }
-    },
-    "filters": {"request": {"()": RequestIdFilter}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    "loggers": {
-        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
-        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
-        **{name: {"level": "WARNING"} for name in QUIET},
-    },
-}
 
 
 def on_starting(server: Any) -> None:
-    """The master is private, and opens as many files as it may; its workers inherit that."""
+    """Makes the master private and raises its limit of open files; its workers inherit both."""
     harden()
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """A worker dies with its master at once and does not keep the port."""
+    """Ends the worker at once with its master, so that it does not keep the port."""
     die_with_parent(worker.ppid)
 
 
 def when_ready(server: Any) -> None:
-    """Says once, at the start, how many connections there may be, and what a stranger could do."""
-    logging.getLogger("videoqueue.server.config").info(
-        "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS). each=%d web_processes=%d sum=%d",
-        _settings.database_connections,
-        workers,
-        _settings.database_connections * workers,
+    """Logs once, at the start, the number of database connections, and a warning if strangers have access."""
+    logger.info(
+        "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS).",
+        extra={
+            "each": _settings.database_connections,
+            "web_processes": workers,
+            "sum": _settings.database_connections * workers,
+        },
     )
-    if not _is_loopback(_host):
-        logging.getLogger("videoqueue.server.config").warning(
+    if not is_loopback(_host):
+        logger.warning(
             "Listening on %s without authentication: whoever reaches this port can submit videos and, "
             "knowing a job_id, read results. Put a proxy with authentication in front (docs/deploying.md), "
             "or set VIDEOQUEUE_HOST=127.0.0.1.",
             _host,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""A client's connection on which nothing is waited for without an end."""
+"""A client socket with a timeout and a minimum transfer rate on every read and write."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _END_OF_HEADERS: Final = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow a client may be: seconds without a byte, and bytes a second over such a time."""
+    """The slowest client that is served: seconds without a byte, and bytes a second over that time."""
 
     stall_seconds: float
     bytes_per_second: int
 
     @property
     def window_bytes(self) -> int:
-        """What must have passed whenever `stall_seconds` were spent waiting."""
+        """Bytes that must be transferred for each `stall_seconds` of waiting."""
         return max(1, int(self.stall_seconds * self.bytes_per_second))
 
 
 class BoundedSocket(socket.socket):
-    """Blocks as long as the pace allows, and no longer, in both directions.
+    """A socket whose reads and writes block for as long as the pace allows.
 
-    Only time spent waiting for the client counts, not what the server needs for itself in between.
+    Only the time spent waiting for the client counts, not the server's own between two reads.
 
-    Reading raises TimeoutError; before the headers of a request are complete, and in writing, the peer
-    counts as gone: BrokenPipeError, which servers take without a stack trace.
+    A late read raises TimeoutError. Before the head of a request is complete, and for a late write, it is
+    BrokenPipeError, as if the client had gone: servers log no traceback for it.
     """
 
     pace: Pace
@@ -45,6 +45,7 @@ class BoundedSocket(socket.socket):
 
     @classmethod
     def adopt(cls, plain: socket.socket, pace: Pace) -> BoundedSocket:
+        """Returns a bounded socket for the same connection; `plain` is detached."""
         bounded = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
         bounded.pace = pace
         bounded._seen = 0
@@ -53,24 +54,24 @@ class BoundedSocket(socket.socket):
         return bounded
 
     def expect_head(self, seconds: float) -> None:
-        """From now on a whole request head must arrive within so many seconds."""
+        """Starts the time of a request head, which must be complete within `seconds`."""
         self._head_until = time.monotonic() + seconds
 
     def expect_body(self) -> None:
-        """From now on bytes must keep coming."""
+        """Ends the time of a request head; from now on the pace applies."""
         self._head_until = None
         self._waited = 0.0
         self._received = 0
 
     def peek_head(self) -> bytes | None:
-        """The beginning of a request whose head is complete, left in place.
+        """Returns the beginning of a request without consuming it, or None while its head is incomplete.
 
-        None when it is not complete: then the socket is readable again once more has come. Only to be called
-        when the socket does not block and, but for the first time, is readable.
+        After None the socket becomes readable again only when more bytes have arrived. The socket must be
+        non-blocking and, except for the first call, readable.
         """
         try:
             seen = self.recv(_PEEK, socket.MSG_PEEK)
-            # Readable without a byte more than last time: the client hung up.
+            # Readable without any new byte: the client has closed the connection.
             whole = len(seen) == self._seen or _END_OF_HEADERS in seen or len(seen) >= _PEEK
             enough = 0 if whole else len(seen)
             if enough != self._seen:
@@ -107,7 +108,7 @@ class BoundedSocket(socket.socket):
         return data
 
     def _allowed(self, now: float) -> float:
-        """Seconds that the next byte may take."""
+        """Returns the seconds that the next byte may take."""
         patience = self.pace.stall_seconds if self._patience is None else self._patience
         if self._head_until is not None:
             return min(patience, self._head_until - now)
@@ -123,7 +124,7 @@ class BoundedSocket(socket.socket):
             self._waited = 0.0
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Sends in pieces, each of which the client must take within `stall_seconds`."""
+        """Sends the data in pieces; the client must accept each within `stall_seconds`."""
         view = memoryview(data)
         super().settimeout(self._patience)
         try:
@@ -134,19 +135,20 @@ class BoundedSocket(socket.socket):
 
 
 class DirectBody:
-    """A request body of known length, read from the socket without gunicorn's buffers (six copies) between.
+    """A request body of known length, read from the socket; gunicorn's buffers would copy it six times.
 
-    `read` gives what has come, at most `size` bytes; b"" at the end of the body, and when the client hung up.
+    `read` returns the bytes that have arrived, at most `size`; b"" at the end of the body, and if the client
+    has closed the connection.
     """
 
     def __init__(self, connection: BoundedSocket, unreader: Any, length: int) -> None:
         self._connection = connection
         self._ahead: bytes = unreader.take_buffered()
         self._left = length
-        if len(self._ahead) > length:  # the next request has begun
+        if len(self._ahead) > length:  # it includes the next request
             unreader.unread(self._ahead[length:])
             self._ahead = self._ahead[:length]
-        #: Whether it is unknown where the next request on the connection begins; gunicorn asks.
+        #: Read by gunicorn: whether it is unknown where the next request on the connection begins.
         self.failed = False
 
     def read(self, size: int = -1) -> bytes:

@@ -1,9 +1,10 @@
-"""gunicorn's threaded worker, made fit to face the network without a buffering proxy in front.
+"""gunicorn's threaded worker, changed to serve the network without a buffering proxy in front.
 
-As it comes, a client costs a thread, or even the main loop, for as long as it likes: by sending a request
-head slowly, by a body that stops, by not reading its answer, by not hanging up. Here a thread is taken only
-when a whole request head has arrived; every later wait is bounded (`BoundedSocket`); requests with a long
-body, in or out, keep to lanes that leave threads for the others; and goodbyes do not block the main loop.
+In the original a slow client occupies a thread, or even the main loop, without a limit: it sends the request
+head slowly, stops in the body, does not read the response, or does not close the connection. Here a request
+gets a thread only when its whole head has arrived; every later wait has a limit (`BoundedSocket`); requests
+with a long body, in either direction, are limited in number (`Lane`); and closing does not block the main
+loop.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -29,38 +30,30 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 
 from videoqueue.server.accepting import AcceptingWorker
 from videoqueue.server.bad_request import unreadable
+from videoqueue.server.concurrency import Lane
 from videoqueue.server.connection import BoundedSocket, DirectBody, Pace
 
-#: Seconds after an answer in which a client may hang up before it is hung up on.
+#: Seconds that a client has to close the connection after the last response.
 _LINGER: Final = 2.0
-#: Seconds spent on the rest of a body that nobody wanted, before the connection is closed.
+#: Seconds spent on reading the rest of an unread body, before the connection is closed.
 _DRAIN: Final = 0.05
 _DISCARD: Final = 256 * 1024
 
 
-@dataclass
-class Lane:
-    """Requests that begin with `prefix`: at most `limit` at once have a thread, the others wait without."""
-
-    prefix: bytes
-    limit: int
-    running: int = 0
-    waiting: deque[_Connection] = field(default_factory=deque)
-
-
 @dataclass(frozen=True)
-class Bounds:
-    """What the worker is to be told before it starts."""
+class ServerLimits:
+    """The limits of one server process, set before it starts."""
 
     pace: Pace
+    #: Seconds for a request head to arrive.
     header_seconds: float
-    #: Seconds a request waits for its lane; then it is let through, for the application to refuse.
+    #: Seconds that a request waits for its lane. Then it gets a thread, and the application rejects it.
     lane_seconds: float
-    lanes: Sequence[Lane]
+    lanes: Sequence[Lane[_Connection]]
 
 
 class _Response(wsgi.Response):  # type: ignore[misc]
-    """Names no server, and closes the connection when the application says `Connection: close`."""
+    """Sends no `Server` header, and closes the connection if the application sends `Connection: close`."""
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         super().process_headers(headers)
@@ -75,7 +68,8 @@ class _Connection(TConn):  # type: ignore[misc]
     def __init__(self, worker: BoundedThreadWorker, *args: Any) -> None:
         super().__init__(*args)
         self._worker = worker
-        self.lane: Lane | None = None
+        #: Releases the slot of the request that is being served.
+        self.release: Callable[[], None] | None = None
 
     def close(self, graceful: bool = False) -> None:
         if graceful:
@@ -85,9 +79,9 @@ class _Connection(TConn):  # type: ignore[misc]
 
 
 class BoundedThreadWorker(AcceptingWorker):
-    """Everything but `handle` and what it calls runs in the main loop."""
+    """All methods run in the main loop, except `handle` and what it calls."""
 
-    bounds: Bounds
+    limits: ServerLimits
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -115,7 +109,7 @@ class BoundedThreadWorker(AcceptingWorker):
             return
         plain, address = accepted
         self.nr_conns += 1
-        bounded = BoundedSocket.adopt(plain, self.bounds.pace)
+        bounded = BoundedSocket.adopt(plain, self.limits.pace)
         conn = _Connection(self, self.cfg, bounded, address, listener.getsockname())
         self._begin(conn, bounded.peek_head())
 
@@ -126,8 +120,8 @@ class BoundedThreadWorker(AcceptingWorker):
             self._dispatch(conn, head)
 
     def _await_head(self, conn: _Connection) -> None:
-        """Keeps the connection in the main loop until a request head has come, for so long as it may take."""
-        conn.timeout = time.monotonic() + self.bounds.header_seconds
+        """Keeps the connection in the main loop until its request head is complete or late."""
+        conn.timeout = time.monotonic() + self.limits.header_seconds
         try:
             self.poller.register(
                 conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
@@ -140,7 +134,7 @@ class BoundedThreadWorker(AcceptingWorker):
         self.pending_conns.append(conn)
 
     def on_client_socket_readable(self, conn: _Connection, client: BoundedSocket) -> None:
-        """The next request begins on a connection that was kept."""
+        """Called when the next request begins on a connection that was kept open."""
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._begin(conn, client.peek_head())
@@ -155,29 +149,25 @@ class BoundedThreadWorker(AcceptingWorker):
 
     def _dispatch(self, conn: _Connection, head: bytes) -> None:
         conn.data_ready = True
-        lane = next((lane for lane in self.bounds.lanes if head.startswith(lane.prefix)), None)
-        if lane is not None and lane.running >= lane.limit:
-            conn.timeout = time.monotonic() + self.bounds.lane_seconds
-            lane.waiting.append(conn)
-        else:
-            self._enter(conn, lane)
-
-    def _enter(self, conn: _Connection, lane: Lane | None) -> None:
+        lane = next((lane for lane in self.limits.lanes if head.startswith(lane.prefix)), None)
         if lane is not None:
-            conn.lane = lane
-            lane.running += 1
+            conn.release = lane.enter(conn, self.limits.lane_seconds)
+            if conn.release is None:
+                return
         self.enqueue_req(conn)
 
     def finish_request(self, conn: _Connection, fs: Future[Any]) -> None:
-        lane, conn.lane = conn.lane, None
+        release, conn.release = conn.release, None
         super().finish_request(conn, fs)
-        if lane is not None:
-            lane.running -= 1
-            if lane.waiting and lane.running < lane.limit:
-                self._enter(lane.waiting.popleft(), lane)
+        if release is not None:
+            release()
+            for lane in self.limits.lanes:
+                for waiting, slot in lane.admitted():
+                    waiting.release = slot
+                    self.enqueue_req(waiting)
 
     def handle(self, conn: _Connection) -> Any:
-        conn.sock.expect_head(self.bounds.header_seconds)
+        conn.sock.expect_head(self.limits.header_seconds)
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: _Connection) -> Any:
@@ -190,7 +180,7 @@ class BoundedThreadWorker(AcceptingWorker):
         return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _DRAIN))
 
     def handle_error(self, req: Any, client: BoundedSocket, addr: Any, exc: BaseException) -> None:
-        """Answers what never reached the application, in the application's one shape of errors."""
+        """Responds to a request that could not be parsed, with a problem of the application's form."""
         if not isinstance(exc, ParseException):
             super().handle_error(req, client, addr, exc)
             return
@@ -198,7 +188,7 @@ class BoundedThreadWorker(AcceptingWorker):
         client.sendall(unreadable(exc))
 
     def linger(self, conn: _Connection) -> None:
-        """Says goodbye and waits for the client's: closing upon unread bytes would cost it its answer."""
+        """Half-closes and waits for the client: closing with unread bytes would discard the response."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
             conn.sock.setblocking(False)
@@ -234,8 +224,8 @@ class BoundedThreadWorker(AcceptingWorker):
             for conn in self.pending_conns:
                 conn.timeout = min(conn.timeout, self._stop_at)
         super().murder_pending()
-        for lane in self.bounds.lanes:
-            while lane.waiting and lane.waiting[0].timeout < now:
-                self._enter(lane.waiting.popleft(), lane)
+        for lane in self.limits.lanes:
+            for conn in lane.overdue():
+                self.enqueue_req(conn)
         while self._lingering and self._lingering[0].timeout < now:
             self._hang_up(self._lingering.popleft())

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from videoqueue.errors import SettingsError
 from videoqueue.settings.urls import database_url, http_url, redis_url, storage_url
-from videoqueue.settings.values import choice, port, seconds, setting, text, whole
+from videoqueue.settings.values import choice, log_level, port, seconds, setting, text, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +183,21 @@ class ServiceSettings:
         0,
         "proxies",
         "Number of proxies in front of the service whose X-Forwarded-For, -Proto and -Host are trusted.",
+    )
+
+    log_level: str = setting(
+        "VIDEOQUEUE_LOG_LEVEL",
+        log_level,
+        "INFO",
+        "level",
+        "Minimum level of a log line: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+    )
+    log_format: str = setting(
+        "VIDEOQUEUE_LOG_FORMAT",
+        choice("text", "json"),
+        "text",
+        "text or json",
+        "Format of the log: text, or one JSON object per line.",
     )
 
     @property

@@ -6,6 +6,7 @@ password with an unescaped `@`, `/`, `?` or `#` ends up in any other part.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -44,6 +45,19 @@ _REDIS_OPTIONS: Final = frozenset(
     }
 )
 _SQLITE_OPTIONS: Final = frozenset({"uri", "mode", "cache", "nolock", "immutable", "vfs", "timeout"})
+
+
+def authority(host: str, port: int) -> str:
+    """Returns HOST:PORT for a URL, with an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
+from videoqueue.logs import LEVELS
+
 T = TypeVar("T")
 
 
@@ -44,6 +46,13 @@ def choice(*words: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def log_level(value: str) -> str:
+    """Returns the level in capitals."""
+    if value.upper() not in LEVELS:
+        raise ValueError(f"takes {', '.join(LEVELS[:-1])} or {LEVELS[-1]}")
+    return value.upper()
 
 
 def whole(minimum: int) -> Callable[[str], int]:

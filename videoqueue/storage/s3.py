@@ -55,7 +55,7 @@ def open_s3(bucket: str, prefix: str) -> S3Storage:
     try:
         clients.get()
     except CredentialRetrievalError as error:
-        logger.warning("The credentials of S3 cannot be had yet. cause=%s", cause_of(error))
+        logger.warning("The credentials of S3 cannot be had yet.", extra={"cause": cause_of(error)})
     except (BotoCoreError, ValueError) as error:
         raise SettingsError(
             "VIDEOQUEUE_STORAGE_URL names S3, but AWS's own settings cannot be used: look at AWS_REGION, "
@@ -121,8 +121,8 @@ class S3Storage:
                     raise
                 logger.warning(
                     "Unfinished uploads were not removed: grant s3:ListBucketMultipartUploads and "
-                    "s3:AbortMultipartUpload, or leave it to a rule of the bucket. reason=%s",
-                    error,
+                    "s3:AbortMultipartUpload, or leave it to a rule of the bucket.",
+                    extra={"reason": error},
                 )
         return removed
 

@@ -59,10 +59,8 @@ class ObjectReader:
                 if fruitless == _MAX_FRUITLESS or self._count >= self._length:
                     raise
                 logger.info(
-                    "A download broke off and goes on. bytes=%d of=%d cause=%s",
-                    self._count,
-                    self._length,
-                    cause_of(error),
+                    "A download broke off and goes on.",
+                    extra={"bytes": self._count, "of": self._length, "cause": cause_of(error)},
                 )
             self._resume()
         if self._count != self._length:
@@ -89,5 +87,7 @@ class ObjectReader:
             return
         # A server that knows no ranges sends the whole object.
         self._response["Body"].close()
-        logger.warning("The storage did not send the part of an object that was asked for. range=%r", sent)
+        logger.warning(
+            "The storage did not send the part of an object that was asked for.", extra={"range": sent}
+        )
         raise StorageUnavailableError(UNAVAILABLE)

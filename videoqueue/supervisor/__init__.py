@@ -1,1 +1,1 @@
-"""Runs the whole service on one machine: what `videoqueue up` starts and keeps running."""
+"""Runs the whole service on one machine, for `videoqueue up`."""

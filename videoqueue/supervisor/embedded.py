@@ -1,4 +1,4 @@
-"""What `videoqueue up` brings along when no server is installed: a locked data folder, a Valkey, a port."""
+"""What `videoqueue up` provides where no server is installed: a locked data folder, a Valkey, a port."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from types import TracebackType
 from urllib.parse import quote
 
 from videoqueue.errors import VideoqueueError
-from videoqueue.hardening import make_private_folder, plain_environment
+from videoqueue.hardening import make_private_folder, open_private, plain_environment
 from videoqueue.supervisor.program import Program
 
-_SOCKET_PATH_BYTES = 107  # the most that Linux takes as the path of a unix socket
+_SOCKET_PATH_BYTES = 107  # the longest path of a unix socket; see unix(7)
 _SOCKET_NAME = "valkey.sock"
 _OLD_SERVER_SECONDS = 5.0  # for the Valkey of a killed `up` to end
 
-# No TCP port: the socket's permissions are the authentication. What is queued must survive kill -9 of the
-# server, so each command goes to the append-only file; a full memory refuses new messages and drops none.
+# No TCP port: the permissions of the socket are the authentication. Messages must survive a SIGKILL of the
+# server, so each command goes to the append-only file. With full memory it rejects new messages and drops
+# none.
 _VALKEY_CONFIG = """\
 port 0
 unixsocket {socket}
@@ -43,10 +44,10 @@ logfile ""
 
 
 class DataFolder:
-    """The folder that keeps everything: closed to other users, and locked until `close` or the process' end.
+    """The data folder: closed to other users, and locked until `close` or the end of the process.
 
     Raises:
-        VideoqueueError: another process has it, or it cannot be written; one line for the user.
+        VideoqueueError: another process uses it, or it cannot be written. The message is one line.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -55,7 +56,7 @@ class DataFolder:
         self._lock = -1
         try:
             make_private_folder(self.path)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = open_private(self.path / "lock")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
@@ -74,7 +75,7 @@ class DataFolder:
         )
 
     def socket_path(self, folder: Path) -> Path:
-        """Where to put a socket: in `folder`, or in a short private folder when that path is too long.
+        """Returns a path for a socket: in `folder`, or in a short private folder if that path is too long.
 
         Raises:
             VideoqueueError: no short folder can be made.
@@ -90,7 +91,7 @@ class DataFolder:
         raise VideoqueueError(f"{self.path} is too long a path. Choose a shorter --data-dir.")
 
     def close(self) -> None:
-        """Removes what lies outside the folder and gives the lock back."""
+        """Removes the socket's folder outside the data folder, and releases the lock."""
         if self._socket_folder:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
             self._socket_folder = None
@@ -113,7 +114,7 @@ class DataFolder:
 
 
 def valkey_program(data_folder: DataFolder) -> tuple[Program, str]:
-    """The Valkey server of this data folder, and the REDIS_URL under which it answers.
+    """Returns the Valkey server of this data folder, and its REDIS_URL.
 
     Raises:
         VideoqueueError: the package has no server for this machine, or an old server does not end.
@@ -135,7 +136,7 @@ def valkey_program(data_folder: DataFolder) -> tuple[Program, str]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port nobody listens on right now."""
+    """Returns a port that is free now."""
     family, address = _resolved(host, 0)
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.bind(address)
@@ -143,14 +144,14 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def check_port(host: str, port: int) -> None:
-    """Returns when `port` can be listened on.
+    """Checks that `port` can be listened on.
 
     Raises:
-        VideoqueueError: it cannot; one line says why and what to change.
+        VideoqueueError: it cannot. The message is one line and says what to change.
     """
     family, address = _resolved(host, port)
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        # As servers do: connections that ended a moment ago do not count as use.
+        # As servers do: without it, connections that have ended recently count as use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
@@ -171,7 +172,7 @@ def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, in
 
 
 def _bad_host(host: str) -> str:
-    return f"{host} is no address of this machine; choose another with --host"
+    return f"{host} is not an address of this machine; choose another with --host"
 
 
 def _cannot_use(folder: Path, error: OSError) -> str:
@@ -183,7 +184,7 @@ def _fits(folder: Path) -> bool:
 
 
 def _make_private(folder: Path) -> bool:
-    """Creates `folder` for this user alone, in place of what a killed process left there."""
+    """Makes `folder` for this user only, and removes what a killed process has left there."""
     try:
         with suppress(FileNotFoundError):
             found = folder.lstat()
@@ -239,6 +240,6 @@ def _answers_ping(path: Path) -> bool:
 
 
 def _quoted(path: Path) -> str:
-    """A path as Valkey's configuration takes it, whatever bytes are in it."""
+    """Returns a path, of any bytes, in the syntax of Valkey's configuration."""
     plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
     return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)) + '"'

@@ -1,6 +1,6 @@
-"""The guard: a small process that outlives a killed supervisor just long enough to end what it had started.
+"""The guard: a small process that survives a killed supervisor and kills the processes that it had started.
 
-It runs this file by its path, so it imports the standard library only.
+It runs this file by its path, so the file imports the standard library only.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from contextlib import suppress
 
 
 class Guard:
-    """A small process that sees this one end, by whatever means, and kills the groups it was told of.
+    """A small process that notices the end of this one and kills the process groups it has been given.
 
-    `environ` is its whole environment, which others of the same user can read.
+    Args:
+        environ: its whole environment. Other processes of the same user can read it.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -27,6 +28,7 @@ class Guard:
         self._start_at = 0.0
 
     def keep_alive(self) -> None:
+        """Starts the guard if it does not run, at most once a second."""
         now = time.monotonic()
         if (self._process and self._process.poll() is None) or now < self._start_at:
             return
@@ -34,7 +36,7 @@ class Guard:
         self._start_at = now + 1
         quiet = subprocess.DEVNULL
         with suppress(OSError):
-            # By file and with -P: neither this package's __init__ nor the working directory is imported from.
+            # By path and with -P, so that it imports neither this package nor from the working directory.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__, *map(str, self._groups)],
                 stdin=subprocess.PIPE,
@@ -46,14 +48,17 @@ class Guard:
             )
 
     def add(self, group: int) -> None:
+        """Adds a process group to those that the guard kills."""
         self._groups.add(group)
         self._tell(f"+{group}\n")
 
     def remove(self, group: int) -> None:
+        """Removes a process group that has ended."""
         self._groups.discard(group)
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
+        """Ends the guard; it kills nothing."""
         if self._process:
             self._process.kill()
             self._process.communicate()
@@ -61,16 +66,18 @@ class Guard:
 
     def _tell(self, lines: str) -> None:
         if self._process and self._process.stdin:
-            with suppress(BrokenPipeError):  # the one that replaces a dead guard is told of all groups
+            with suppress(BrokenPipeError):  # the guard is dead; its successor is started with all groups
                 self._process.stdin.write(lines.encode())
 
 
 def kill_group(group: int) -> None:
+    """Sends SIGKILL to a process group, if there is one."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
 
 def main() -> None:
+    """Reads `+GROUP` and `-GROUP` lines until the pipe is closed, then kills the groups."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups = set(map(int, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""One program to keep running: what it is, and its process."""
+"""One program to keep running, and its process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from videoqueue.parent_death import tied_to_parent
 from videoqueue.supervisor.guard import Guard, kill_group
 from videoqueue.supervisor.output import Output
 
-_GROUP_END_SECONDS = (
-    5.0  # from SIGKILL until a process is given up: only one stuck in the kernel takes longer
-)
+# From SIGKILL until the supervisor gives a process up; only one that hangs in the kernel takes longer.
+_GROUP_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Program:
-    """One program to keep running, with its whole environment.
+    """One program to keep running.
 
-    `ready` says within about a second, and without raising, whether the program serves; the next one in the
-    list is started only then. Without it a program is ready as soon as it is started.
+    Args:
+        name: its name in the log.
+        command: the command line.
+        env: its whole environment.
+        cwd: its working directory; by default the supervisor's.
+        ready: returns within about a second, without raising, whether the program serves. The next program in
+            the list is started only then. Without it, a program is ready as soon as it is started.
     """
 
     name: str
@@ -36,7 +40,7 @@ class Program:
 
 
 class Child:
-    """One program's process, and when to start it next."""
+    """The process of one program, and the time of its next start."""
 
     def __init__(self, program: Program, guard: Guard, output: Output, backoff: tuple[float, float]) -> None:
         self.program = program
@@ -47,7 +51,7 @@ class Child:
         self._start_at = self._started_at = 0.0
 
     def keep_alive(self) -> None:
-        """Starts the program when it is due; when it has died, ends its leftovers and sets the next start."""
+        """Starts the program when it is due; if it has ended, kills its group and plans the next start."""
         now = time.monotonic()
         if self.process and self.has_ended():
             ran = now - self._started_at
@@ -81,22 +85,23 @@ class Child:
         self._reader = self._output.follow(self.program.name, self.process.stdout)
 
     def is_ready(self) -> bool:
+        """Returns whether the program runs and serves."""
         return self.process is not None and (self.program.ready is None or self.program.ready())
 
     def has_ended(self) -> bool:
-        """Whether the leader has ended. It is not reaped, so its number still belongs to its group alone."""
+        """Returns whether the leader has ended. It is not reaped here, so its pid cannot be reused yet."""
         assert self.process
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.process.pid, flags) is not None
 
     def terminate_leader(self) -> None:
-        """Sends SIGTERM to the leader alone: a worker that gets it twice ends without finishing its job."""
+        """Sends SIGTERM to the leader only: a worker that receives it twice does not finish its job."""
         assert self.process
         with suppress(PermissionError):
             os.kill(self.process.pid, signal.SIGTERM)
 
     def reap(self) -> str:
-        """Kills what there is of the group, waits until it is gone, and says how the leader ended."""
+        """Kills the group and waits for its end. Returns how the leader ended, for the log."""
         assert self.process
         kill_group(self.process.pid)
         try:
@@ -115,15 +120,13 @@ def _await_group_end(group: int) -> None:
     deadline = time.monotonic() + _GROUP_END_SECONDS
     while _is_alive(group) and time.monotonic() < deadline:
         time.sleep(0.01)
-    with suppress(
-        ChildProcessError
-    ):  # as process 1 of a container we inherit the orphans, and must reap them
+    with suppress(ChildProcessError):  # as process 1 of a container, this process must reap the orphans
         while os.waitpid(-group, os.WNOHANG)[0]:
             pass
 
 
 def _is_alive(group: int) -> bool:
-    """Whether a process of this group still runs; zombies, which hold no port and no file, do not count."""
+    """Returns whether a process of this group runs. Zombies do not count: they hold no port and no file."""
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):

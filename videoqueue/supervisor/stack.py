@@ -1,4 +1,4 @@
-"""The whole service on one machine: the data folder's Valkey, then the Procfile's web and worker."""
+"""The programs of the whole service on one machine: Valkey, then the Procfile's web and worker."""
 
 from __future__ import annotations
 
@@ -9,39 +9,35 @@ from dataclasses import dataclass
 
 from videoqueue import launch
 from videoqueue.settings import Settings, absolute_paths, load_settings
+from videoqueue.settings.urls import authority
 from videoqueue.supervisor.embedded import DataFolder, check_port, valkey_program
 from videoqueue.supervisor.program import Program
 
 
 def web_command() -> list[str]:
-    """The Procfile's `web`, run by this interpreter."""
+    """Returns the Procfile's `web`, run by this interpreter."""
     options = ["--config", "python:videoqueue.server.config"]
     return launch.command("gunicorn", *options, "videoqueue.app:create_app()")
 
 
-def worker_command(settings: Settings) -> list[str]:
-    """The Procfile's `worker`, run by this interpreter."""
-    counts = ["--processes", str(settings.worker_processes), "--threads", str(settings.worker_threads)]
-    # Milliseconds. Jobs are given back within a second; but while the queue is away, Dramatiq would try for
-    # ten minutes to acknowledge their messages.
-    limit = ["--worker-shutdown-timeout", "10000"]
-    # Without a folder to import from; Dramatiq's default is the working directory.
-    return launch.command("dramatiq", "videoqueue.worker.entry", "--path", *counts, *limit)
+def worker_command() -> list[str]:
+    """Returns the Procfile's `worker`, run by this interpreter."""
+    return launch.command("videoqueue.worker")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The programs to keep running, and where the service answers."""
+    """The programs to keep running, and the URL of the service."""
 
     programs: list[Program]
     url: str
 
 
 def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
-    """Migrates the database and lists the programs; what the environment already sets is respected.
+    """Migrates the database and returns the programs. Settings of the environment apply.
 
     Raises:
-        VideoqueueError: the port is taken or a setting is wrong.
+        VideoqueueError: the port is in use, or a setting is wrong.
     """
     check_port(host, port)
     programs = []
@@ -56,10 +52,10 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
         programs.append(valkey)
     settings = load_settings(environ)
     _migrate(settings)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    url = f"http://{authority(host, port)}"
     programs += [
         Program("web", web_command(), environ, ready=lambda: _answers(host, port)),
-        Program("worker", worker_command(settings), environ),
+        Program("worker", worker_command(), environ),
     ]
     return Stack(programs, url)
 

@@ -1,9 +1,8 @@
-"""Keeps a list of programs running: starts them in order, restarts them when they die, stops them together.
+"""Keeps a list of programs running: starts them in order, restarts them when they end, stops them together.
 
-It knows nothing of what the programs are. Each child leads a session of its own, so that Ctrl-C reaches only
-the supervisor and every leader stops its own workers. Two ties end the children with the supervisor, even
-when that is killed with -9: the kernel kills the leaders (`videoqueue.parent_death`), a guard process kills
-the rest.
+It does not know what the programs are. Each is started as the leader of its own session, so that Ctrl-C
+reaches only the supervisor, and each leader stops its own workers. If the supervisor is killed with SIGKILL,
+the kernel kills the leaders (`videoqueue.parent_death`), and a guard process kills the rest.
 """
 
 from __future__ import annotations
@@ -28,12 +27,19 @@ _TICK_SECONDS = 0.05
 
 
 class Supervisor:
-    """Runs `programs` once, by `run` or `running`. They start in the order given; the first one stops last.
+    """Runs programs once, by `run` or `running`.
 
-    `log` gets every line the programs print, as "name | line": a stream, or a callable that takes the line
-    without its end. `log_file` gets the same. A program that dies is restarted after `backoff[0]` seconds,
-    doubling up to `backoff[1]`, and back to the first once it has run that long. On stop each leader gets
-    SIGTERM and has `stop_seconds`; then its whole group gets SIGKILL.
+    Args:
+        programs: started in this order; the first one is stopped last. log: receives every line that the
+        programs print; a stream, or a callable that takes a line without its
+            end. See `Output` for the form of the lines.
+        stop_seconds: time between SIGTERM to each leader and SIGKILL to its whole group. backoff: seconds
+        until the first restart of a program that has ended, and the maximum, up to which they
+            double. They begin again with the first once the program has run for the maximum.
+        ready_seconds: time for each program to become ready.
+        log_file: receives the same as `log`.
+        name: the supervisor's own name in the log.
+        is_json: whether the log is JSON.
     """
 
     def __init__(
@@ -46,24 +52,28 @@ class Supervisor:
         ready_seconds: float = 60.0,
         log_file: TextIO | None = None,
         name: str = "up",
+        is_json: bool = False,
     ) -> None:
         self._stop_seconds, self._ready_seconds = stop_seconds, ready_seconds
-        self._output = Output(name, [program.name for program in programs], log, log_file)
+        self._output = Output(name, [program.name for program in programs], log, log_file, is_json)
         self._guard = Guard(plain_environment(os.environ))
         self._children = [Child(program, self._guard, self._output, backoff) for program in programs]
-        # PR_SET_PDEATHSIG fires when the thread that started a child ends, so one thread starts all of them.
+        # PR_SET_PDEATHSIG acts when the thread that started a child ends, so one thread starts all of them.
         self._thread = threading.Thread(target=self._supervise, name="supervisor")
         self._ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._failure = ""
-        # Plain attributes, because a signal handler must not take a lock that the interrupted code may hold.
+        # Plain attributes: a signal handler must not acquire a lock that the interrupted code may hold.
         self._stopping = self._hurry = self._interrupts = False
         self._signalled_at: float | None = None
 
     def run(self, on_ready: Callable[[], object] | None = None) -> int:
-        """Blocks until SIGINT, SIGTERM or SIGHUP, and returns the exit code for the process.
+        """Blocks until SIGINT, SIGTERM or SIGHUP. A second Ctrl-C kills the programs at once.
 
-        `on_ready` is called once, in the calling thread, when all programs are ready. When one is not ready
-        within `ready_seconds`, everything is stopped and the code is 1. A second Ctrl-C stops at once.
+        Args:
+            on_ready: called once, in the calling thread, when all programs are ready.
+
+        Returns:
+            The exit code for the process: 1 if a program was not ready within `ready_seconds`, else 0.
         """
         with self._started(interrupts=False) as ready:
             if ready and on_ready:
@@ -74,12 +84,12 @@ class Supervisor:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Runs the body while the programs are kept running; stops them when it ends.
+        """Keeps the programs running during the body, and stops them at its end.
 
-        Ctrl-C raises KeyboardInterrupt in the body, SIGTERM and SIGHUP raise SystemExit.
+        In the body, Ctrl-C raises KeyboardInterrupt; SIGTERM and SIGHUP raise SystemExit.
 
         Raises:
-            VideoqueueError: a program was not ready within `ready_seconds`; the body did not run.
+            VideoqueueError: a program was not ready within `ready_seconds`. The body did not run.
         """
         with self._started(interrupts=True) as ready:
             if not ready:
@@ -92,7 +102,7 @@ class Supervisor:
         before = {}
         if threading.current_thread() is threading.main_thread():
             if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited, it would hide how children end
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if inherited, it hides how children end
             numbers = [signal.SIGINT, signal.SIGTERM]
             if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
                 numbers.append(signal.SIGHUP)
@@ -105,7 +115,7 @@ class Supervisor:
             while self._thread.is_alive():
                 self._thread.join(0.5)
             for number, handler in before.items():
-                # A process that was told to end has nothing left that another Ctrl-C could interrupt.
+                # After a signal the process is ending, and further signals have no effect.
                 signal.signal(number, handler if self._signalled_at is None else signal.SIG_IGN)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -115,11 +125,15 @@ class Supervisor:
             if self._interrupts:
                 raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         elif number == signal.SIGINT and (self._signalled_at is None or now > self._signalled_at + 1):
-            # Wrappers forward the Ctrl-C that the terminal sends too: repeats within a second count as one.
+            # The terminal and a wrapper may both send the same Ctrl-C: repeats within a second count as one.
             self._hurry = True
 
+    def note(self, line: str) -> None:
+        """Adds a line of the supervisor itself to the log."""
+        self._output.note(line)
+
     def _supervise(self) -> None:
-        self._failure = "The supervisor ended by an error of its own."
+        self._failure = "The supervisor ended with an internal error."
         try:
             self._output.open()
             self._failure = self._watch()
@@ -134,7 +148,7 @@ class Supervisor:
                 self._ready.put(False)
 
     def _watch(self) -> str:
-        """Keeps the programs running until asked to stop; returns why it gave up, if it did."""
+        """Keeps the programs running until asked to stop. Returns the reason if it gave up, else ""."""
         started: list[Child] = []
         all_ready, deadline = False, 0.0
         while not self._stopping:
@@ -154,7 +168,7 @@ class Supervisor:
         return ""
 
     def _stop(self, children: list[Child]) -> None:
-        """Stops these together and returns when nothing is left of them."""
+        """Stops these together; returns when all their processes have ended."""
         alive = [child for child in children if child.process]
         for child in alive:
             child.terminate_leader()

@@ -1,4 +1,4 @@
-"""The actor: a few lines between Dramatiq and `run_job`."""
+"""The Dramatiq actor, which calls `run_job`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from videoqueue.failpoints import failpoint
 
 
 def declare(broker: RedisBroker, run: Callable[[uuid.UUID], float | None], max_retries: int) -> None:
-    """Registers `process_video` on the broker; `run` answers after how many seconds to try again, or None."""
+    """Registers the actor `process_video` on the broker.
+
+    Args:
+        run: processes the job; returns the seconds until the message is to be retried, or None.
+    """
 
     @dramatiq.actor(broker=broker, actor_name=ACTOR, queue_name=QUEUE, max_retries=max_retries)
     def process_video(job_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Commits what the sandbox reports of one attempt: a chunk every few seconds of work."""
+"""Commits what the sandbox reports of one attempt, one chunk every few seconds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from videoqueue.pipeline.results import FrameItem
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen
 from videoqueue.sandbox.sandbox import Stopped
 
-#: A chunk is committed early when it holds so many frames or bytes, to bound memory and row size.
+#: A chunk with this many frames or bytes is committed early, to bound memory and row size.
 _CHUNK_FRAMES = 1000
 _CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class Collector:
-    """The results of one attempt on their way into the database; `video` is set once the child has ended."""
+    """Writes the results of one attempt to the database. `video` is set when the child has ended the task."""
 
     def __init__(self, store: JobStore, claim: Claim, checkpoint_seconds: float) -> None:
         self.video = VideoInfo()
@@ -34,10 +34,10 @@ class Collector:
         self._committed = time.monotonic()
 
     def collect(self, reports: Generator[Report]) -> None:
-        """Takes all reports. What was finished before a shutdown is committed too.
+        """Consumes all reports and commits their results, also those that were complete before a shutdown.
 
         Raises:
-            Stopped, PermanentError, TransientError: as the sandbox does.
+            Stopped, PermanentError, TransientError: raised by the sandbox.
             LeaseLostError, DatabaseUnavailableError: a chunk could not be committed.
         """
         try:
@@ -65,7 +65,7 @@ class Collector:
             self._commit()
 
     def _begin(self, version: str) -> None:
-        """Drops what another version of the pipeline has found so far, stored or not."""
+        """Drops the results of another version of the pipeline, stored or not."""
         if version == self._claim.pipeline_version:
             return
         self._claim = self._store.begin(self._claim, version)

@@ -1,8 +1,8 @@
-"""The worker process: `dramatiq videoqueue.worker.entry`. Importing this builds it, as Dramatiq expects."""
+"""One worker process. Dramatiq imports this module, and importing it builds the process."""
 
 from __future__ import annotations
 
-import videoqueue.search_path  # noqa: F401 - first: it keeps out what lies in the working directory
+import videoqueue.search_path  # noqa: F401 - first: it removes the working directory from the search path
 
 # isort: split
 import errno
@@ -15,10 +15,10 @@ import uuid
 import dramatiq
 from dramatiq.middleware import Retries
 
-from videoqueue.causes import with_cause
+from videoqueue import logs
+from videoqueue.causes import cause_fields
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
-from videoqueue.logs import quieten
 from videoqueue.maintenance.purger import Purger
 from videoqueue.maintenance.retention import Retention
 from videoqueue.maintenance.sweeper import Sweeper
@@ -29,18 +29,18 @@ from videoqueue.services import Services, build_process, build_queue
 from videoqueue.settings import load_settings
 from videoqueue.worker import actors
 from videoqueue.worker.factory import check_memory, make_sandbox
-from videoqueue.worker.lifecycle import Lifecycle
+from videoqueue.worker.lifecycle import Lifecycle, end_on_error
 from videoqueue.worker.run_job import JobRunner
 from videoqueue.worker.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-#: What is wrong with VIDEOQUEUE_DATA_DIR for good. A disk that is full or failing may be mended meanwhile.
+#: Errors after which VIDEOQUEUE_DATA_DIR cannot work. A disk that is full or failing can recover.
 _UNUSABLE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class WorkerProcess:
-    """Broker, actor, sweeper, purger and work folder of one process; each thread has a sandbox of its own."""
+    """Broker, actor, sweeper, purger and work folder of one process; each thread has its own sandbox."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -51,11 +51,11 @@ class WorkerProcess:
         lifecycle = Lifecycle(
             self._stopping,
             on_start=self._start,
-            on_ready=self._say_ready,
+            on_ready=self._log_ready,
             on_stop=self._stop,
             on_stopped=self._workspace.remove,
         )
-        self.broker = build_queue(self._settings, [Retries(), lifecycle])
+        self.broker = build_queue(self._settings, [lifecycle, Retries()])
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
         retention = Retention(services.store, services.storage)
@@ -63,6 +63,7 @@ class WorkerProcess:
         actors.declare(self.broker, self.run, self._settings.max_attempts)
 
     def run(self, job_id: uuid.UUID) -> float | None:
+        """Runs the job. Returns the seconds until the message should be retried, or None."""
         return self._runner().run(job_id)
 
     def _runner(self) -> JobRunner:
@@ -74,10 +75,10 @@ class WorkerProcess:
         return runner
 
     def prepare_folder(self) -> None:
-        """Makes the work folder now, so that a wrong VIDEOQUEUE_DATA_DIR is told at the start.
+        """Makes the work folder, so that a wrong VIDEOQUEUE_DATA_DIR is reported at the start.
 
         Raises:
-            SystemExit: the folder can never be used. One that cannot be used now is tried again for each job.
+            SystemExit: the folder can never be used. After any other error it is tried again for each job.
         """
         try:
             self._workspace.folder()
@@ -87,23 +88,23 @@ class WorkerProcess:
                     "videoqueue: VIDEOQUEUE_DATA_DIR cannot be used: the worker cannot make its work folder "
                     f"there ({error.strerror}). It takes a folder that the worker may write in."
                 ) from None
-            logger.warning("No work folder yet: no job is started without one. %s", with_cause(error))
+            logger.warning("No work folder yet: no job is started without one.", extra=cause_fields(error))
 
     def _start(self) -> None:
-        """Starts what must run whatever is away; nothing here waits for database, queue or storage."""
+        """Starts the periodic threads. Nothing here waits for database, queue or storage."""
         self._sweeper.start()
         self._purger.start()
-        threading.Thread(target=self._look_at_storage, name="storage-check", daemon=True).start()
+        threading.Thread(target=self._check_storage, name="storage-check", daemon=True).start()
 
-    def _say_ready(self) -> None:
-        logger.info("Worker ready. threads=%d", self._settings.worker_threads)
+    def _log_ready(self) -> None:
+        logger.info("Worker ready.", extra={"threads": self._settings.worker_threads})
 
-    def _look_at_storage(self) -> None:
-        """Names a wrong bucket or missing rights in the log before the first job meets them."""
+    def _check_storage(self) -> None:
+        """Logs a wrong bucket or missing rights before the first job needs the storage."""
         try:
             self._services.storage.check()
         except VideoqueueError as error:
-            logger.warning("The storage cannot be used yet. %s", with_cause(error))
+            logger.warning("The storage cannot be used yet.", extra=cause_fields(error))
 
     def _stop(self) -> None:
         self._sweeper.stop()
@@ -112,17 +113,19 @@ class WorkerProcess:
 
 def _build() -> WorkerProcess:
     harden()
-    quieten()
     try:
         settings = load_settings()
+        logs.configure("worker", settings.log_level, settings.log_format)
         services = build_process(settings)
     except SettingsError as error:
         raise SystemExit(f"videoqueue: {error}") from None
     logger.info(
-        "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS). each=%d worker_processes=%d sum=%d",
-        settings.database_connections,
-        settings.worker_processes,
-        settings.database_connections * settings.worker_processes,
+        "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS).",
+        extra={
+            "each": settings.database_connections,
+            "worker_processes": settings.worker_processes,
+            "sum": settings.database_connections * settings.worker_processes,
+        },
     )
     _check_memory(services)
     _check_pipelines(services)
@@ -132,7 +135,7 @@ def _build() -> WorkerProcess:
 
 
 def _check_memory(services: Services) -> None:
-    """Ends the process when every job would run out of memory."""
+    """Ends the process if every job would run out of memory."""
     try:
         check_memory(services.settings)
     except SettingsError as error:
@@ -140,7 +143,7 @@ def _check_memory(services: Services) -> None:
 
 
 def _check_pipelines(services: Services) -> None:
-    """Ends the process when a pipeline cannot run, with one line for each fault: its jobs would all fail."""
+    """Ends the process if a pipeline cannot run, with one line for each fault: all its jobs would fail."""
     options = services.settings.pipeline_options
     registry = PluginRegistry(
         PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
@@ -150,5 +153,6 @@ def _check_pipelines(services: Services) -> None:
         raise SystemExit("\n".join(f"videoqueue: {fault}" for fault in faults))
 
 
-process = _build()
+with end_on_error():
+    process = _build()
 dramatiq.set_broker(process.broker)

@@ -1,4 +1,4 @@
-"""Settings -> sandbox; apart from both, because the child process may not know settings."""
+"""Makes a sandbox from the settings. It is a module of its own because `sandbox` must not import settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from videoqueue.settings.capacity import needed_memory
 
 
 def make_sandbox(settings: Settings) -> Sandbox:
+    """Returns a sandbox with the limits that the settings name."""
     limits = SandboxLimits(
         memory_bytes=settings.sandbox_memory_bytes,
         file_bytes=settings.sandbox_file_bytes,
@@ -23,10 +24,10 @@ def make_sandbox(settings: Settings) -> Sandbox:
 
 
 def check_memory(settings: Settings) -> None:
-    """Checks that a child process may use enough memory to load the models and read a 1080p video.
+    """Checks that a child process may use enough memory to load the models and decode a 1080p video.
 
     Raises:
-        SettingsError: it may not; the message is one line and names the least number of bytes.
+        SettingsError: the limit is too low. The message is one line and names the bytes needed.
     """
     threads, memory = settings.inference_threads, settings.sandbox_memory_bytes
     needed = needed_memory(threads, settings.yolo_model)

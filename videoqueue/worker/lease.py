@@ -1,13 +1,14 @@
-"""Keeps a running job ours: renews its lease from a thread of the idle worker process."""
+"""Renews the lease of a running job, in a thread of the worker process."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from contextvars import copy_context
 from types import TracebackType
 
-from videoqueue.causes import with_cause
+from videoqueue.causes import cause_fields
 from videoqueue.errors import DatabaseUnavailableError, LeaseLostError, TransientError
 from videoqueue.jobs.store import Claim, JobStore
 from videoqueue.settings import Settings
@@ -16,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """A context in which the lease is renewed; `check` tells whether it still holds.
+    """A context manager that renews the lease. `check` raises once the lease is lost.
 
-    The thread that renews ends only with the context, or when `check` is about to raise.
+    The thread ends only with the context, or after an error that `check` raises.
     """
 
     def __init__(self, store: JobStore, claim: Claim, settings: Settings) -> None:
@@ -28,7 +29,9 @@ class Lease:
         self._duration = settings.lease_seconds
         self._ended = threading.Event()
         self._problem: Exception | None = None
-        self._thread = threading.Thread(target=self._renew, name=f"lease-{claim.job_id}", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._renew,), name=f"lease-{claim.job_id}", daemon=True
+        )
 
     def __enter__(self) -> Lease:
         self._thread.start()
@@ -41,12 +44,12 @@ class Lease:
         self._thread.join()
 
     def check(self) -> None:
-        """Returns while the lease holds.
+        """Returns if the lease holds.
 
         Raises:
             LeaseLostError: another worker owns the job now.
-            DatabaseUnavailableError: the database was away for as long as a lease lasts.
-            TransientError: the lease could not be renewed for so long, for another reason.
+            DatabaseUnavailableError: the database was unavailable for as long as a lease lasts.
+            TransientError: the lease could not be renewed for that long, for another reason.
         """
         if self._problem is not None:
             raise self._problem
@@ -66,21 +69,16 @@ class Lease:
                 self._problem = _given_up(failure)
 
     def _try(self) -> BaseException | None:
-        """Renews once. Returns what went wrong."""
+        """Renews the lease once. Returns the error, or None."""
         try:
             self._store.renew(self._claim)
         except LeaseLostError as error:
             return error
         except TransientError as error:
-            claim = self._claim
-            logger.warning(
-                "Lease not renewed. job_id=%s attempt=%d %s", claim.job_id, claim.attempt, with_cause(error)
-            )
+            logger.warning("Lease not renewed.", extra=cause_fields(error))
             return error
-        except BaseException as error:  # a thread that ends would leave the job to its lease
-            logger.exception(
-                "Renewing a lease met a bug. job_id=%s attempt=%d", self._claim.job_id, self._claim.attempt
-            )
+        except BaseException as error:  # if the thread ended, the lease would expire
+            logger.exception("Renewing a lease met a bug.")
             return error
         return None
 

@@ -1,7 +1,7 @@
-"""How the worker process boots and stops, as Dramatiq middleware.
+"""The start and the end of the worker process, as Dramatiq middleware.
 
-Dramatiq logs what a hook raises and goes on. A worker that goes on without its signal handler or its sweeper
-looks alive and is not, so a hook of the boot that fails ends the process: whoever started it starts it again.
+Dramatiq logs an exception of a hook and continues. A worker without its signal handler or its sweeper would
+look healthy and would not work, so an exception of a boot hook ends the process; its supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from dramatiq import Worker
+from dramatiq import MessageProxy, Worker
 from dramatiq.broker import Broker
 from dramatiq.middleware import Middleware
 
+from videoqueue import logs
 from videoqueue.causes import cause_of
 from videoqueue.parent_death import die_with_parent
 
@@ -26,9 +27,17 @@ logger = logging.getLogger(__name__)
 
 
 class Lifecycle(Middleware):
-    """Ties the process to its master, bounds prefetch, and makes one orderly shutdown of many signals.
+    """Ends the process with its master, limits prefetch, and shuts down once however many signals arrive.
 
-    `on_start` is called before the first message is taken, `on_ready` when all threads run.
+    It also names the job in every line that Dramatiq logs about a message. To include those of other
+    middleware, it comes first in the broker's list: Dramatiq calls `after_` hooks in reverse order.
+
+    Args:
+        stopping: set when the shutdown begins.
+        on_start: called before the first message is fetched.
+        on_ready: called when all threads run.
+        on_stop: called when the shutdown begins.
+        on_stopped: called when all threads have ended.
     """
 
     def __init__(
@@ -47,18 +56,18 @@ class Lifecycle(Middleware):
         self._on_stopped = on_stopped
 
     def after_process_boot(self, broker: Broker) -> None:
-        with _whole_or_ended():
+        with end_on_error():
             self._tie_to_master()
-            self._make_one_shutdown_of_many_signals()
+            self._ignore_further_signals()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        # A busy process that prefetches hoards messages which an idle one could start on.
+        # A busy process must not prefetch messages that an idle one could start on.
         worker.queue_prefetch = worker.worker_threads
-        with _whole_or_ended():
+        with end_on_error():
             self._on_start()
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        with _whole_or_ended():
+        with end_on_error():
             self._on_ready()
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
@@ -68,19 +77,30 @@ class Lifecycle(Middleware):
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self._on_stopped()
 
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        logs.set_context(job_id=message.kwargs.get("job_id", ""))
+
+    def after_process_message(
+        self, broker: Broker, message: MessageProxy, *, result: object = None, exception: object = None
+    ) -> None:
+        logs.set_context()
+
+    def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
+        logs.set_context()
+
     def _tie_to_master(self) -> None:
         master = multiprocessing.parent_process()
         if master is not None and master.pid is not None:
             die_with_parent(master.pid)
 
-    def _make_one_shutdown_of_many_signals(self) -> None:
+    def _ignore_further_signals(self) -> None:
         stop = signal.getsignal(signal.SIGTERM)
         if not callable(stop):
             return
 
         def once(number: int, frame: FrameType | None) -> Any:
-            # Platforms signal the whole group and the master forwards it once more; Dramatiq takes a second
-            # SIGTERM as an order to drop its jobs at once.
+            # Platforms signal the whole group, and the master forwards the signal once more. On a second
+            # SIGTERM, Dramatiq drops its jobs at once.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             self._stopping.set()
@@ -90,8 +110,8 @@ class Lifecycle(Middleware):
 
 
 @contextmanager
-def _whole_or_ended() -> Iterator[None]:
-    """Ends the process when the block raises. Dramatiq catches Exception, and not SystemExit."""
+def end_on_error() -> Iterator[None]:
+    """Turns an exception of the block into SystemExit, which Dramatiq does not catch, and logs it."""
     try:
         yield
     except Exception as error:

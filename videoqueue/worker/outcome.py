@@ -1,14 +1,15 @@
-"""How an attempt ends: what its error means for the job, and recording that whatever the database does."""
+"""Decides what an attempt's error means for its job, and records it, also after a loss of the database."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from videoqueue.causes import cause_of, one_line, with_cause
+from videoqueue.causes import cause_fields, cause_of, one_line
 from videoqueue.errors import (
     DatabaseUnavailableError,
     LeaseLostError,
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 _BUG = "Something went wrong on our side; it has been logged."
 _NOT_RECORDED = "How the work on the video ended could not be recorded. The worker's log has the reason."
 
-#: The machine has no more of something: disk, memory, open files, processes; or its disk fails.
+#: The machine has run out of something (disk, memory, open files, processes), or its disk fails.
 _SHORTAGES = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -45,28 +46,28 @@ _SHORTAGES = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be recorded of an attempt; a setback keeps the job waiting for `delay` seconds."""
+    """What is recorded of an attempt. After a setback the job waits for `delay` seconds."""
 
     kind: Literal["completed", "lost", "failed"] | Setback
     reason: str | None = None
     delay: float = 0.0
     cause: str = ""
-    #: What was found out about the video; stored when the job ends.
+    #: Facts about the video; stored when the job ends.
     video: VideoInfo = field(default_factory=VideoInfo)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of an attempt: a sentence and fields for the log, seconds to the next try."""
+    """The recorded end of an attempt: a sentence and fields for the log, and seconds until the next try."""
 
     how: str
-    fields: str = ""
+    fields: Mapping[str, object] = field(default_factory=dict)
     try_again_after: float | None = None
     level: int = logging.INFO
 
 
 def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
-    """What an error that ended the work on a job means for the job."""
+    """Returns what to record for an error that ended the work on a job."""
     cause, reason = cause_of(error), str(error)
     backoff = _backoff(claim, settings)
     match error:
@@ -77,8 +78,8 @@ def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
         case PermanentError():
             return Verdict("failed", reason, cause=cause)
         case DatabaseUnavailableError():
-            # The job is not at fault, so no try is counted. The pause keeps a database that refuses the
-            # results and takes this record from having the same work done again at once.
+            # No attempt is counted. Some databases refuse the results and still accept this record; without
+            # a pause the same work would start again at once.
             pause = settings.retry_seconds if was_refused(error) else 0.0
             return Verdict("interruption", reason, pause, cause)
         case SandboxCrashedError():
@@ -87,17 +88,17 @@ def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
             return Verdict("failures", reason, backoff, cause)
     if shortage := _shortage(error):
         return Verdict("failures", shortage, backoff, cause)
-    logger.error("A job met a bug. job_id=%s attempt=%d", claim.job_id, claim.attempt, exc_info=error)
+    logger.error("A job met a bug.", exc_info=error)
     return Verdict("failures", _BUG, backoff, cause)
 
 
 def _backoff(claim: Claim, settings: Settings) -> float:
-    """Seconds until the next try; they double with each failure in a row."""
+    """Returns the seconds until the next try; they double with each consecutive failure."""
     return settings.retry_seconds * float(2 ** min(claim.failures, 10))
 
 
 def _shortage(error: Exception) -> str:
-    """What the worker's machine is short of, for the user; "" when the error is none of that kind."""
+    """Returns a text about what the machine has run out of; "" for any other error."""
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
         what = error.strerror or errno.errorcode[error.errno]
     elif isinstance(error, MemoryError):
@@ -113,7 +114,7 @@ def _shortage(error: Exception) -> str:
 
 
 class Recorder:
-    """Writes the verdict on an attempt into the job's row."""
+    """Writes the verdict on an attempt to the job's row."""
 
     def __init__(self, store: JobStore, settings: Settings, stopping: threading.Event) -> None:
         self._store = store
@@ -121,11 +122,14 @@ class Recorder:
         self._stopping = stopping
 
     def record(self, claim: Claim, verdict: Verdict) -> Ended:
-        """Records how the attempt ended, and tries until the database is back.
+        """Records how the attempt ended; retries while the database is unavailable.
 
-        A lease left to end would count as a crash of the job.
-        An outcome that cannot be written for another reason (say, a text that the database does not take)
-        becomes a setback that is counted, so that the job neither waits for its lease nor is tried for ever.
+        An expired lease would count as a crash of the job. An outcome that cannot be written for another
+        reason, such as a text that the database refuses, is recorded as a counted failure, so that the job
+        neither waits for its lease nor is retried forever.
+
+        Returns:
+            How the attempt ended, for the log and the queue.
         """
         instead = [Verdict("failures", _NOT_RECORDED, _backoff(claim, self._settings))]
         while True:
@@ -134,18 +138,13 @@ class Recorder:
             except LeaseLostError:
                 return Ended("Job lost to another worker.")
             except DatabaseUnavailableError as error:
-                if verdict.kind == "interruption":  # once this is recorded, the database is usable again
+                if verdict.kind == "interruption":  # no pause: once recorded, the database works again
                     verdict = replace(verdict, delay=0.0)
-                logger.warning(
-                    "Outcome not recorded yet. job_id=%s attempt=%d %s",
-                    claim.job_id,
-                    claim.attempt,
-                    with_cause(error),
-                )
+                logger.warning("Outcome not recorded yet.", extra=cause_fields(error))
                 if self._stopping.wait(self._settings.renew_seconds):
                     return _ended("Job left to its lease.", verdict)
             except Exception:
-                logger.exception("Outcome not recorded. job_id=%s attempt=%d", claim.job_id, claim.attempt)
+                logger.exception("Outcome not recorded.")
                 if not instead:
                     return _ended("Job left to its lease.", verdict)
                 verdict = instead.pop()
@@ -161,7 +160,7 @@ class Recorder:
                 failpoint("worker.failed")
                 return _ended("Job failed.", verdict)
             case "interruption":
-                # Of what is over there is nothing to tell; what goes on is shown by `videoqueue jobs show`.
+                # `videoqueue jobs show` shows the reason while the job waits.
                 reason = verdict.reason if verdict.delay else None
                 self._store.release(claim, "interruption", reason, verdict.delay)
                 return _ended("Job interrupted.", verdict, verdict.delay)
@@ -173,10 +172,10 @@ class Recorder:
 
 
 def _ended(how: str, verdict: Verdict, try_again_after: float | None = None) -> Ended:
-    damaged = verdict.video.damaged_frames
-    fields = "" if damaged is None else f" damaged_frames={damaged}"
-    if verdict.reason:
-        fields += f" reason={one_line(verdict.reason)}"
-    if verdict.cause:
-        fields += f" cause={verdict.cause}"
+    known = {
+        "damaged_frames": verdict.video.damaged_frames,
+        "reason": one_line(verdict.reason or "") or None,
+        "cause": verdict.cause or None,
+    }
+    fields = {name: value for name, value in known.items() if value is not None}
     return Ended(how, fields, try_again_after, logging.WARNING if verdict.reason else logging.INFO)

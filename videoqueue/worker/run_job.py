@@ -1,4 +1,4 @@
-"""One job from claim to outcome: download -> sandbox -> chunks -> complete."""
+"""Runs one job from claim to outcome: download, sandbox, chunks, completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from videoqueue.causes import with_cause
+from videoqueue import logs
+from videoqueue.causes import cause_fields
 from videoqueue.errors import JobTimeoutError, StorageFullError, TransientError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.store import Claim
@@ -27,9 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """Runs jobs in one worker thread; `stopping` is set when the worker process shuts down.
+    """Runs jobs in one worker thread.
 
-    `folder` returns the folder for the video, or raises OSError while there can be none.
+    Args:
+        sandbox: the thread's own.
+        folder: returns the folder for the video; raises OSError if there is none now.
+        worker: the name of the worker process, stored with the claim.
+        stopping: set when the worker process shuts down.
     """
 
     def __init__(
@@ -51,45 +56,44 @@ class JobRunner:
         """Claims the job and runs it.
 
         Returns:
-            Seconds until the message is to be sent again, or None when it is done with.
+            Seconds until the message should be retried, or None if it is done with.
         """
+        with logs.context(job_id=job_id):
+            return self._run(job_id)
+
+    def _run(self, job_id: uuid.UUID) -> float | None:
         if self._stopping.is_set():
             return 0.0
         store = self._services.store
         try:
             failpoint("worker.message_taken")
-            folder = self._folder()  # a worker without room for a video leaves the job to others
+            folder = self._folder()  # without a folder, another worker can take the job
             store.expire(job_id)
             claim = store.claim(job_id, self._worker)
         except (TransientError, OSError) as error:
-            logger.warning("Job not claimed. job_id=%s %s", job_id, with_cause(error))
+            logger.warning("Job not claimed.", extra=cause_fields(error))
             return self._services.settings.retry_seconds
         if claim is None:
-            logger.info("Nothing to do for this message. job_id=%s", job_id)
+            logger.info("Nothing to do for this message.")
             return None
-        return self._attempt(claim, folder)
+        with logs.context(attempt=claim.attempt):
+            return self._attempt(claim, folder)
 
     def _attempt(self, claim: Claim, folder: Path) -> float | None:
-        logger.info("Job started. job_id=%s attempt=%d", claim.job_id, claim.attempt)
+        logger.info("Job started.")
         started = time.monotonic()
         ended = self._recorder.record(claim, self._verdict(claim, folder))
-        logger.log(
-            ended.level,
-            f"{ended.how} job_id=%s attempt=%d seconds=%.2f%s",
-            claim.job_id,
-            claim.attempt,
-            time.monotonic() - started,
-            ended.fields,
-        )
+        seconds = round(time.monotonic() - started, 2)
+        logger.log(ended.level, ended.how, extra={"seconds": seconds, **ended.fields})
         return ended.try_again_after
 
     def _verdict(self, claim: Claim, folder: Path) -> Verdict:
-        """Runs the attempt to its end, at which only a completion is recorded already."""
+        """Runs the attempt and returns what to record; a completion is recorded already."""
         settings = self._services.settings
         collector = Collector(self._services.store, claim, settings.checkpoint_seconds)
         try:
             self._process(claim, folder, collector)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this attempt and nothing else
+        except Exception as error:  # noqa: BLE001 - any error ends this attempt only
             verdict = verdict_on(error, claim, settings)
         else:
             verdict = Verdict("completed")
@@ -106,7 +110,8 @@ class JobRunner:
             max_frames=claim.max_frames,
             start_after=claim.start_after,
             version=claim.pipeline_version,
-            label=f"job_id={claim.job_id} attempt={claim.attempt}",
+            job_id=str(claim.job_id),
+            attempt=claim.attempt,
         )
         services = self._services
         check_time = self._time_limit(claim)
@@ -122,7 +127,7 @@ class JobRunner:
                 failpoint("worker.downloaded")
                 collector.collect(self._sandbox.run(task, should_stop))
             finally:
-                with suppress(OSError):  # the folder goes with the process
+                with suppress(OSError):  # the folder is removed with the process
                     path.unlink(missing_ok=True)
             etag = services.results.etag(claim.job_id)
             failpoint("worker.before_complete")
@@ -130,7 +135,7 @@ class JobRunner:
             failpoint("worker.completed")
 
     def _time_limit(self, claim: Claim) -> Callable[[], None]:
-        """A check that raises JobTimeoutError once this attempt and those before it took too long."""
+        """Returns a check that raises JobTimeoutError once this and all earlier attempts took too long."""
         limit = self._services.settings.job_timeout_seconds
         deadline = time.monotonic() + limit - claim.worked_seconds
 
@@ -158,21 +163,21 @@ class JobRunner:
         try:
             found = self._services.storage.download(claim.input_key, path, check)
         except StorageFullError as error:
-            # The storage's own words are about keeping videos; here there is no room for working on one.
+            # The storage's message is about stored videos; here the worker's disk is full.
             raise StorageFullError(
                 "There is no room to work on the video: the disk of the worker is full. "
                 "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
             ) from error
         if found != claim.input_sha256:
             logger.warning(
-                "The stored video is not the one that was submitted. job_id=%s key=%s bytes=%d of=%d "
-                "sha256=%s expected=%s",
-                claim.job_id,
-                claim.input_key,
-                path.stat().st_size,
-                claim.input_bytes,
-                found,
-                claim.input_sha256,
+                "The stored video is not the one that was submitted.",
+                extra={
+                    "key": claim.input_key,
+                    "bytes": path.stat().st_size,
+                    "of": claim.input_bytes,
+                    "sha256": found,
+                    "expected": claim.input_sha256,
+                },
             )
             raise TransientError(
                 "The stored video is not the one that was submitted: its checksum differs. "

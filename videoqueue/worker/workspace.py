@@ -1,4 +1,4 @@
-"""A folder for the files of one process: locked while it lives, removed by whoever starts after it died."""
+"""A folder for the files of one worker process. A later process removes it if its owner was killed."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import tempfile
 import threading
 from pathlib import Path
 
+from videoqueue.hardening import open_private
+
 _LOCK = ".lock"
 
 
 class Workspace:
-    """Made when it is first needed, and again when something has removed it. Safe for several threads."""
+    """Makes the folder on first use, and again if it was removed. A file lock marks it. Thread-safe."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._made: Path | None = None
         self._lock = -1
-        self._turn = threading.Lock()
+        self._guard = threading.Lock()
 
     def folder(self) -> Path:
-        """The folder of this process, below the parent.
-
-        When it makes the folder, it also removes those that dead processes left there.
+        """Returns the folder of this process. Making it also removes the folders of dead processes.
 
         Raises:
             OSError: it cannot be made now; the disk may be full.
         """
-        with self._turn:
+        with self._guard:
             if self._made is None or not self._made.is_dir():
                 self._release()
                 self._make()
@@ -37,14 +37,15 @@ class Workspace:
             return self._made
 
     def remove(self) -> None:
-        with self._turn:
+        """Removes the folder and releases its lock."""
+        with self._guard:
             if self._made is not None:
                 shutil.rmtree(self._made, ignore_errors=True)
             self._release()
 
     def _make(self) -> None:
         self._parent.mkdir(parents=True, exist_ok=True)
-        # The lock on the parent keeps others from taking a folder just being made for a dead one's.
+        # While the parent is locked, no other process removes a folder that has no lock of its own yet.
         gate = _open_lock(self._parent)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX)
@@ -65,14 +66,14 @@ class Workspace:
 
 
 def _open_lock(folder: Path) -> int:
-    return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return open_private(folder / _LOCK)
 
 
 def _remove_if_dead(folder: Path) -> None:
     try:
         lock = _open_lock(folder)
     except FileNotFoundError:
-        return  # its process is just removing it
+        return  # its process has removed it meanwhile
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

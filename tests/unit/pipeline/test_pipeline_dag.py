@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.log_lines import LogLines
 from tests.support.small_videos import flat
 from videoqueue.errors import OutOfMemoryError, PermanentError, PipelineError, TransientError
 from videoqueue.pipeline.dag import DagPipelineService
@@ -114,24 +115,24 @@ def test_a_failing_plugin_names_the_step_and_leaves_its_reason_in_the_log(
     assert "/secret/path" in caplog.text
 
 
-def test_a_failing_plugins_line_names_the_step(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(PipelineError):
+def test_a_failing_plugins_line_names_the_step() -> None:
+    with LogLines() as log_lines, pytest.raises(PipelineError):
         service({"bad": failing(RuntimeError("x"))}).run_frame(flat(4, 4, 0))
-    assert caplog.messages == ["A plugin failed. node=bad plugin=steps tool=bad"]
+    (line,) = log_lines.written
+    assert line.startswith("[node=bad plugin=steps tool=bad] A plugin failed.\n    Traceback ")
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_failed_allocation_is_no_fault_of_the_plugin(
-    wrapped: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_allocation_is_no_fault_of_the_plugin(wrapped: bool) -> None:
     """Also one that the plugin tells in words of its own."""
     error: Exception = RuntimeError("[CPU] Subgraph node with name 'MatMul.8' can't alloc")
     if wrapped:
         cause, error = error, PermanentError("OpenVINO cannot run it. Export it again.")
         error.__cause__ = cause
-    with pytest.raises(OutOfMemoryError, match="memory ran out"):
+    with LogLines() as log_lines, pytest.raises(OutOfMemoryError, match="memory ran out"):
         service({"bad": failing(error)}).run_frame(flat(4, 4, 0))
-    assert caplog.messages == ["Memory ran out in a plugin. node=bad plugin=steps tool=bad"]
+    (line,) = log_lines.written
+    assert line.startswith("[node=bad plugin=steps tool=bad] Memory ran out in a plugin.\n")
 
 
 def test_a_plugin_that_asks_python_to_exit_has_failed() -> None:

@@ -247,8 +247,8 @@ def test_the_version_covers_every_package_and_library_that_the_pipeline_imports(
     }
     ours = {name.split(".")[1] for name in imported if name.startswith("videoqueue.")}
     foreign = {name.split(".")[0] for name in imported} - sys.stdlib_module_names - {"videoqueue"}
-    # Errors and limits determine no result; the options of plugins are part of the version.
-    assert ours - {"errors", "pipeline_options"} <= set(PACKAGES)
+    # Errors, limits and log lines determine no result; the options of plugins are part of the version.
+    assert ours - {"errors", "logs", "pipeline_options"} <= set(PACKAGES)
     distributions = {"cv2": "opencv-python-headless"}
     assert {distributions.get(name, name) for name in foreign} == set(LIBRARIES)
 

@@ -1,0 +1,55 @@
+"""Starts the worker: `python -m videoqueue.launch videoqueue.worker`.
+
+Dramatiq's command with the counts of processes and threads from the settings. Dramatiq's master process knows
+no settings, so the format of its log is set here, before it starts.
+"""
+
+from __future__ import annotations
+
+import videoqueue.search_path  # noqa: F401 - first: it removes the working directory from the search path
+
+# isort: split
+import sys
+
+from dramatiq.cli import main, make_argument_parser
+
+from videoqueue import launch, logs
+from videoqueue.errors import SettingsError
+from videoqueue.settings import Settings, load_settings
+
+#: Milliseconds. Jobs are released within a second; without a limit, Dramatiq tries for ten minutes to
+#: acknowledge their messages while the queue is down.
+_SHUTDOWN_MILLISECONDS = 10_000
+
+
+def dramatiq_arguments(settings: Settings) -> list[str]:
+    """Returns the arguments of Dramatiq's command."""
+    counts = ["--processes", str(settings.worker_processes), "--threads", str(settings.worker_threads)]
+    # An empty --path: Dramatiq's default is the working directory.
+    limits = ["--worker-shutdown-timeout", str(_SHUTDOWN_MILLISECONDS)]
+    return ["videoqueue.worker.entry", "--path", *counts, *limits]
+
+
+def start() -> int:
+    """Runs Dramatiq's master until it ends.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: a setting cannot be used; the message is one line.
+    """
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        raise SystemExit(f"videoqueue: {error}") from None
+    logs.configure("worker", settings.log_level, settings.log_format)
+    # On SIGHUP Dramatiq replaces its process by this command line.
+    sys.argv = launch.command("videoqueue.worker")
+    parser = make_argument_parser()  # type: ignore[no-untyped-call]
+    code: int = main(parser.parse_args(dramatiq_arguments(settings)))  # type: ignore[no-untyped-call]
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(start())
