@@ -1,7 +1,7 @@
-"""A gate in front of FFmpeg: walks the boxes of an MP4 or QuickTime file while it streams past.
+"""Checks an MP4 or QuickTime file while it is uploaded, before FFmpeg sees it.
 
-Bounded pure Python: it holds at most a few KiB of the file, skips media data by counting, and refuses
-tables that would cost the decoder more than the file is worth. What a box means is taken from
+The check is pure Python and bounded: it holds a few KiB of the file at a time, skips media data, and refuses
+tables that would cost the decoder too much time or memory. What a box means is taken from
 ISO/IEC 14496-12 (boxes), 14496-14 (`esds`), 23001-7 (`sinf`) and the QuickTime File Format Specification;
 which sample entries lead to which codec was read off FFmpeg 8.1 by opening one file per fourcc.
 

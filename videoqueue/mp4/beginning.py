@@ -1,4 +1,4 @@
-"""What a file begins with: an MP4, a segment of one, or something else."""
+"""Looks at the first boxes of a file: is it an MP4, a segment of a stream, or another format?"""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _OTHER_FORMATS: Final = {
     b"OggS": "an Ogg",
     b"FLV\x01": "an FLV",
 }
-#: Bytes from which on an unknown box is taken for something else: the first four characters of a text, read
-#: as a size, are more.
+#: Bytes. An unknown box of this size or more is not a box: the first four characters of a text file, read as
+#: a size, are larger.
 _LARGE: Final = 1 << 28
 
 
@@ -45,7 +45,7 @@ class Beginning:
             refuse_as_foreign()
 
     def end(self) -> None:
-        """Says that no header followed.
+        """Ends the check: no header (moov) followed.
 
         Raises:
             InvalidVideoError: `not_mp4`, unless the file began like an MP4.

@@ -1,4 +1,4 @@
-"""The boxes of a file in their order, and the verdict on the whole."""
+"""Checks the boxes of a file in their order, and accepts or refuses the file."""
 
 from __future__ import annotations
 
@@ -40,11 +40,13 @@ class Mp4Info:
 
 
 class Mp4Check:
-    """Checks one file; the answer does not depend on how the bytes are cut into pieces.
+    """Checks one file. The result does not depend on how the bytes are cut into pieces.
 
-    `accept_truncated`: of a file that is cut off in a fragment, the fragments before it are taken.
-    `feed` and `finish` raise InvalidVideoError as soon as the fault is certain, and again when called once
-    more.
+    `feed` and `finish` raise InvalidVideoError as soon as a fault is certain, and at every later call.
+
+    Args:
+        limits: The most of each kind that is accepted.
+        accept_truncated: Accepts a file that is cut off in a fragment; the fragments before it are read.
     """
 
     def __init__(self, limits: CheckLimits, accept_truncated: bool = False) -> None:
@@ -64,16 +66,16 @@ class Mp4Check:
 
     @property
     def unread(self) -> int:
-        """Bytes that follow those that were fed and that the check only counts: see `leave_out`."""
+        """Number of the next bytes that the check does not read: see `leave_out`."""
         return self._walk.unread
 
     def leave_out(self, count: int) -> None:
-        """Takes at most `unread` bytes as fed."""
+        """Counts the next bytes, at most `unread`, without reading them."""
         self._size += count
         self._walk.leave_out(count)
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes the next bytes of the file, any number of them."""
+        """Reads the next bytes of the file, any number of them."""
         if self._fault:
             raise self._fault
         view = memoryview(data).cast("B")
@@ -85,7 +87,10 @@ class Mp4Check:
             raise
 
     def finish(self) -> Mp4Info:
-        """Says that the file is complete, and what it holds."""
+        """Ends the file.
+
+        Returns:
+            What the file declares about itself."""
         if self._fault:
             raise self._fault
         try:
@@ -225,7 +230,7 @@ class Mp4Check:
         )
 
     def _judge_extent(self) -> None:
-        """No sample is smaller than a byte or lies outside: more than that was cut off or never there."""
+        """Refuses a file that declares more samples or bytes than it has: a sample takes a byte at least."""
         sums = self._fragments.sums
         declared = [max(sums.samples, sums.size)]
         for track in self._tracks:

@@ -1,4 +1,4 @@
-"""Which track of a file is its video: the one rule, for the check at submission and for the decoder."""
+"""Chooses the video track of a file: one rule for the check at submission and for the decoder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Choice:
         return found
 
     def chosen(self, usable_size: int) -> VideoTrack | None:
-        """Returns the first enabled candidate that has samples, or else the first that has; None without."""
+        """Returns the first enabled candidate with samples, else the first one with samples, else None."""
         qualified = [index for index in self.candidates if self._samples(index)]
         if not qualified:
             return None
@@ -112,7 +112,7 @@ class Choice:
         )
 
     def refuse(self) -> NoReturn:
-        """Refuses a file none of whose tracks can be chosen: says what was found in each."""
+        """Refuses a file without a track that can be chosen; the message lists what was found in each."""
         filled = [self._tracks[index] for index in self._moving if self._samples(index)]
         moving = [self._tracks[index] for index in self._moving]
         pictures = filled or moving or [track for track in self._tracks if track.is_video]

@@ -1,4 +1,4 @@
-"""Which codec a sample entry leads to, by its fourcc or by the object type in its `esds` box."""
+"""Maps sample entries to codecs, by fourcc or by the object type in the `esds` box."""
 
 from __future__ import annotations
 

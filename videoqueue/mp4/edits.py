@@ -1,4 +1,4 @@
-"""Where the edit list of a track lies in the file, and how its numbers are to be read."""
+"""The position of a track's edit list in the file, and the clocks of its numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fragments declare, added up: samples, bytes, and where the samples of the last fragment lie."""
+"""Sums of what fragments declare: samples, bytes, and where the samples of the last fragment end."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _Reader: TypeAlias = Callable[[memoryview, int, int, Outline | None], None]
 
 
 class Fragments:
-    """The sum over all fragments of a file."""
+    """Reads all fragments of a file and adds up what they declare."""
 
     def __init__(self, walk: Walk) -> None:
         self.seen = False
@@ -105,7 +105,7 @@ class Fragments:
             self._stencils.add(body, outline)
 
     def recognise(self, data: memoryview, start: int, end: int, position: int) -> int:
-        """Accounts for a fragment if it looks like an earlier one: steps that took, 0 if it does not.
+        """Adds up a fragment if it looks like an earlier one. Returns the steps that took, 0 if it does not.
 
         `start` and `end` enclose its content in `data`; `position` is where its box begins in the file.
         """

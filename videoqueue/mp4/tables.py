@@ -1,4 +1,4 @@
-"""Sums over tables of numbers, in whole blocks: a table may be most of a file."""
+"""Sums the columns of tables block by block: a table may be most of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the boxes of one track have said so far."""
+"""What the boxes of one track declared so far."""
 
 from __future__ import annotations
 

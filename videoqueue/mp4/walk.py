@@ -1,7 +1,7 @@
-"""How the bytes of a file are pulled out of pieces of any size.
+"""Reads boxes from a file that arrives in pieces of any size.
 
-The walk is a generator that takes what it wants from the piece at hand and yields when that is used up.
-At the end of the file EOFError is thrown into it, and only those who may end there catch it.
+The walk is a generator: it reads from the current piece and yields when the piece is used up. At the end of
+the file EOFError is thrown into it; code where a file may end catches it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Shortcut: TypeAlias = Callable[[memoryview, int, int, int], int]
 
 
 class Walk:
-    """One pass over a file: those who read boxes ask it for headers, bytes and tables."""
+    """One pass over a file. It returns headers, bytes and tables to the code that reads boxes."""
 
     def __init__(self, limits: CheckLimits) -> None:
         self.limits = limits
@@ -36,11 +36,11 @@ class Walk:
         self._piece = _NOTHING
         self._at = 0  # bytes of the piece that are used up: all of them whenever the generator yields
         self._before = 0  # bytes of the file in front of the piece
-        self.unread = 0  # bytes behind the piece that nobody will look at
+        self.unread = 0  # bytes behind the piece that are not read
 
     @property
     def position(self) -> int:
-        """Bytes of the file that the walk is through with."""
+        """Number of bytes of the file that were read or skipped."""
         return self._before + self._at
 
     def start(self, steps: Steps[None]) -> None:
@@ -58,12 +58,12 @@ class Walk:
             self._piece, self._at = _NOTHING, 0
 
     def leave_out(self, count: int) -> None:
-        """Says that so many of the unread bytes will not be fed."""
+        """Skips so many of the unread bytes; they will not be fed."""
         self._before += count
         self.unread -= count
 
     def end(self) -> bool:
-        """Says that the file ends here; whether it may."""
+        """Ends the file. Returns whether it may end here."""
         try:
             while True:  # each throw ends one open box
                 self._generator.throw(EOFError())
@@ -73,7 +73,7 @@ class Walk:
             return False
 
     def spend(self, steps: int) -> None:
-        """Accounts for work that is about to be done.
+        """Counts work before it is done; refuses the file when it takes too many steps.
 
         Only the content of the file may decide what is spent and in which order, not how it is cut.
         """
@@ -82,7 +82,7 @@ class Walk:
         self._steps += steps
 
     def charge(self, steps: int) -> None:
-        """Accounts for work that is done, as `find` does it: the next box that is met may be one too many."""
+        """Counts work that is done already; the next `spend` may refuse the file."""
         self._steps += steps
 
     # What is asked of the piece at hand, without a step of the generator

@@ -1,4 +1,4 @@
-"""What every object storage does, and the words it fails with."""
+"""The interface of every object storage, and the texts of its errors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ObjectStorage(Protocol):
         """Keys of objects last written more than `seconds` ago, in no order; unfinished ones never appear."""
 
     def remove_stale(self, seconds: float) -> int:
-        """Removes what writers that were killed have left, when untouched for `seconds`; says how many."""
+        """Removes what writers that were killed have left, when untouched for `seconds`; returns how many."""
 
     def check(self) -> None:
         """Returns when the storage can be used.

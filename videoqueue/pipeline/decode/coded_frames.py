@@ -1,4 +1,4 @@
-"""Tells which packets of a track hold a frame: as a rule each does.
+"""Finds the packets of a track that hold a frame. Nearly every packet does.
 
 The exceptions: the second field of an H.264 frame may be a packet of its own (ISO/IEC 14496-10, 7.3.3), VP9
 has frames that are never shown, and MPEG-4 part 2 packets that only say that nothing is coded (ISO/IEC
@@ -13,11 +13,11 @@ from typing import Any
 from videoqueue.pipeline.decode.bits import Bits
 from videoqueue.pipeline.decode.field_pairs import FieldPairs
 
-# Of a packet: anything that `bytes` takes.
+# The argument is a packet: anything that `bytes` takes.
 HoldsFrame = Callable[[Any], bool]
 
 _HEADER_BYTES = 64  # more than any header that is read here
-# With which the last and the first byte of a VP9 packet begin.
+# The highest bits of the last byte of a superframe, and of the first byte of a frame (VP9).
 _SEVERAL_FRAMES = 0b110
 _FRAME_MARKER = 0b10
 
@@ -25,7 +25,9 @@ _FRAME_MARKER = 0b10
 def frame_test(codec: str, configuration: bytes | None) -> HoldsFrame:
     """Returns a test for the packets of a track, to be called in the order of decoding.
 
-    `codec` is FFmpeg's name of it, `configuration` what FFmpeg calls extradata.
+    Args:
+        codec: FFmpeg's name of the codec.
+        configuration: FFmpeg's `extradata`.
     """
     if codec == "h264" and configuration and configuration[0] == 1:
         return FieldPairs(configuration)
@@ -70,7 +72,7 @@ class _CodedPlanes:
 
 
 def _time_bits(configuration: bytes) -> int | None:
-    """How many bits a picture spends on its time; None when there is no header that says so."""
+    """Returns the number of bits of a picture's time; None when no header declares it."""
     at = next(
         (at for layer in range(16) if (at := configuration.find(b"\0\0\1" + bytes([32 + layer]))) >= 0), -1
     )

@@ -1,4 +1,4 @@
-"""Keeps count of the frames that a damaged video has lost, and decides whether enough are left."""
+"""Counts the frames that a damaged video has lost, and decides whether enough are left."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Damage:
 
     @property
     def frames(self) -> int:
-        """Frames up to the last wanted one of which no intact picture came out.
+        """Number of frames, up to the last wanted one, without an intact picture.
 
-        Those in front of the first frame that comes out count when the decoder met with damage there. A
-        recording may begin with some that nothing can decode, and is not damaged.
+        Frames before the first decoded one count only when the decoder met damage there: an intact recording
+        may begin with frames that nothing can decode.
         """
         return max(0, self._expected - self._intact)
 

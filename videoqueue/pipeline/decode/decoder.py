@@ -1,8 +1,8 @@
-"""MP4 -> frames.
+"""Decodes an MP4 file into frames.
 
-The bytes are hostile: the demuxer is pinned to MP4, it may open nothing but the file itself, and only codecs
-of a short list are decoded. Whatever PyAV or FFmpeg raise leaves here as an `InvalidVideoError`, or as an
-`OutOfMemoryError` when an allocation failed. A frame that cannot be decoded is left out, and the others keep
+The file is untrusted: only FFmpeg's MP4 demuxer runs, it may open no other file, and only the codecs of a
+short list are decoded. What PyAV or FFmpeg raises becomes an `InvalidVideoError`, or an `OutOfMemoryError`
+when an allocation failed. A frame that cannot be decoded is left out, and the others keep
 their index. One thread decodes, because what comes out of a damaged video depends on the number of threads.
 """
 
@@ -85,7 +85,7 @@ def _container(
 def _prepare_decoder(
     stream: VideoStream, bounds: DecodeLimits, track: VideoTrack | None
 ) -> tuple[int, int] | None:
-    """Opens the decoder; returns the shape of a pixel where the container or the codec says it."""
+    """Opens the decoder. Returns the container's pixel aspect ratio; None when it has none."""
     context: Any = stream.codec_context
     context.thread_count = 1
     context.thread_type = "NONE"

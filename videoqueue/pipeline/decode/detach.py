@@ -1,8 +1,8 @@
-"""Copies pictures out of the decoder's buffers, where their lifetime would decide what a damaged video shows.
+"""Copies pictures out of the decoder's buffers, so that a damaged video always shows the same pixels.
 
 FFmpeg's HEVC decoder leaves the rest of a damaged picture as it finds it in the buffer, often without marking
-the picture corrupt. That rest is of an earlier picture, and of which one depends on how long each was held:
-on the number of threads that process frames. Buffers that are returned at once are used in a fixed order.
+the picture corrupt. The rest belongs to an earlier picture. Which one depends on how long buffers were held,
+and so on the number of threads. Buffers that are returned at once are reused in a fixed order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import av.filter
 if TYPE_CHECKING:
     import av
 
-#: Decoders that show what was left in a buffer, by the canonical name of the codec.
+#: Codecs whose decoder shows what was left in a buffer, by FFmpeg's canonical name.
 LEAVING_REST: Final = frozenset({"hevc"})
 
 

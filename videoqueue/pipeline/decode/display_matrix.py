@@ -18,21 +18,23 @@ def _unknown_type(types: type[Type], value: int) -> Type:
     return result
 
 
-# PyAV lists all side data of a frame at once, and raises ValueError at a type that its enumeration does not
-# have: FFmpeg is newer than it, as with the views of spatial video (MV-HEVC).
+# PyAV lists all side data of a frame at once. It raises ValueError at a type that its enumeration does not
+# have. A newer FFmpeg has such types, for example those of spatial video (MV-HEVC).
 Type._missing_ = classmethod(_unknown_type)  # type: ignore[assignment, method-assign]
 
 
 class MatrixReader:
-    """Reads the display matrix of the pictures of one video, anew only when the rotation is another.
+    """Reads the display matrix of a video's pictures, and reads it again only when the rotation changes.
 
-    Reading it ties the frame to itself: its pixels would stay until Python's collector comes by.
+    Reading `side_data` creates a reference cycle, so the pixels would stay in memory until the garbage
+    collector runs.
     """
 
     def __init__(self) -> None:
         self._last: tuple[int, bytes | None] | None = None
 
     def matrix_of(self, picture: av.VideoFrame) -> bytes | None:
+        """Returns the nine 32-bit numbers of the matrix, or None when the picture has none."""
         rotation = picture.rotation
         if self._last is None or self._last[0] != rotation:
             matrix: Any = picture.side_data.get("DISPLAYMATRIX")

@@ -1,4 +1,4 @@
-"""Which parts of a track are shown, and when: its edit list as players read it, and as FFmpeg has to be told.
+"""The edit list of a track: which parts are shown, and when. Rewrites it for FFmpeg where that is needed.
 
 ISO/IEC 14496-12, 8.6.6. An edit of duration 0 lasts for the rest of the media; FFmpeg shows nothing of it.
 An empty edit behind another one is a pause; FFmpeg shows the beginning of the media again. Behind a track
@@ -45,7 +45,7 @@ class Edits:
 
     @property
     def seconds(self) -> float | None:
-        """When the last frame that is shown ends, from where the first edit begins; None when not known."""
+        """Seconds from the first edit's start to the end of the last shown frame; None when not known."""
         if self._media_end is None or not self._shown:
             return None
         begin = end = 0
@@ -59,10 +59,10 @@ class Edits:
         return end / self._list.timescale if end > 0 else None
 
     def rewritten(self) -> bytes | None:
-        """Returns the entries by which FFmpeg shows what is to be shown; None when the file's do.
+        """Returns entries that FFmpeg reads as players read the file's; None when the file's own do.
 
         Raises:
-            InvalidVideoError: the numbers have no room in the fields of the file.
+            InvalidVideoError: the fields of the file cannot hold the numbers.
         """
         if not self._shown:
             return None
@@ -136,10 +136,10 @@ def _media_duration(stream: BinaryIO, edits: EditList) -> int | None:
 
 
 def patches_for_ffmpeg(file: Path, track: VideoTrack | None, edits: Edits | None) -> dict[int, bytes]:
-    """Returns bytes of the file, by position, that FFmpeg has to find otherwise to follow the edit list.
+    """Returns the bytes to replace, by position in the file, so that FFmpeg follows the edit list.
 
     Raises:
-        InvalidVideoError: it cannot be told by other bytes.
+        InvalidVideoError: the fields of the file cannot hold the new numbers.
         OSError: the file cannot be read.
     """
     if track is None or track.edits is None or edits is None:

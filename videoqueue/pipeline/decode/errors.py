@@ -16,7 +16,7 @@ BAD_DATA = (av.error.FFmpegError, ValueError, OverflowError, OSError)
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Translates everything that PyAV and FFmpeg raise about an open file; `what` says what was done.
+    """Translates everything that PyAV and FFmpeg raise about an open file; `what` begins the message.
 
     Raises:
         InvalidVideoError: the data is damaged, or uses a feature that FFmpeg does not support.
@@ -34,7 +34,7 @@ def reading(what: str) -> Iterator[None]:
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """The same while the file is being opened.
+    """Translates what PyAV and FFmpeg raise while a file is opened.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -51,7 +51,7 @@ def opening() -> Iterator[None]:
 
 
 def refusal_of(what: str, error: Exception) -> InvalidVideoError:
-    """The refusal of a video for an error of BAD_DATA."""
+    """Returns the error that refuses a video because of an error of BAD_DATA."""
     if isinstance(error, av.error.PatchWelcomeError):
         return unsupported(f"{what}: it uses a feature that is not supported. Convert it to plain H.264.")
     return _damaged("unsupported_video", what, "its data is damaged")

@@ -1,4 +1,4 @@
-"""Tells which packets of an H.264 track are the second field of a frame (ISO/IEC 14496-10, 7.3.3)."""
+"""Finds the packets of an H.264 track are the second field of a frame (ISO/IEC 14496-10, 7.3.3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER_BYTES = 64  # more than the header of a slice takes
 
 
 class FieldPairs:
-    """Says of each packet whether it begins a frame: it does not when it is the second field of one.
+    """Tests whether a packet begins a frame; the second field of a frame does not.
 
     `configuration` is the content of the box `avcC`. Packets come in the order of decoding.
     """
@@ -32,7 +32,7 @@ class FieldPairs:
         self._first_parity = 0
         for unit in _configured_units(configuration):
             self._learn(unit)
-        # What is said to hold frames alone is not looked at any more, as in nearly every video.
+        # Nearly every video declares that it has frames only: then no packet has to be read.
         self._never = bool(self._sequences) and all(frames for *_, frames in self._sequences.values())
 
     def __call__(self, packet: Any) -> bool:
@@ -41,7 +41,7 @@ class FieldPairs:
         begun, self._begun = self._begun, None
         field = self._field(bytes(packet))
         if field == _DAMAGED:
-            # As those before: a field, if they were.
+            # A packet that cannot be read counts as a field if the packets before it were fields.
             second = 1 - self._first_parity
             field = (None, second if begun else self._first_parity) if self._fields else None
         else:
@@ -108,7 +108,7 @@ class FieldPairs:
 
 
 def _skip_colours(bits: Bits) -> int:
-    """Reads over the part that high profiles have; returns the bits that a slice spends on its plane."""
+    """Skips the part that high profiles have. Returns the number of bits of a slice's colour plane."""
     chroma = bits.golomb()
     plane_bits = 2 * bits.take(1) if chroma == 3 else 0
     bits.golomb()

@@ -1,4 +1,4 @@
-"""What FFmpeg is given of a file: all of it, its beginning, or the file with other bytes in some places."""
+"""A view of a file for FFmpeg: the whole file, its beginning, or the file with some bytes replaced."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import BinaryIO, cast
 
 @contextmanager
 def file_view(file: Path, size: int, patches: Mapping[int, bytes]) -> Iterator[str | BinaryIO]:
-    """What FFmpeg is to open for the first `size` bytes of a file: its path when that is all of it.
+    """Yields what FFmpeg opens to read the first `size` bytes: the path when that is the whole file.
 
-    FFmpeg would look into a fragment that is cut off, and may then refuse the whole file. `patches` are
-    bytes, by position, that it finds in place of the file's own.
+    FFmpeg reads a fragment that is cut off and may then refuse the whole file.
+
+    Args:
+        file: The file.
+        size: Bytes that FFmpeg may read.
+        patches: Bytes, by position, that replace the file's own.
     """
     if size == file.stat().st_size and not patches:
         yield str(file)
@@ -24,7 +28,7 @@ def file_view(file: Path, size: int, patches: Mapping[int, bytes]) -> Iterator[s
 
 
 class _View(RawIOBase):
-    """A file that ends early, or has other bytes in some places."""
+    """A file that ends early, or has some bytes replaced."""
 
     def __init__(self, stream: BinaryIO, size: int, patches: Mapping[int, bytes]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""A decoded frame, whose pixels are converted when they are asked for."""
+"""A decoded frame. Its pixels are converted when they are needed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Look:
 
 
 class Frame:
-    """One decoded frame; pixels are converted only when asked for.
+    """One decoded frame; its pixels are converted by `image`.
 
     `index` is its rank in the video, from zero; `timestamp` is in seconds, by the clock of the container.
     """
@@ -68,7 +68,7 @@ class Frame:
         self._picture = picture
         self._look = look
         self._threads = threads
-        # Here, because no other thread knows the picture yet.
+        # Done here, because no other thread has the picture yet.
         _describe_colours(picture)
 
     def image(self) -> npt.NDArray[np.uint8]:
@@ -82,7 +82,7 @@ class Frame:
             return apply_display_matrix(self._bgr(), self._look.matrix)
 
     def is_identical(self, other: Frame) -> bool:
-        """Whether `image()` of both returns the same pixels. False only means that it is not known."""
+        """Returns True when `image()` of both returns the same pixels. False means that it is not known."""
         return self._look == other._look and is_identical(self._picture, other._picture)
 
     def _bgr(self) -> npt.NDArray[np.uint8]:
@@ -94,7 +94,7 @@ class Frame:
 
 
 def _describe_colours(picture: av.VideoFrame) -> None:
-    """Replaces a description of the colours that the scaler does not know by the nearest that it does."""
+    """Replaces colour tags that FFmpeg's scaler does not know by the nearest that it knows."""
     if picture.colorspace not in _CONVERTED_SPACES:
         picture.colorspace = _NEAREST_SPACE.get(picture.colorspace, _UNSPECIFIED_SPACE)
     if picture.color_range not in _CONVERTED_RANGES:

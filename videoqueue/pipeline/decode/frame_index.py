@@ -18,7 +18,7 @@ class FrameNumbers:
     """
 
     def __init__(self) -> None:
-        self._times: list[int] = []  # of the packets whose rank may still be asked for, sorted
+        self._times: list[int] = []  # of the packets whose rank may still be needed, sorted
         self._passed = 0  # packets whose times were dropped from the list
         self._all_timed = True
         self._first_rank: int | None = None

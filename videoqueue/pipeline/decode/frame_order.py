@@ -1,9 +1,8 @@
-"""Orders the frames that a decoder returns, and finds out whether some are lost.
+"""Orders the frames that a decoder returns, and detects lost frames.
 
-Of an intact video the frames keep the order in which the decoder returns them, also when the file has wrong
-times for them. A decoder that misses a reference may return a frame before one that is shown earlier; then
-frames are put into the order of their times. To tell the two apart, a frame is held back while a packet that
-is shown before it may still give one.
+The frames of an intact video keep the decoder's order, even when the file has wrong times for them. A decoder
+that misses a reference may return a frame before one that is shown earlier. The frames of a damaged video are
+therefore ordered by time: a frame is held back while a packet that is shown before it may still produce one.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ class FrameOrder:
         self._any_came = False
 
     def sent(self, pts: int | None) -> None:
-        """Says that the decoder is given a packet with a frame that is shown at `pts`."""
+        """Notes that a packet was sent to the decoder; its frame is shown at `pts`."""
         self._sent += 1
         if pts is not None:
             self._awaited[pts] = self._sent
 
     def failed(self, pts: int | None) -> None:
-        """Says that the decoder could not decode the packet."""
+        """Notes that the decoder could not decode the packet."""
         self.damaged = True
         if pts is not None:
             self._awaited.pop(pts, None)

@@ -1,4 +1,4 @@
-"""Tells whether two decoded pictures are the same, byte by byte, before anything is converted."""
+"""Compares two decoded pictures byte by byte, before their pixels are converted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import av
 
-# Besides the bytes, all that the conversion to BGR looks at.
+# Besides the bytes, these decide the conversion to BGR.
 _DECIDING = (
     "width",
     "height",
@@ -23,7 +23,7 @@ _DECIDING = (
 
 
 def is_identical(first: av.VideoFrame, second: av.VideoFrame) -> bool:
-    """True when both convert to the same image, display matrices aside; some tenths of a millisecond."""
+    """Returns True when both convert to the same image. Display matrices are not compared."""
     if first.format.name != second.format.name:
         return False
     if any(getattr(first, name) != getattr(second, name) for name in _DECIDING):
@@ -36,7 +36,7 @@ def is_identical(first: av.VideoFrame, second: av.VideoFrame) -> bool:
 
 
 def _rows(picture: av.VideoFrame, number: int) -> npt.NDArray[np.uint8]:
-    """A plane's bytes, without those that only fill up its rows: they are left over from other pictures."""
+    """Returns a plane's bytes without the padding of its rows, which holds bytes of other pictures."""
     plane: Any = picture.planes[number]
     components: Any = picture.format.components
     rows: npt.NDArray[np.uint8] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)

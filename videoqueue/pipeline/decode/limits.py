@@ -1,4 +1,4 @@
-"""How much of a video is accepted; each refusal names the setting that an operator would change."""
+"""The limits of decoding. Each refusal names the setting that raises the limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DecodeLimits:
     check: CheckLimits = field(default_factory=CheckLimits)
 
     def demuxer_options(self) -> dict[str, str]:
-        """For opening a file, where FFmpeg may decode a first frame to learn the format."""
+        """Returns the options for opening a file: FFmpeg may decode a first frame to learn the format."""
         return {"threads": "1"} | self.decoder_options()
 
     def decoder_options(self) -> dict[str, str]:
@@ -44,7 +44,7 @@ class DecodeLimits:
     def refusal_after_failure(self, what: str, context: Any) -> InvalidVideoError | None:
         """Returns the refusal when the decoder gave up because of the frame's size, else None."""
         if self.pixels is not None and context.width * context.height == 0:
-            # What FFmpeg leaves behind when it refuses a size.
+            # FFmpeg sets the size to 0 when it refuses one.
             return _refusal(
                 f"{what} has a size that is not accepted: at most {self.pixels} pixels are "
                 "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
@@ -60,7 +60,11 @@ class DecodeLimits:
         )
 
     def check_frames(self, index: int) -> None:
-        """To be called for every frame that comes out, with its index."""
+        """Checks the index of a decoded frame.
+
+        Raises:
+            InvalidVideoError: the video has too many frames.
+        """
         if self.frames is not None and index >= self.frames:
             raise _refusal(
                 f"The video has more than {self.frames} frames (VIDEOQUEUE_MAX_FRAMES). Submit a part of it, "

@@ -1,4 +1,4 @@
-"""Reads the packets of a track somewhat ahead of the decoder, so that a frame's rank among them is known."""
+"""Reads the packets of a track ahead of the decoder, so that a frame's rank among them is known."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     Packet: TypeAlias = av.Packet[av.video.stream.VideoStream]
 
-# A packet is decoded before every frame that is shown after it (`dts` <= `pts`), so that few are read ahead.
-# The bounds are for files that do not keep to that.
+# `dts` <= `pts` holds in proper files, so few packets are read ahead. The limits are for other files.
 _MOST_PACKETS = 64
 _MOST_BYTES = 64 * 1024 * 1024
 

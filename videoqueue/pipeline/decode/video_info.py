@@ -1,4 +1,4 @@
-"""What is known of a video once it was read."""
+"""Facts of a video: size, frame rate, duration, codec, damaged frames."""
 
 from __future__ import annotations
 
