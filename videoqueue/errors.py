@@ -1,34 +1,36 @@
-"""One tree for every expected failure.
+"""One tree for all expected errors.
 
     VideoqueueError
     ├── SettingsError            a setting is wrong: the process does not start
-    ├── PermanentError           trying again cannot help: the job fails now, with a reason
-    │   ├── InvalidVideoError    the file is no video we can read (its `code` says which kind)
-    │   │   └── NoFrameError     not one frame came out of it
-    │   ├── OutOfMemoryError     an allocation failed in the process that reads the video
-    │   ├── JobTimeoutError      the job was worked at for as long as one may be
+    ├── PermanentError           another attempt cannot succeed: the job fails now
+    │   ├── InvalidVideoError    the file is not a video that can be decoded
+    │   │   └── NoFrameError     no frame could be decoded
+    │   ├── OutOfMemoryError     an allocation failed in the child process
+    │   ├── JobTimeoutError      the job exceeded its processing time
     │   ├── UnknownPipelineError
-    │   ├── PipelineError        a pipeline definition or plugin is at fault
+    │   ├── PipelineError        a pipeline definition or plugin has a fault
     │   └── ObjectMissingError   the stored video is gone
-    ├── TransientError           trying again may help
+    ├── TransientError           another attempt may succeed
     │   ├── DatabaseUnavailableError
     │   ├── StorageUnavailableError
     │   ├── StorageFullError
     │   ├── QueueUnavailableError
-    │   └── SandboxCrashedError  the child process that reads the video died
+    │   └── SandboxCrashedError  the child process died
     ├── IdempotencyKeyReusedError
     └── LeaseLostError           another worker owns the job now
 
-Messages are written for the user: what was wrong, the limit, what to do next. They name no path, host
-or class.
+Messages are for the user: what was wrong, the limit, what to do next. They contain no path, host or class
+name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal
 
-#: The longest message of a job; a longer one is cut.
-MOST_CHARACTERS: Final = 1000
+#: The maximum length of a job's error message in characters; a longer one is shortened.
+MAX_MESSAGE_CHARACTERS: Final = 1000
+_MAX_ID_CHARACTERS: Final = 100
 
 VideoFault = Literal[
     "file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video", "video_damaged"
@@ -36,21 +38,25 @@ VideoFault = Literal[
 
 
 class VideoqueueError(Exception):
-    """Base of all errors raised on purpose; `code` is stable and in snake_case."""
+    """The base of all expected errors. `code` is in snake_case and never changes."""
 
     code: str = "internal_error"
 
 
 class SettingsError(VideoqueueError):
+    """A setting is wrong. The message is one line: the setting, its value and what it takes."""
+
     code = "bad_setting"
 
 
 class PermanentError(VideoqueueError):
+    """Another attempt cannot succeed."""
+
     code = "job_failed"
 
 
 class InvalidVideoError(PermanentError):
-    """The bytes are not a video that can be read; `code` is one of `VideoFault`."""
+    """The file is not a video that can be decoded. `code` is one of `VideoFault`."""
 
     def __init__(self, code: VideoFault, message: str) -> None:
         super().__init__(message)
@@ -58,39 +64,61 @@ class InvalidVideoError(PermanentError):
 
 
 class NoFrameError(InvalidVideoError):
-    """A process short of memory cannot tell a good video from an empty one: the demuxer hides its own failed
-    allocations. In a process that was used before, try once more in a fresh one.
+    """No frame could be decoded.
+
+    If the process was used before, retry once in a new one: FFmpeg reports a failed allocation as an empty
+    video.
     """
 
 
 class OutOfMemoryError(PermanentError):
-    """In a process that was used before, try once more in a fresh one."""
+    """An allocation failed. If the process was used before, retry once in a new one."""
 
     code = "out_of_memory"
 
 
 class JobTimeoutError(PermanentError):
+    """The job exceeded its processing time, over all attempts."""
+
     code = "job_timeout"
 
 
 class UnknownPipelineError(PermanentError):
+    """No pipeline has the id. The message lists the known ones."""
+
     code = "unknown_pipeline"
+
+    def __init__(self, pipeline_id: str, known: Collection[str]) -> None:
+        cut = len(pipeline_id) > _MAX_ID_CHARACTERS
+        shown = f"{pipeline_id[:_MAX_ID_CHARACTERS]}..." if cut else pipeline_id
+        super().__init__(
+            f"There is no pipeline {shown!r}. Known pipelines: {', '.join(sorted(known)) or 'none'}."
+        )
 
 
 class PipelineError(PermanentError):
+    """A pipeline definition or a plugin has a fault."""
+
     code = "pipeline_failed"
 
 
 class ObjectMissingError(PermanentError):
+    """No object has the key; the stored video is gone."""
+
     code = "object_missing"
 
 
 class TransientError(VideoqueueError):
+    """Another attempt may succeed."""
+
     code = "temporarily_unavailable"
 
 
 class DatabaseUnavailableError(TransientError):
-    """`may_have_committed`: the connection was lost at COMMIT, so the changes may be there."""
+    """The database is away, or refuses.
+
+    `may_have_committed` is true when the connection was lost at COMMIT, so that the changes may be stored.
+    """
 
     code = "database_unavailable"
 
@@ -100,26 +128,36 @@ class DatabaseUnavailableError(TransientError):
 
 
 class StorageUnavailableError(TransientError):
+    """The object storage is away, or refuses."""
+
     code = "storage_unavailable"
 
 
 class StorageFullError(TransientError):
+    """The object storage, or the disk of the worker, has no space."""
+
     code = "storage_full"
 
 
 class QueueUnavailableError(TransientError):
+    """The queue is away, or refuses."""
+
     code = "queue_unavailable"
 
 
 class SandboxCrashedError(TransientError):
+    """The child process died."""
+
     code = "sandbox_crashed"
 
 
 class IdempotencyKeyReusedError(VideoqueueError):
+    """The idempotency key belongs to a job with another video or other parameters."""
+
     code = "idempotency_key_reused"
 
 
 class LeaseLostError(VideoqueueError):
-    """Another worker owns the job now; whatever this one still had is discarded."""
+    """Another worker owns the job now. The caller discards its results."""
 
     code = "lease_lost"

@@ -46,7 +46,7 @@ def test_an_expected_error_is_one_line_and_exit_code_1(
         main()
     assert ended.value.code == 1
     error = capsys.readouterr().err
-    assert error.startswith("videoqueue: No answer from http://127.0.0.1:1.")
+    assert error.startswith("videoqueue: No response from http://127.0.0.1:1.")
     assert error.count("\n") == 1
 
 
@@ -71,5 +71,5 @@ def test_spans_are_runs_of_frames_with_the_same_text_and_what_was_seen_in_them()
 
 
 def test_a_url_that_is_no_videoqueue_is_told() -> None:
-    with pytest.raises(VideoqueueError, match="No answer from"):
+    with pytest.raises(VideoqueueError, match="No response from"):
         CliRunner().invoke(cli, ["results", "x", "--url", "http://127.0.0.1:1"], catch_exceptions=False)

@@ -41,8 +41,7 @@ class SubmitParameters:
         self._seen.add((name, place))
         value = load_one(SubmitRequest, name, text, also=("file",))
         if name == "pipeline_id" and value not in self._pipelines:
-            known = ", ".join(sorted(self._pipelines))
-            raise UnknownPipelineError(f"There is no pipeline {_shortened(text)}. Known: {known}.")
+            raise UnknownPipelineError(text, self._pipelines)
         self._values[name] = value
 
     @property

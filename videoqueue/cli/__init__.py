@@ -1,6 +1,6 @@
-"""The `videoqueue` command. Commands import what they need when they run, so that `--help` is quick."""
+"""The `videoqueue` command. Commands import their modules when they run, so that `--help` is fast."""
 
-import videoqueue.search_path  # noqa: F401 - first: it keeps out what lies in the working directory
+import videoqueue.search_path  # noqa: F401 - first: it removes the working directory from the search path
 
 # isort: split
 import sys
@@ -26,7 +26,7 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
     try:
         click.echo(f"videoqueue, version {version('videoqueue')}")
     except PackageNotFoundError:
-        click.echo("videoqueue, not installed: its version is that of the folder it lies in")
+        click.echo("videoqueue, not installed: run from a checkout, which has no version")
     context.exit()
 
 
@@ -40,7 +40,7 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
     help="Show the version.",
 )
 def cli() -> None:
-    """Reads videos frame by frame, in the background.
+    """Process videos frame by frame, in the background.
 
     \b
     Try it:            videoqueue demo
@@ -54,7 +54,7 @@ for command in (up, demo, submit, status, results, jobs, process, validate, sett
 
 
 def main() -> None:
-    """Runs the command line; an expected error is one line on stderr and exit code 1."""
+    """Runs the command line. An expected error is printed as one line on stderr, with exit code 1."""
     private_files()
     try:
         cli()

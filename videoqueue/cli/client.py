@@ -1,10 +1,11 @@
-"""submit, status and results: what curl does, for those who prefer it so."""
+"""submit, status and results: the three endpoints from the command line."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -12,17 +13,38 @@ from videoqueue.cli.options import service_option, submission_options
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings, shown
 
-_TIMEOUT = (5, 60)  # seconds to connect, and between two bytes of an answer
+if TYPE_CHECKING:
+    import requests
+    from tqdm import tqdm
+    from tqdm.utils import CallbackIOWrapper
+
+#: Seconds to connect, and between two bytes of a response.
+_TIMEOUT = (5, 60)
 
 
 class Client:
-    """Talks to the three endpoints; every failure is a VideoqueueError with the service's own words."""
+    """A client of the three endpoints.
+
+    All methods raise VideoqueueError when the request fails; the message is the service's.
+    """
 
     def __init__(self, url: str | None = None) -> None:
+        """Connects to nothing yet. `url` is that of the service; VIDEOQUEUE_URL by default."""
         self.url = (url or load_settings().url).rstrip("/")
 
-    def submit(self, file: Path, parameters: dict[str, Any], idempotency_key: str | None = None) -> str:
-        """Uploads the file as a raw body, with a progress bar on a terminal's stderr; returns the job id."""
+    def submit(
+        self, file: Path, parameters: Mapping[str, str | int | None], idempotency_key: str | None = None
+    ) -> str:
+        """Uploads a video, with a progress bar if stderr is a terminal.
+
+        Args:
+            file: the video.
+            parameters: the parameters of the submission; those that are None are left out.
+            idempotency_key: the idempotency key.
+
+        Returns:
+            The job id.
+        """
         from tqdm.utils import CallbackIOWrapper
 
         headers = {"Content-Type": "video/mp4"}
@@ -34,19 +56,20 @@ class Client:
             _bar(file.stat().st_size, "uploading", unit="B", unit_scale=True) as bar,
         ):
             body = CallbackIOWrapper(bar.update, stream, "read")
-            answer = self._ask("POST", "/video/submit", params=given, data=body, headers=headers)
-        job_id: str = answer.json()["job_id"]
+            response = self._request("POST", "/video/submit", parameters=given, body=body, headers=headers)
+        job_id: str = response.json()["job_id"]
         return job_id
 
     def status(self, job_id: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._ask("GET", f"/video/status/{job_id}").json()
-        return answer
+        """Returns the status of a job, as the service sends it."""
+        status: dict[str, Any] = self._request("GET", f"/video/status/{job_id}").json()
+        return status
 
     def wait(self, job_id: str) -> None:
-        """Polls, with a progress bar, until the job is completed.
+        """Polls until the job is completed, with a progress bar if stderr is a terminal.
 
         Raises:
-            VideoqueueError: the job failed; with its reason.
+            VideoqueueError: also when the job has failed; the message contains its reason.
         """
         with _bar(100, "processing", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}") as bar:
             while True:
@@ -59,35 +82,69 @@ class Client:
                 time.sleep(0.5)
 
     def results(self, job_id: str, output: IO[bytes]) -> None:
-        """Copies the results' JSON to `output`, however large it is."""
-        for piece in self._ask("GET", f"/video/results/{job_id}", stream=True).iter_content(64 * 1024):
+        """Copies the results of a job to `output`, as JSON and in pieces of 64 KiB."""
+        response = self._request("GET", f"/video/results/{job_id}", stream=True)
+        for piece in response.iter_content(64 * 1024):
             output.write(piece)
 
-    def _ask(self, method: str, path: str, **options: Any) -> Any:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str | int] | None = None,
+        body: CallbackIOWrapper | None = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
         import requests
 
         try:
-            answer = requests.request(method, self.url + path, timeout=_TIMEOUT, **options)
+            response = requests.request(
+                method,
+                self.url + path,
+                params=parameters,
+                data=body,
+                headers=headers,
+                stream=stream,
+                timeout=_TIMEOUT,
+            )
         except requests.RequestException:
             raise VideoqueueError(
-                f"No answer from {shown(self.url)}. Start the service with `videoqueue up`, "
-                "or name another with --url."
+                f"No response from {shown(self.url)}. Start the service with `videoqueue up`, "
+                "or name another service with --url."
             ) from None
-        if answer.ok:
-            return answer
+        if response.ok:
+            return response
         try:
-            detail = answer.json()["detail"]
+            detail = response.json()["detail"]
         except (requests.JSONDecodeError, KeyError, TypeError):
             detail = (
-                f"{shown(self.url)} answered {answer.status_code} and no reason; is it a videoqueue service?"
+                f"{shown(self.url)} returned status {response.status_code} without a problem description. "
+                "Check that --url or VIDEOQUEUE_URL is the address of a videoqueue service."
             )
         raise VideoqueueError(detail)
 
 
-def _bar(total: int, description: str, **options: Any) -> Any:
+def _bar(
+    total: int,
+    description: str,
+    *,
+    unit: str = "it",
+    unit_scale: bool = False,
+    bar_format: str | None = None,
+) -> tqdm[NoReturn]:
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=description, disable=None, leave=False, **options)
+    return tqdm(
+        total=total,
+        desc=description,
+        unit=unit,
+        unit_scale=unit_scale,
+        bar_format=bar_format,
+        disable=None,
+        leave=False,
+    )
 
 
 _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -96,8 +153,8 @@ _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("file", type=_existing_file)
 @submission_options
-@click.option("--wait", is_flag=True, help="Return only when the job is completed; exit code 1 if it fails.")
-@click.option("--idempotency-key", help="Submitting again with the same key gives the same job.")
+@click.option("--wait", is_flag=True, help="Wait until the job is completed. The exit code is 1 if it fails.")
+@click.option("--idempotency-key", help="A second submission with the same key returns the first job.")
 @service_option
 def submit(
     file: Path, wait: bool, idempotency_key: str | None, url: str | None, **parameters: str | int | None
@@ -114,7 +171,7 @@ def submit(
 @click.argument("job_id")
 @service_option
 def status(job_id: str, url: str | None) -> None:
-    """Print how the job JOB_ID stands, as JSON."""
+    """Print the status of the job JOB_ID, as JSON."""
     import json
 
     click.echo(json.dumps(Client(url).status(job_id), indent=2, ensure_ascii=False))
@@ -122,7 +179,13 @@ def status(job_id: str, url: str | None) -> None:
 
 @click.command()
 @click.argument("job_id")
-@click.option("-o", "--output", type=click.File("wb", lazy=True), default="-", help="Write to a file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.File("wb", lazy=True),
+    default="-",
+    help="Write to this file. [default: stdout]",
+)
 @service_option
 def results(job_id: str, output: IO[bytes], url: str | None) -> None:
     """Print the results of the completed job JOB_ID, as JSON."""

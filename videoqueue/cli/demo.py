@@ -1,4 +1,4 @@
-"""demo: the whole path once, with the sample video: submit, poll, results."""
+"""demo: submits the sample video to a real service, waits for it, and prints a summary of the results."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from videoqueue.cli.client import Client
 
 SAMPLE = Path(__file__).with_name("sample.mp4")
 
 
 @click.command()
 @click.option(
-    "--url", help="Use a service that runs already. [default: start one in a temporary folder, then stop it]"
+    "--url", help="Use a running service. [default: start one in a temporary folder, and stop it afterwards]"
 )
-@click.option("--verbose", is_flag=True, help="Show what the processes log.")
+@click.option("--verbose", is_flag=True, help="Show the log of the processes.")
 def demo(url: str | None, verbose: bool) -> None:
-    """Submit the sample video to a real service, wait, and print what was seen and read in it."""
+    """Submit the sample video to a real service, wait, and print the objects and the text in it."""
     from videoqueue.cli.client import Client
 
     if url:
@@ -59,7 +62,7 @@ def _service(verbose: bool) -> Iterator[str]:
             raise
 
 
-def _show(client: Any) -> None:
+def _show(client: Client) -> None:
     click.echo(f"POST {client.url}/video/submit  ({SAMPLE.name}, {SAMPLE.stat().st_size // 1000} kB)")
     job_id = client.submit(SAMPLE, {})
     click.echo(f"  202, job_id {job_id}\nGET  {client.url}/video/status/{job_id}")
@@ -68,7 +71,7 @@ def _show(client: Any) -> None:
     body = io.BytesIO()
     client.results(job_id, body)
     items = json.loads(body.getvalue())["results"]
-    click.echo(f"  {len(items)} frames; what was seen and read, and when:\n")
+    click.echo(f"  {len(items)} frames. Text and [objects] by time:\n")
     for span in spans(items):
         seen = f"   [{', '.join(span.labels)}]" if span.labels else ""
         click.echo(f"  {span.start:5.1f} s - {span.end:4.1f} s   {span.text}{seen}")
@@ -76,7 +79,7 @@ def _show(client: Any) -> None:
 
 @dataclass
 class Span:
-    """Consecutive frames with the same text: first and last timestamp in seconds, what was seen in them."""
+    """Consecutive frames with the same text: first and last timestamp in seconds, labels of objects."""
 
     start: float
     end: float
@@ -85,7 +88,7 @@ class Span:
 
 
 def spans(items: list[dict[str, Any]]) -> list[Span]:
-    """Runs of frames with the same text, without those that show neither text nor objects."""
+    """Returns runs of frames with the same text, without those that show neither text nor objects."""
     found: list[Span] = []
     for item in items:
         result = item["result"]

@@ -1,17 +1,17 @@
-"""Options that several commands share; they are named as the form fields of POST /video/submit."""
+"""Options that several commands share. They have the names of the form fields of POST /video/submit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import click
 
-Command = Callable[..., Any]
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def submission_options(command: Command) -> Command:
-    """--pipeline-id, --frame-stride and --max-frames."""
+    """Adds --pipeline-id, --frame-stride and --max-frames to a command."""
     at_least_one = click.IntRange(min=1)
     for option in (
         click.option("--max-frames", type=at_least_one, help="Stop after this many processed frames."),
@@ -22,7 +22,7 @@ def submission_options(command: Command) -> Command:
             show_default=True,
             help="Process every n-th frame: 0, n, 2n ...",
         ),
-        click.option("--pipeline-id", help="What to do with each frame. [default: the service's]"),
+        click.option("--pipeline-id", help="Pipeline to run. [default: the service's]"),
     ):
         command = option(command)
     return command
@@ -38,9 +38,9 @@ def _checked_url(_context: click.Context, _parameter: click.Parameter, value: st
 
 
 def service_option(command: Command) -> Command:
-    """--url."""
+    """Adds --url to a command."""
     return click.option(
         "--url",
         callback=_checked_url,
-        help="Where the service is. [default: VIDEOQUEUE_URL, or http://127.0.0.1:8000]",
+        help="Address of the service. [default: VIDEOQUEUE_URL, or http://127.0.0.1:8000]",
     )(command)

@@ -1,4 +1,4 @@
-"""process: the pipeline alone, without database, queue, storage or server."""
+"""process: runs a pipeline on a file, without database, queue, storage or server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @submission_options
 def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: int | None) -> None:
-    """Run the pipeline on FILE here and now, without any server.
+    """Run a pipeline on FILE in this process, without a server.
 
-    Prints {"results": [...]} to stdout, frame by frame as they are finished; a progress bar shows on stderr.
-    If the video turns out to be broken, the exit code is 1 and the JSON is left open.
+    Prints {"results": [...]} to stdout, each frame as soon as it is processed. A progress bar is on stderr.
+    If the video is damaged, the exit code is 1 and the JSON is incomplete.
     """
     from tqdm import tqdm
 

@@ -1,9 +1,8 @@
-"""settings: what can be set, and what is set here."""
+"""settings: prints all settings with their current values, or the reference table."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 import click
 
@@ -13,7 +12,7 @@ from videoqueue.settings import Settings, load_settings, shown
 @click.command()
 @click.option("--markdown", is_flag=True, help="Print the reference table of the documentation instead.")
 def settings(markdown: bool) -> None:
-    """Print every setting with its value here; each is an environment variable of that name."""
+    """Print all settings with their current values. Each is an environment variable."""
     if markdown:
         click.echo(table())
         return
@@ -26,7 +25,7 @@ def settings(markdown: bool) -> None:
 
 
 def table() -> str:
-    """The settings as a Markdown table."""
+    """Returns the settings as a Markdown table."""
     lines = ["| setting | default | unit | what it does |", "|---|---|---|---|"]
     for entry in fields(Settings):
         default = f"`{_text(entry.default)}`" if _text(entry.default) else ""
@@ -35,8 +34,8 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _text(value: Any) -> str:
-    """The value as it is set; empty for one that is derived when the service starts."""
+def _text(value: object) -> str:
+    """Returns the text of the variable; empty for a value that is derived at the start."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value) if value else ""

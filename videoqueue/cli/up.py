@@ -1,4 +1,4 @@
-"""up: the service on one machine, for a laptop or a single server."""
+"""up: runs the whole service on one machine."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from videoqueue.settings.urls import is_loopback
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where jobs, results and videos are kept. [default: VIDEOQUEUE_DATA_DIR, or ./var]",
+    help="Folder for jobs, results and videos. [default: VIDEOQUEUE_DATA_DIR, or ./var]",
 )
 def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     """Run the whole service: database, queue, web and worker.
 
-    Needs nothing installed and nothing configured: jobs are kept in SQLite, the queue in a Valkey server of
-    its own, videos in a folder, all below --data-dir. DATABASE_URL, REDIS_URL and VIDEOQUEUE_STORAGE_URL
-    replace each of them. A process that dies is started again; Ctrl-C stops everything, running jobs go on
-    at the next start.
+    Needs no other servers and no configuration. Jobs are stored in SQLite, messages in a Valkey server that
+    it starts, and videos in a folder; all are below --data-dir. DATABASE_URL, REDIS_URL and
+    VIDEOQUEUE_STORAGE_URL replace them. A process that dies is restarted. Ctrl-C stops everything; running
+    jobs continue at the next start.
     """
     from videoqueue import logs
     from videoqueue.hardening import harden
@@ -44,14 +44,14 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
         supervisor = Supervisor(stack.programs, sys.stderr, is_json=is_json)
         say = supervisor.note if is_json else partial(click.echo, err=True)
         if not is_loopback(address):
-            say(f"Warning: {stack.url} is open to the network, without authentication.")
+            say(f"Warning: {stack.url} can be reached from the network, without authentication.")
         ready = f"videoqueue is ready at {stack.url}" if is_json else ready_message(stack.url, folder.path)
         code = supervisor.run(on_ready=lambda: say(ready))
     sys.exit(code)
 
 
 def ready_message(url: str, data: Path) -> str:
-    """What a newcomer types next."""
+    """Returns the message for a service that has started: its address and the first commands."""
     return f"""
 videoqueue is ready at {url}   (data in {data}, Ctrl-C stops it)
 

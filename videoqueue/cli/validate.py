@@ -1,4 +1,4 @@
-"""validate: checks of pipelines and plugins, for their authors and for continuous integration."""
+"""validate: checks pipelines and plugins, for their authors and for continuous integration."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @click.group()
 def validate() -> None:
-    """Check pipelines and plugins before a video meets them."""
+    """Check pipelines and plugins without a video."""
 
 
 @validate.command()
 @click.option(
     "--pipelines-dir",
     type=click.Path(path_type=Path),
-    help="A folder of pipeline files. [default: VIDEOQUEUE_PIPELINES_DIR]",
+    help="Folder with pipeline files. [default: VIDEOQUEUE_PIPELINES_DIR]",
 )
 def pipelines(pipelines_dir: Path | None) -> None:
     """Check the built-in pipelines and those of a folder, with the plugins they use.
 
-    Prints "ok" and what it is made of for each good pipeline, one line on stderr for every fault of the
-    others; the exit code is 1 if there is one.
+    Prints "ok" and the tools of each valid pipeline, and each fault as one line on stderr. The exit code is 1
+    if there is a fault.
     """
     from videoqueue.pipeline.conformance.pipelines import check_pipelines
 
@@ -48,15 +48,15 @@ def pipelines(pipelines_dir: Path | None) -> None:
 @validate.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def plugins(names: tuple[str, ...]) -> None:
-    """Check the named plugins, or all that are installed, on a few frames made for it.
+    """Check the named plugins, or all installed ones, on a few generated frames.
 
-    Prints "ok", version and tools for each good plugin, one line on stderr for every fault of the others; the
-    exit code is 1 if there is one. Notes name tools that could not be tried.
+    Prints "ok", the version and the tools of each valid plugin, and each fault as one line on stderr. The
+    exit code is 1 if there is a fault. Notes name tools that could not be tried.
     """
     from videoqueue.pipeline.conformance.plugins import check_plugins
 
     settings = load_settings()
-    # A plugin may rely on not being called by more threads than this, and two call it here.
+    # A plugin may rely on being called by no more threads than this, and the check uses two.
     reports = check_plugins(_registry(settings, max(2, settings.inference_threads)), names)
     for report in reports:
         if not report.faults:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from videoqueue.errors import MOST_CHARACTERS, IdempotencyKeyReusedError, LeaseLostError
+from videoqueue.errors import MAX_MESSAGE_CHARACTERS, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import microseconds
 from videoqueue.jobs.tables import CHUNK, JOB, JOB_COLUMNS
 from videoqueue.jobs.types import Claim, Job, LeasePolicy, NewJob, Setback
@@ -135,7 +135,7 @@ def set_back(
 
 def shortened(message: str) -> str:
     """Returns a message of a job as it is stored: cut, with an ellipsis, when it is too long."""
-    return message if len(message) <= MOST_CHARACTERS else message[: MOST_CHARACTERS - 1] + "…"
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
 def end_of_attempt(until: int | sa.ColumnElement[int]) -> Changes:

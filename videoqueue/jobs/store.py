@@ -1,7 +1,7 @@
-"""All writes of jobs and result chunks. Each transition is one conditional update whose row count is checked.
+r"""All writes of jobs and result chunks. Each transition is one conditional update that checks its row count.
 
     pending --claim--> running --complete--> completed
-       ^                  |  \\---fail------> failed
+       ^                  |  \---fail------> failed
        +-- release/expire-+
 
 `attempt` is the fencing token: a worker's write takes effect only while the job is running with the attempt

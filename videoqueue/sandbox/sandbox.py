@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 
-from videoqueue.errors import MOST_CHARACTERS, NoFrameError, OutOfMemoryError, SandboxCrashedError
+from videoqueue.errors import MAX_MESSAGE_CHARACTERS, NoFrameError, OutOfMemoryError, SandboxCrashedError
 from videoqueue.failpoints import failpoint
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.limits import SandboxLimits
@@ -129,7 +129,7 @@ class Sandbox:
             f" A job may have {self._limits.memory_bytes} bytes (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). "
             "Submit a smaller video, or raise the limit."
         )
-        return OutOfMemoryError(clean_text(str(error), MOST_CHARACTERS - len(hint)) + hint)
+        return OutOfMemoryError(clean_text(str(error), MAX_MESSAGE_CHARACTERS - len(hint)) + hint)
 
 
 class _OutOfTurn(Exception):  # noqa: N818 - no error of the task

@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any
 
-from videoqueue.errors import MOST_CHARACTERS
+from videoqueue.errors import MAX_MESSAGE_CHARACTERS
 from videoqueue.logs import UNSAFE
 from videoqueue.pipeline.json_values import check_value
 
@@ -19,7 +19,7 @@ _SPACES = re.compile("[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def clean_text(text: str, most: int = MOST_CHARACTERS) -> str:
+def clean_text(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
     """Returns the text as one printable line of at most `most` characters.
 
     Line breaks and tabs become spaces. Other control characters, characters that reorder text, and lone

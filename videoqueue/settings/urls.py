@@ -1,7 +1,7 @@
-"""URLs in settings: taken apart strictly (RFC 3986), so that a bad one is refused before anything connects.
+"""URLs in settings and addresses. URLs are parsed strictly (RFC 3986), before anything connects.
 
-Every error is the end of a sentence that begins with the setting's name. It repeats no part of the value: a
-password with an unescaped `@`, `/`, `?` or `#` ends up in any other part.
+A parser raises ValueError. Its message is the end of a sentence that begins with the setting's name. It
+contains no part of the value: a password with an unescaped `@`, `/`, `?` or `#` may be in any part.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOST: Final = re.compile(r"[^\s:/?#@,\[\]\"'<>\\^`{|}]+|\[[0-9A-Fa-f:.]+\]")
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNPRINTABLE: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 
-#: Options of redis-py that can be written as text; `build_broker` looks at their values.
+#: Options of redis-py whose value can be written as text. `build_broker` checks the values.
 _REDIS_OPTIONS: Final = frozenset(
     {
         *(
@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class _Url:
-    """`hosts` are pairs of a host and a port, both perhaps empty; all but `query` is still escaped."""
+    """The parts of a URL. Host and port may be empty. Only `query` is unescaped."""
 
     user: str | None
     hosts: list[tuple[str, str]]
@@ -71,7 +71,11 @@ class _Url:
 
 
 def require_scheme(value: str, *schemes: str) -> str:
-    """The URL's scheme. Raises ValueError when it is another."""
+    """Returns the scheme of the URL.
+
+    Raises:
+        ValueError: it is not one of `schemes`.
+    """
     scheme, separator, _ = value.partition("://")
     if not separator or scheme not in schemes:
         raise ValueError("takes a URL that begins with " + " or ".join(f"{name}://" for name in schemes))
@@ -79,9 +83,9 @@ def require_scheme(value: str, *schemes: str) -> str:
 
 
 def http_url(value: str) -> str:
-    """Where a service is."""
+    """Returns the valid URL of a service."""
     require_scheme(value, "http", "https")
-    url = _taken_apart(value, _HTTP)
+    url = _parse(value, _HTTP)
     _require_host(url, _HTTP)
     if url.query:
         raise _bad(_HTTP, "it has a query")
@@ -89,19 +93,19 @@ def http_url(value: str) -> str:
 
 
 def storage_url(value: str) -> str:
-    """A folder or a bucket; `open_storage` looks at the rest."""
+    """Returns the URL of a folder or bucket. Only the scheme is checked; `open_storage` checks the rest."""
     require_scheme(value, "file", "s3")
     return value
 
 
 def redis_url(value: str) -> str:
-    """A Redis or Valkey by TCP, TLS or unix socket."""
+    """Returns the valid URL of a Redis or Valkey server: TCP, TLS or unix socket."""
     if require_scheme(value, "redis", "rediss", "unix") == "unix":
-        form, url = _UNIX, _taken_apart(value, _UNIX)
+        form, url = _UNIX, _parse(value, _UNIX)
         if url.hosts != [("", "")] or len(url.path) < 2:
             raise _bad(form, "it names no path")
     else:
-        form, url = _REDIS, _taken_apart(value, _REDIS)
+        form, url = _REDIS, _parse(value, _REDIS)
         _require_host(url, form)
         if not re.fullmatch(r"/?|/[0-9]{1,5}", url.path):
             raise _bad(form, "its database is not a number")
@@ -110,13 +114,13 @@ def redis_url(value: str) -> str:
 
 
 def database_url(value: str) -> str:
-    """As SQLAlchemy takes it: the installed driver, several hosts as parameters, a file's path absolute."""
+    """Returns the URL for SQLAlchemy: with the driver, several hosts as parameters, and an absolute path."""
     scheme = require_scheme(value, "postgresql", "postgres", "postgresql+psycopg", "sqlite")
     return _sqlite_url(value) if scheme == "sqlite" else _postgres_url(value)
 
 
 def sqlite_url(path: str) -> str:
-    """The URL of a SQLite file."""
+    """Returns the URL of the SQLite file at `path`."""
     return f"sqlite:///{quote(path)}"
 
 
@@ -125,7 +129,7 @@ def _sqlite_url(value: str) -> str:
     if not file.startswith("/") or file[1:] in ("", ":memory:"):
         raise _bad(_SQLITE, "it names no file; an absolute path makes it begin with four slashes")
     _require_known(_pairs(query, _SQLITE), _SQLITE_OPTIONS, _SQLITE)
-    # SQLite's own URIs begin with `file:` again.
+    # A path that begins with `file:` is a URI of SQLite itself.
     begin = "file:" if file.startswith("/file:") else ""
     path = file[1:].removeprefix(begin)
     here = "" if path.startswith("/") else f"{quote(str(Path.cwd()))}/"
@@ -133,13 +137,14 @@ def _sqlite_url(value: str) -> str:
 
 
 def _postgres_url(value: str) -> str:
-    url = _taken_apart(value, _POSTGRES)
+    url = _parse(value, _POSTGRES)
     query = url.query
     if query:
         from psycopg.pq import Conninfo
 
         known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-        # It is accepted because other drivers' users write it; nothing is ever prepared (`engine_options`).
+        # Users of other drivers set it. It has no effect here, because nothing is prepared
+        # (`engine_options`).
         query = [(name, text) for name, text in query if name != "prepare_threshold"]
         _require_known(query, known, _POSTGRES, "libpq's, such as sslmode and target_session_attrs")
     named_elsewhere = any(name in ("host", "hostaddr", "service") for name, _ in query)
@@ -155,7 +160,7 @@ def _postgres_url(value: str) -> str:
 
 
 def _as_parameters(hosts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What libpq makes of several hosts, or of a unix socket's folder, in front of the path."""
+    """Returns several hosts, or the folder of a unix socket, as parameters of libpq."""
     names = ",".join(unquote(host).strip("[]") for host, _ in hosts)
     return [("host", names), ("port", ",".join(port or "5432" for _, port in hosts))]
 
@@ -168,7 +173,7 @@ def _encoded(query: list[tuple[str, str]]) -> str:
     return "?" + urlencode(query, quote_via=quote) if query else ""
 
 
-def _taken_apart(value: str, form: str) -> _Url:
+def _parse(value: str, form: str) -> _Url:
     rest = value.partition("://")[2]
     if _UNPRINTABLE.search(rest):
         raise _bad(form, "it has a blank or a control character")

@@ -1,4 +1,4 @@
-"""The interface of every object storage, and the texts of its errors."""
+"""The interface of an object storage, its keys and its error messages."""
 
 from __future__ import annotations
 
@@ -23,90 +23,129 @@ _KEY = re.compile(r"(?:[a-z0-9_-]{1,64}/){0,4}[a-z0-9_-]{1,128}(?:\.[a-z0-9]{1,1
 
 
 class ObjectWriter(Protocol):
-    """Writes one object; use it in a `with`. Leaving that without `commit` leaves nothing behind."""
+    """Writes one object, in a `with` block. If the block ends without `commit`, nothing is stored.
 
-    def __enter__(self) -> ObjectWriter: ...
+    Example:
+        ::
+
+            with storage.open_writer("inputs/7c3ea37da05f44ac9cf16e5cee6bfec8.mp4") as writer:
+                writer.write(data)
+                writer.commit()
+    """
+
+    def __enter__(self) -> ObjectWriter:
+        """Returns this writer."""
+        ...
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        """Discards what was written, unless it is committed."""
+        ...
 
     def write(self, data: Bytes) -> None:
-        """Appends bytes; memory stays bounded however many there are.
+        """Appends bytes. The memory in use does not depend on the size of the object.
+
+        Args:
+            data: the bytes.
 
         Raises:
-            StorageFullError, StorageUnavailableError
+            StorageFullError: there is no space for them.
+            StorageUnavailableError: the storage cannot be used.
         """
 
     def commit(self) -> None:
-        """Makes the object appear under its key, whole and durable; replaces an older one at once.
+        """Stores the object durably under its key. Readers see the old object, or all of the new one.
 
         Raises:
-            StorageFullError, StorageUnavailableError: the object may have appeared all the same.
+            StorageFullError: there is no space for it.
+            StorageUnavailableError: the storage cannot be used; the object may be stored nevertheless.
         """
 
 
 class ObjectStorage(Protocol):
-    """Keeps objects under keys such as `inputs/<32 hex>.mp4`. Safe to use from several threads.
+    """Stores objects under keys such as `inputs/<32 hex>.mp4`. Several threads may use it.
 
-    Every method that takes a key raises ValueError when `is_key` refuses it, and every method raises
-    StorageUnavailableError when the storage cannot be reached or used.
+    Every method that takes a key raises ValueError unless `is_key` accepts it. Every method raises
+    StorageUnavailableError when the storage cannot be used.
+
+    Example:
+        ::
+
+            storage = open_storage("s3://bucket/prefix", Path("unused"))
+            sha256 = storage.download(key, folder / "video.mp4", check)
+            storage.delete(key)
     """
 
-    def open_writer(self, key: str) -> ObjectWriter: ...
+    def open_writer(self, key: str) -> ObjectWriter:
+        """Returns a writer for the object with this key. Nothing is stored yet."""
+        ...
 
     def download(self, key: str, path: Path, check: Check) -> str:
-        """Copies the object to a new file in a folder that exists; a failed download leaves no file.
+        """Copies an object to a new file. A failed download leaves no file.
 
-        A connection that breaks off is made anew, and the copy goes on from the byte it had reached.
+        If the connection breaks, a new one continues at the byte that was reached.
 
         Args:
-            check: is called before each block is written.
+            key: the key of the object.
+            path: the file, in a folder that exists.
+            check: called before each block is written; an exception ends the download.
 
         Returns:
             The SHA-256 of the copy, 64 hexadecimal digits.
 
         Raises:
-            ObjectMissingError: nothing is stored under the key.
-            StorageFullError: there is no room for the copy.
-            StorageUnavailableError: also when `path` exists, or the object was replaced meanwhile.
+            ObjectMissingError: there is no object with this key.
+            StorageFullError: the disk has no space for the copy.
+            StorageUnavailableError: also when `path` exists, or the object was replaced during the download.
         """
 
     def delete(self, key: str) -> None:
-        """Removes the object; does nothing when it is gone already."""
+        """Removes the object with this key. Does nothing if there is none."""
 
-    def exists(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool:
+        """Returns whether there is an object with this key."""
+        ...
 
     def list_older_than(self, seconds: float) -> Iterator[str]:
-        """Keys of objects last written more than `seconds` ago, in no order; unfinished ones never appear."""
+        """Yields keys of objects written more than `seconds` ago, in any order, without unfinished ones."""
 
     def remove_stale(self, seconds: float) -> int:
-        """Removes what writers that were killed have left, when untouched for `seconds`; returns how many."""
+        """Removes unfinished objects of killed writers that have not changed for `seconds`.
+
+        Returns:
+            The number of removed objects.
+        """
 
     def check(self) -> None:
-        """Returns when the storage can be used.
+        """Checks that the storage can be used.
 
         Raises:
-            StorageFullError: it could be, but for want of space.
+            StorageFullError: it has no space.
         """
 
 
 def is_key(text: str) -> bool:
-    """Whether it is a key: lower-case parts joined by `/`, so that none can lead out of the storage."""
+    """Returns whether the text is a key: lower-case parts joined by `/`, without `..` or a leading `/`."""
     return _KEY.fullmatch(text) is not None
 
 
 def require_key(key: str) -> str:
+    """Returns the key.
+
+    Raises:
+        ValueError: `is_key` does not accept it.
+    """
     if not is_key(key):
         raise ValueError("not a storage key")
     return key
 
 
 def meaning_of(error: OSError) -> TransientError:
-    """The storage error that stands for a failed system call."""
+    """Returns the storage error for a failed system call."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StorageFullError(FULL)
     return StorageUnavailableError(UNAVAILABLE)

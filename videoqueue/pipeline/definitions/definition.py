@@ -114,8 +114,7 @@ def find(definitions: Mapping[str, PipelineDefinition], pipeline_id: str) -> Pip
         UnknownPipelineError: There is none. The text lists the known ones.
     """
     if pipeline_id not in definitions:
-        known = ", ".join(sorted(definitions)) or "none"
-        raise UnknownPipelineError(f"There is no pipeline {pipeline_id[:64]!r}. Known pipelines: {known}.")
+        raise UnknownPipelineError(pipeline_id, definitions)
     return definitions[pipeline_id]
 
 
