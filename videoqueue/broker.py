@@ -1,7 +1,7 @@
 """The queue: a Dramatiq broker, and `announce`, which needs no actor and so no worker code.
 
-The database decides what runs; a message only says "look at this job". Lost, late or doubled messages do no
-harm, so the broker gives up quickly instead of waiting, and the sweeper announces again.
+The database decides what runs; a message only names a job to look at. Lost, late or duplicate messages are
+harmless, so the broker fails fast instead of waiting, and the sweeper announces the job again.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from videoqueue.queue_faults import FAULTS, explain
 QUEUE = "video"
 ACTOR = "process_video"
 
-#: Seconds to connect and to wait for a reply; a web request waits at most this long for the queue.
+#: Seconds to connect and to wait for a reply. A web request waits no longer for the queue.
 _CONNECT_SECONDS = 1
 _REPLY_SECONDS = 2
 
-#: Reclaim the messages of dead workers at every poll (a chance in a million each): the default, one in a
-#: thousand, leaves them lying for a quarter of an hour.
+#: Reclaim the messages of dead workers at every poll: chances in a million. With the default of one in a
+#: thousand, it takes a quarter of an hour.
 _ALWAYS = 1_000_000
 
-#: The write commands of an announcement, on a queue that nobody reads. ZADD comes first: a script that has
-#: written something is not refused for want of memory any more. With XX and an unknown member it changes
+#: The write commands of an announcement, on a queue without a reader. ZADD comes first: Redis refuses the
+#: first write of a script if memory is full, but no later one. With XX and an unknown member it changes
 #: nothing.
 _WRITE_CHECK: Final = """
 redis.call("ZADD", KEYS[2], "XX", "0", "check")
@@ -51,8 +51,8 @@ class _Broker(RedisBroker):
         dispatch: Callable[..., Any] = super()._dispatch(command)  # type: ignore[no-untyped-call]
 
         def consume(*arguments: Any) -> Any:
-            # Dramatiq logs this error in one line and goes on. Any other is logged with its traceback, once
-            # a second for as long as it lasts, or ends the thread when delayed messages are put back.
+            # Dramatiq logs this error in one line and continues. Any other it logs with its traceback, once a
+            # second; while it puts delayed messages back, any other error ends the thread.
             try:
                 return dispatch(*arguments)
             except FAULTS as error:
@@ -64,15 +64,17 @@ class _Broker(RedisBroker):
 def build_broker(
     redis_url: str, middleware: Sequence[Middleware] = (), *, verify_tls: bool = True
 ) -> RedisBroker:
-    """Builds a broker with exactly the middleware given. Nothing connects before the first message.
+    """Returns a broker with exactly the given middleware. It connects at the first message.
 
-    Dramatiq's defaults include a ten-minute TimeLimit that can end a worker thread for good: none is taken.
+    Dramatiq's default middleware is left out: its ten-minute TimeLimit can end a worker thread permanently.
 
     Args:
+        redis_url: the URL of the queue.
+        middleware: Dramatiq's middleware, in order.
         verify_tls: False accepts any certificate of a rediss:// server, whatever the URL says.
 
     Raises:
-        SettingsError: the URL has an option that does not exist or a value that cannot be used.
+        SettingsError: the URL has an unknown option, or a value that cannot be used.
     """
     broker = _Broker(  # type: ignore[no-untyped-call]
         client=_client(redis_url, verify_tls), middleware=list(middleware), maintenance_chance=_ALWAYS
@@ -93,7 +95,7 @@ def _client(redis_url: str, verify_tls: bool) -> redis.Redis:
         if not verify_tls and redis_url.startswith("rediss:"):
             options["ssl_cert_reqs"] = "none"
         pool = redis.ConnectionPool(**options)
-        # Options are looked at when a connection is made, which would be in the middle of a request.
+        # redis-py checks options when it makes a connection, which would be during a request.
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError):
         # The errors repeat parts of the URL, which has a password.
@@ -109,7 +111,7 @@ def announce(broker: RedisBroker, job_id: uuid.UUID) -> None:
     """Puts the job id, and nothing else, on the queue.
 
     Raises:
-        QueueUnavailableError: the queue cannot take it; a sweeper will announce the job later.
+        QueueUnavailableError: the queue cannot accept it; a sweeper will announce the job later.
     """
     message: Message[None] = Message(
         queue_name=QUEUE, actor_name=ACTOR, args=(), kwargs={"job_id": str(job_id)}, options={}
@@ -119,13 +121,13 @@ def announce(broker: RedisBroker, job_id: uuid.UUID) -> None:
 
 
 def queued(broker: RedisBroker) -> int:
-    """Counts the messages that wait to be fetched, once it is known that the queue takes more.
+    """Checks that the queue accepts messages, and counts those that wait.
 
     Returns:
-        The number of messages, without delayed ones and those that a worker has taken.
+        The number of messages, without delayed ones and those that a worker has fetched.
 
     Raises:
-        QueueUnavailableError: the queue does not answer, or refuses writes.
+        QueueUnavailableError: the queue does not respond, or refuses writes.
     """
     name = f"{broker.namespace}:{QUEUE}"
     keys = [broker.namespace, f"{broker.namespace}:__heartbeats__", f"{name}.check", f"{name}.check.msgs"]

@@ -1,8 +1,8 @@
-"""The cause of an error, as one line for the log of web process and worker; never for a client.
+"""The cause of an error as one line for the log; never for a client.
 
-The message of an expected error is written for the user and says the same for every cause. The log also names
-what a driver or the system reported: the code of an S3 error, the SQLSTATE, the name of an errno. Errors are
-recognised by their attributes, so that this module loads neither boto3 nor SQLAlchemy.
+The message of an expected error is written for the user and is the same for every cause. The log also has the
+report of the driver or the system: the code of an S3 error, the SQLSTATE, the name of an errno. Errors are
+recognised by their attributes, so that this module imports neither boto3 nor SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 
 from videoqueue.errors import VideoqueueError
 
-#: Characters of a line's text; what is longer is cut.
+#: Maximum length of a text, in characters; a longer one is cut.
 MAX_CHARACTERS: Final = 500
 
-#: How many errors of a chain are looked at.
+#: Maximum number of errors of a chain.
 _MAX_LINKS = 20
 
-#: A URL's user and password, and what is taken for a host when a password holds an unescaped "@".
+#: A URL's user and password, also where a password contains an unescaped "@".
 _CREDENTIALS = re.compile(r"(\w+://)\S*@|[^\s\"'(<]+@")
 _SECRET = re.compile(
     r"(?i)((?:[\w-]*(?:password|passwd|pwd|secret|token|signature|credential|access_?key)[\w-]*)\s*=\s*)"
@@ -29,12 +29,12 @@ _SECRET = re.compile(
 
 
 def cause_of(error: BaseException) -> str:
-    """What lies behind an expected error, without passwords.
+    """Returns the first foreign error behind an error, without passwords.
 
         cause_of(StorageUnavailableError(...))  # 'AccessDenied (GetObject, HTTP 403): Access Denied'
 
     Returns:
-        One line of at most `MAX_CHARACTERS`; "" when no other error lies behind it.
+        One line of at most `MAX_CHARACTERS`; "" if there is no foreign error.
     """
     foreign = [link for link in _chain(error) if not isinstance(link, VideoqueueError)]
     if not foreign:
@@ -62,15 +62,15 @@ def cause_fields(error: BaseException) -> dict[str, str]:
 
 
 def one_line(text: str) -> str:
-    """The text on one line: nothing that a terminal would obey, no password, at most `MAX_CHARACTERS`."""
-    # More than is kept, because a password may be longer than the stars that replace it.
+    """Returns the text as one printable line without passwords, of at most `MAX_CHARACTERS`."""
+    # Four times as many characters, because a password may be longer than its replacement.
     printable = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_CHARACTERS])
     line = _masked(" ".join(printable.split()))
     return line if len(line) <= MAX_CHARACTERS else f"{line[: MAX_CHARACTERS - 3]}..."
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those it was raised from or while handling, the latest first."""
+    """Yields the error and its causes and contexts, the latest first."""
     link: BaseException | None = error
     seen: set[int] = set()
     while link is not None and id(link) not in seen and len(seen) < _MAX_LINKS:

@@ -1,15 +1,15 @@
-"""Named steps between every two side effects, at which a test can kill, stop or fail a process.
+"""Named steps between side effects, at which a test can kill, stop or fail a process.
 
-A testing aid: nothing happens unless VIDEOQUEUE_FAILPOINTS_DIR names a folder. A file there that bears the
-name of a step is an order to the first process that passes the step:
+They have no effect unless VIDEOQUEUE_FAILPOINTS_DIR names a folder. A file there with the name of a step is
+an order to the first process that reaches the step:
 
-    kill        ends the process as `kill -9` does
-    stop        freezes it (SIGSTOP), until somebody sends SIGCONT
-    raise       fails there with an exception that nothing expects
-    kill @3     the same, the third time a process passes
+    kill        send SIGKILL to the process
+    stop        send SIGSTOP; it continues after SIGCONT
+    raise       raise an exception that no code expects
+    kill @3     the same, when a process reaches the step for the third time
 
-The order is renamed to NAME.fired before it is obeyed, so that it is obeyed once: a process that is started
-again lives.
+The file is renamed to NAME.fired before the order is carried out, so that it acts only once and a restarted
+process survives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-#: Every step there is, with what has just happened when it is passed.
+#: Every step, with the state in which it is reached.
 STEPS: Final[Mapping[str, str]] = {
     "web.object_stored": "the video is durable, no row knows it",
     "web.row_committed": "the job is accepted, nobody was told",
@@ -59,29 +59,29 @@ _passed: Counter[str] = Counter()
 
 
 class InjectedError(Exception):
-    """What `raise` raises: as unexpected as a bug."""
+    """The exception of `raise`; like a bug, no code expects it."""
 
 
 def arm(folder: str | Path) -> None:
-    """Has this process obey the orders in the folder; an empty text disarms it."""
+    """Makes this process carry out the orders in the folder; an empty text disables them."""
     global _folder
     _folder = Path(folder) if folder else None
     _passed.clear()
 
 
 def armed() -> str:
-    """The folder, to be handed to a child process; '' when there is none."""
+    """Returns the folder, for a child process; '' if there is none."""
     return "" if _folder is None else str(_folder)
 
 
 def failpoint(name: str) -> None:
-    """Passes the step: returns, but for an order to the contrary."""
+    """Marks a step: carries out the order for it, if there is one."""
     if _folder is not None:
         _pass(_folder / name)
 
 
 def flaws(folder: Path) -> list[str]:
-    """What in the folder is no order: a file named after no step, or one that asks for nothing known."""
+    """Returns the faults of the folder: files that name no step, or no known action."""
     found = []
     for order in sorted(folder.iterdir()):
         if order.name.removesuffix(_FIRED) not in STEPS:
@@ -95,7 +95,7 @@ def _text(order: Path) -> str:
     try:
         return order.read_text()
     except FileNotFoundError:
-        return _ACTIONS[0]  # obeyed by another process a moment ago
+        return _ACTIONS[0]  # another process has carried it out meanwhile
 
 
 def _is_order(text: str) -> bool:
@@ -111,7 +111,7 @@ def _pass(order: Path) -> None:
             return
         order.rename(order.with_name(order.name + _FIRED))
     except FileNotFoundError:
-        return  # no order, or another process was first to obey it
+        return  # there is no order, or another process has carried it out
     del _passed[order.name]
     if action == "raise":
         raise InjectedError(order.name)

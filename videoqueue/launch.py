@@ -1,10 +1,11 @@
-"""Runs a Python program as one of the service's own: `python -m videoqueue.launch MODULE ARGUMENT...`.
+"""Runs a Python module as a process of the service.
 
-The program imports nothing from the working directory (`videoqueue.search_path`) and is private
-(`videoqueue.hardening`); `videoqueue` is found wherever this file lies, installed or not. The first option
-`--readable` leaves the process as it is: for a child that sets limits of its own.
+    python -m videoqueue.launch [--readable] MODULE ARGUMENT...
 
-Where others would write `python -m MODULE`, the service starts `command(MODULE, ...)`.
+The process imports nothing from the working directory (`videoqueue.search_path`) and is private
+(`videoqueue.hardening`). It finds `videoqueue` beside this file, installed or not. `--readable` leaves out
+the hardening, for a child that sets its own limits. The service starts `command(MODULE, ...)` instead of
+`python -m MODULE`.
 """
 
 import os
@@ -20,9 +21,9 @@ def command(module: str, *arguments: str, readable: bool = False) -> list[str]:
 
 
 def main() -> None:
+    """Runs the module that the command line names."""
     if not sys.flags.safe_path:
-        # `python -m` has the working directory on its search path: start again without.
-
+        # `python -m` has put the working directory on the search path: start again without it.
         os.execv(sys.executable, [sys.executable, "-P", _FILE, *sys.argv[1:]])  # noqa: S606
     if "videoqueue" not in sys.modules:
         _load_package()
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def _load_package() -> None:
-    """Makes `import videoqueue` mean the folder of this file, without a search path that leads to it."""
+    """Loads the package from the folder of this file, which may not be on the search path."""
     from importlib.util import module_from_spec, spec_from_file_location
 
     folder = os.path.dirname(_FILE)

@@ -1,8 +1,8 @@
-"""Ties a process to its parent, so that `kill -9` of the parent leaves nothing behind.
+"""Ends a process together with its parent, also if the parent is killed with SIGKILL.
 
-Two uses: a Python child calls `die_with_parent()`; any other program is started through
-`python parent_death.py PARENT_PID COMMAND...`, which ties itself and then becomes the command (the tie
-survives execve; prctl(2), PR_SET_PDEATHSIG). It is run by its path, so it imports the standard library only.
+A Python child calls `die_with_parent()`. Any other program is started as `python parent_death.py PARENT_PID
+COMMAND...`, which calls it and then becomes the command; execve(2) keeps the setting (prctl(2),
+PR_SET_PDEATHSIG). This file is run by its path, so it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Has the kernel SIGKILL this process when the thread that started it ends.
+    """Makes the kernel send SIGKILL to this process when the thread that started it ends. Linux only.
 
-    `parent_pid` is the pid of the expected parent, taken before the start: when it is gone already,
-    this process exits at once. Only Linux knows the call; elsewhere it has no effect.
+    Args:
+        parent_pid: the pid of the parent, determined before the start. If it is not the parent any more, this
+            process exits at once.
+
+    Raises:
+        OSError: the kernel refused.
     """
     if sys.platform != "linux":
         return
@@ -31,7 +35,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def tied_to_parent(command: list[str]) -> list[str]:
-    """The command line that runs `command` tied to the calling process."""
+    """Returns the command line that runs `command` and ends with the calling process."""
     return [sys.executable, "-P", __file__, str(os.getpid()), *command]
 
 

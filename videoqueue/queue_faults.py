@@ -1,4 +1,4 @@
-"""What redis-py raises when the queue cannot be used, in words for whoever runs the service."""
+"""Explains redis-py's errors to the operator."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 import redis
 
-#: redis-py turns most errors into its own; names that cannot be encoded and replies that cannot be parsed are
-#: ValueErrors.
+#: redis-py converts most errors to its own. A name that cannot be encoded and a reply that cannot be parsed
+#: raise ValueError.
 FAULTS: Final = (redis.RedisError, OSError, ValueError)
 
 _WORDS: Final = 200
@@ -18,8 +18,8 @@ _NO_RIGHT: Final = (
     "Redis refuses a command or a key to the user in REDIS_URL. docs/deploying.md has the ACL it needs"
 )
 _NO_ENTRY: Final = "Redis refuses the user or password in REDIS_URL"
-#: Words of a server's refusal, in lower case, with what is wrong and what to do. Words instead of codes:
-#: servers before Redis 7 report what a script was refused under the code ERR.
+#: Parts of a server's error messages, in lower case, with the explanation. Codes do not suffice: before Redis
+#: 7, an error in a script has the code ERR.
 _REFUSALS: Final = (
     ("maxmemory", "Redis has reached its maxmemory. Give it more, or remove other data"),
     ("read only replica", "Redis is a read-only replica. Set REDIS_URL to the primary"),
@@ -41,9 +41,9 @@ _OTHERS: Final = (
 
 
 def explain(error: BaseException) -> str:
-    """Describes a fault of the queue in one line: what is wrong, what to do, what the server said.
+    """Returns one line: what is wrong, what to do, and the server's message.
 
-    For logs and operators: the server's words can name its host.
+    For logs and operators only: the server's message can name its host.
     """
     tls = next((words for cause in _chain(error) if (words := _tls(cause))), None)
     if tls:
@@ -55,14 +55,14 @@ def explain(error: BaseException) -> str:
 
 
 def _tls(error: BaseException) -> str | None:
-    """Describes the failure of a TLS handshake, if the error is one."""
+    """Returns the explanation of a failed TLS handshake; None for any other error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"The TLS handshake with Redis failed ({_one_line(error.verify_message)}). Add ssl_ca_certs=FILE "
             "to REDIS_URL, or set VIDEOQUEUE_REDIS_TLS=no-verify when the platform's certificate is "
             "self-signed."
         )
-    # A server without TLS waits for more of what it takes for a command.
+    # A server without TLS waits for the rest of a command, so the handshake times out.
     silent = isinstance(error, TimeoutError) and "handshake" in str(error)
     if silent or isinstance(error, ssl.SSLError):
         return (
@@ -74,7 +74,7 @@ def _tls(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those it was raised from, the last one first."""
+    """Yields the error and those that it was raised from, the last one first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

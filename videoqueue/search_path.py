@@ -1,12 +1,11 @@
-"""Importing this takes the working directory off Python's search path. It has to be imported first.
+"""Importing this module removes the working directory from Python's search path. It must be imported first.
 
-`python -m`, gunicorn, Dramatiq and Flask put the working directory before the standard library on `sys.path`,
-so that a file `redis.py` that lies there runs in place of the package. A package that is loaded finds its own
-modules without `sys.path`, so `videoqueue` itself may lie in the working directory, where nothing but
-requirements.txt is installed. All else has to be installed, or lie in a folder that PYTHONPATH names by its
-absolute path.
+`python -m`, gunicorn, Dramatiq and Flask put the working directory in front of the standard library on
+`sys.path`, so that a file `redis.py` there is imported instead of the package. `videoqueue` itself may be in
+the working directory: a loaded package finds its modules without `sys.path`. All other packages must be
+installed, or be in a folder that PYTHONPATH names by its absolute path.
 
-Only `os` and `sys` are imported here: Python has loaded both before it looks into the working directory.
+Only `os` and `sys` are imported here: Python has loaded both before it searches the working directory.
 """
 
 import os
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _SearchPath(list[str]):
-    """`sys.path` for programs that insert the working directory later, as gunicorn does twice."""
+    """A `sys.path` that ignores later insertions of the working directory; gunicorn makes two."""
 
     def insert(self, index: "SupportsIndex", entry: str, /) -> None:
         if not _is_working_directory(entry):
@@ -35,7 +34,7 @@ def _without_relative(paths: str) -> str:
 
 
 def _search_path() -> _SearchPath:
-    """Entries behind the standard library come from installed packages and stay."""
+    """Returns the new search path. Entries after the standard library are installed packages and stay."""
     library = os.path.dirname(os.__file__)
     first = sys.path.index(library) if library in sys.path else len(sys.path)
     before = [entry for entry in sys.path[:first] if not _is_working_directory(entry)]
@@ -49,7 +48,7 @@ try:
 except OSError:  # it was removed
     _HERE = ""
 sys.path = _search_path()
-# For the processes that are started from here; LD_LIBRARY_PATH is the same for native libraries.
+# For processes started from here. LD_LIBRARY_PATH is the search path of native libraries.
 for _name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
     if _name in os.environ:
         os.environ[_name] = _without_relative(os.environ[_name])

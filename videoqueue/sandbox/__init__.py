@@ -1,1 +1,1 @@
-"""Runs the pipeline in a confined child process, which reads the untrusted video."""
+"""Runs the pipeline in a confined child process, which decodes the untrusted video."""

@@ -1,7 +1,7 @@
 """The child process itself: `python -m videoqueue.sandbox.child REQUEST_FD REPLY_FD PARENT_PID OPTIONS`.
 
-Confines itself, reads tasks, runs the pipeline on each and reports every finished frame; see `child_process`
-for the other side. It knows no database, queue or storage.
+It confines itself, reads tasks, runs the pipeline on each, and reports every finished frame. The other end is
+`videoqueue.sandbox.process`. It has no access to database, queue and storage.
 """
 
 from __future__ import annotations
@@ -32,21 +32,29 @@ from videoqueue.sandbox.limits import SandboxLimits, begin_job, confine, shrink_
 from videoqueue.sandbox.protocol import LENGTH, pack
 from videoqueue.sandbox.untrusted import clean_text
 
-#: Signs of life at most this often, seconds.
+#: Minimum seconds between two `alive` messages.
 _ALIVE_SECONDS = 0.5
 
 
 def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any]) -> None:
+    """Serves tasks until the worker closes the request pipe.
+
+    Args:
+        request_fd: the pipe that tasks arrive on.
+        reply_fd: the pipe for the replies.
+        parent_pid: the worker, with which this process ends.
+        options: the pipeline's options, the limits, the folder of failpoints and the level of the log.
+    """
     die_with_parent(parent_pid)
     failpoints.arm(options["failpoints"])
     limits = SandboxLimits(**options["limits"])
     confine(limits)
     shrink_stacks()
-    # A pipe is written in blocks otherwise, and what was printed before a crash would be lost.
+    # Without line buffering, text that was printed before a crash would be lost.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logs.configure("child", options["log_level"], logs.PIPE)
-    # A deploy's TERM goes to whole groups at times; when to end is the worker's to say.
+    # A platform may send SIGTERM to the whole group. The worker decides when the child ends.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from videoqueue.pipeline.service import build_service
@@ -65,7 +73,7 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
     path, pipeline_id = task.pop("path"), task.pop("pipeline_id")
     logs.set_context(job_id=task.pop("job_id"), attempt=task.pop("attempt"))
     try:
-        # Starting Python and loading what the pipeline is made of was the first thing to take long.
+        # Starting Python and importing the pipeline have taken some time already.
         reply.alive(0.0)
         items = iter_file(
             path,
@@ -91,7 +99,7 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
 
 
 class _Reporter:
-    """Sends messages; of the signs of life only so many."""
+    """Sends messages, and `alive` messages at a limited rate."""
 
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies
@@ -103,9 +111,9 @@ class _Reporter:
         self._replies.flush()
 
     def end(self, outcome: dict[str, Any]) -> None:
-        """Sends the outcome, with what is known of the video, after all that was printed.
+        """Sends the outcome, with the known facts about the video.
 
-        The worker logs what arrives before the outcome under this job.
+        Printed text is flushed first: the worker assigns all text before the outcome to this job.
         """
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
@@ -131,7 +139,7 @@ class _Reporter:
 
 
 def _outcome(error: Exception) -> dict[str, Any] | None:
-    """How the task ended with an error; None when it is a bug of ours."""
+    """Returns the outcome message for an error; None for a bug in this program."""
     from videoqueue.pipeline.memory import is_out_of_memory
 
     match error:

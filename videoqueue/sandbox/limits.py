@@ -1,7 +1,7 @@
-"""What a child process may use. The child sets its own limits, as the first thing it does.
+"""The limits of a child process. The child sets them first, before it reads a task.
 
-It cannot lift them again, and the limits that need a clock (the job's time, a sign of life) are the worker's,
-so a child that hostile bytes have taken over changes nothing about them. See setrlimit(2) and proc(5).
+It cannot raise them again. The parent enforces time limits, so a compromised child cannot extend them. See
+setrlimit(2) and proc(5).
 """
 
 from __future__ import annotations
@@ -15,20 +15,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-#: OpenVINO reserves much more address space than it uses.
+#: Address space per byte of memory: OpenVINO reserves much more than it uses.
 _ADDRESS_SPACE_FACTOR = 3
 _STACK_BYTES = 2 * 1024**2
-#: More than a pthread_attr_t has anywhere.
+#: Bytes, more than a pthread_attr_t has on any platform.
 _SIZE_OF_ATTRIBUTES = 256
-#: A child that fills more than this part of its memory between jobs is replaced.
+#: A child that uses more than this share of its memory between jobs is replaced.
 _GROWN = 0.75
-#: A child that crashes or hangs with more than this part of its memory in use is taken to be out of it.
+#: A crash or hang with more than this share of memory in use counts as out of memory.
 _FULL = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxLimits:
-    """`memory_bytes` bounds what a child allocates; `job_seconds` and `stall_seconds` are wall-clock time."""
+    """The limits of one child process.
+
+    Attributes:
+        memory_bytes: memory that the child may allocate.
+        file_bytes: size of a file that it may write.
+        open_files: number of open files.
+        log_lines: lines of one job in the log.
+        jobs: number of jobs, after which the child is replaced.
+        job_seconds: wall-clock time of a job.
+        stall_seconds: wall-clock time without a message.
+    """
 
     memory_bytes: int = 2 * 1024**3
     file_bytes: int = 64 * 1024**2
@@ -48,15 +58,15 @@ class SandboxLimits:
 
     @property
     def cpu_seconds(self) -> int:
-        """Processor time of one job: all cores, from its beginning to its end."""
+        """CPU time of one job, in seconds: the job's time on all cores."""
         return math.ceil(self.job_seconds) * (os.cpu_count() or 1) + 1
 
 
 def confine(limits: SandboxLimits) -> None:
-    """Applies the limits to this process, for good; elsewhere than on Linux as far as they are known."""
+    """Applies the limits to this process permanently; outside Linux, those that the system knows."""
     import resource
 
-    # The kernel's first choice when the whole machine runs out of memory.
+    # If the machine runs out of memory, the kernel kills this process first.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     bounds = {
@@ -94,7 +104,7 @@ def shrink_stacks() -> None:
 
 
 def begin_job(limits: SandboxLimits) -> None:
-    """Raises the CPU limit by the time of one job: the kernel counts over the life of the process."""
+    """Raises the CPU limit by the time of one job. The kernel counts from the start of the process."""
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
@@ -105,12 +115,12 @@ def begin_job(limits: SandboxLimits) -> None:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory that a process occupies; 0 where the system does not tell."""
+    """Returns the resident memory of a process in bytes; 0 if the system does not report it."""
     return _statm(pid, 1)
 
 
 def data_bytes(pid: int) -> int:
-    """Memory that a process has allocated, as RLIMIT_DATA counts it; 0 where the system does not tell."""
+    """Returns the memory that RLIMIT_DATA counts, in bytes; 0 if the system does not report it."""
     return _statm(pid, 5)
 
 

@@ -1,4 +1,4 @@
-"""One child process, seen from the worker: start, messages, death."""
+"""One child process, seen from the worker: its start, its messages and its end."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from videoqueue.sandbox.child_output import ChildOutput
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
 
-#: How long a child that closed its end may take to die, seconds.
+#: Seconds for a child to end after it has closed its pipe.
 _DEATH_SECONDS = 5
-#: How a process may end that used what a failed allocation returned, without a word.
+#: Signals that may end a process which ignored a failed allocation.
 _MAY_BE_MEMORY = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
-#: How often a waiting worker looks whether it should stop, seconds.
+#: Interval at which a waiting worker checks whether it should stop, seconds.
 _LOOK_SECONDS = 0.2
-#: The environment a child may see: enough to start Python, nothing that opens database, queue or storage.
+#: Variables that a child inherits: enough to start Python, no key of database, queue or storage.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-#: Bytes asked from the pipe at once; it holds no more.
+#: Bytes of one read from the pipe, which holds no more.
 _PIECE_BYTES = 64 * 1024
 
 
@@ -39,14 +39,18 @@ class Stopped(Exception):  # noqa: N818 - not an error: the worker asked for it
 
 
 class ChildProcess:
-    """Started by exec in a session of its own; dies with the thread that made it."""
+    """A child that leads its own session and ends with the thread that made it.
+
+    Attributes:
+        jobs: tasks that it has completed; the sandbox counts them.
+    """
 
     def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits) -> None:
         self._limits = limits
         self._stall_seconds = limits.stall_seconds
         self._most_data = 0
         self._next_look = 0.0
-        self.jobs = 0  # done so far; counted by the sandbox
+        self.jobs = 0
         request_read, request_write = os.pipe()
         reply_read, reply_write = os.pipe()
         fds = (request_read, reply_write)
@@ -61,7 +65,7 @@ class ChildProcess:
             self._process = subprocess.Popen(
                 launch.command("videoqueue.sandbox.child", *arguments, readable=True),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # what a plugin prints belongs to the log, too
+                stdout=subprocess.PIPE,  # text that a plugin prints goes to the log
                 stderr=subprocess.STDOUT,
                 pass_fds=fds,
                 start_new_session=True,
@@ -91,12 +95,13 @@ class ChildProcess:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing was sent that was not received: between two tasks a child has nothing to say."""
+        """Whether no message waits in the pipe. Between two tasks a child must send none."""
         return not _readable([self._replies], 0)
 
     def begin(self, task: Task) -> None:
+        """Sends a task."""
         self._output.begin(task.log_fields())
-        with suppress(BrokenPipeError):  # a dead child is noticed, and named, when its reply is awaited
+        with suppress(BrokenPipeError):  # `receive` reports a dead child
             self._requests.write(pack(task.message()))
 
     def end(self) -> None:
@@ -104,12 +109,18 @@ class ChildProcess:
         self._output.end_job()
 
     def receive(self, should_stop: Callable[[], bool]) -> bytes:
-        """The child's next message; each is a sign of life.
+        """Waits for the child's next message.
+
+        Args:
+            should_stop: asked several times a second; it may raise.
+
+        Returns:
+            The message, without its length.
 
         Raises:
-            Stopped: `should_stop` became true.
+            Stopped: `should_stop` returned True.
             PermanentError: the message is too long.
-            OutOfMemoryError, SandboxCrashedError: the child died, or gave no sign of life for too long.
+            OutOfMemoryError, SandboxCrashedError: the child ended, or sent nothing for `stall_seconds`.
         """
         deadline = time.monotonic() + self._stall_seconds
         self._note_memory()
@@ -141,11 +152,11 @@ class ChildProcess:
                 raise self._cause_of_death()
             data += piece
             if len(data) < count and time.monotonic() > deadline:
-                raise self._stalled()  # a message that trickles in is no sign of life
+                raise self._stalled()  # an incomplete message does not count as one
         return bytes(data)
 
     def _await_reply(self, should_stop: Callable[[], bool], deadline: float) -> None:
-        """Waits until the child has sent something, and logs what it prints, which is no sign of life."""
+        """Waits until the child has sent something. Logs printed text, which does not extend the deadline."""
         while True:
             pipes = [self._replies] if self._output.ended else [self._replies, self._output]
             ready = _readable(pipes, _LOOK_SECONDS)
@@ -170,7 +181,7 @@ class ChildProcess:
         return self._most_data > self._limits.full_bytes
 
     def _stalled(self) -> Exception:
-        # Python and OpenVINO may wait for ever for a thread that could not allocate.
+        # Python and OpenVINO may wait forever for a thread that failed to allocate memory.
         if self._was_full or is_out_of_memory_text(self._said()):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
         return SandboxCrashedError(
@@ -183,7 +194,7 @@ class ChildProcess:
             code = self._process.wait(_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
             return SandboxCrashedError("The process that reads the video hung up without ending.")
-        # A limit of ours ends in a failed allocation; SIGKILL is what the kernel sends for the whole machine.
+        # At the limit of the child an allocation fails; SIGKILL comes from the kernel, for the whole machine.
         if (code in _MAY_BE_MEMORY and self._was_full) or (
             code != -signal.SIGKILL and is_out_of_memory_text(self._said())
         ):
@@ -198,7 +209,7 @@ class ChildProcess:
 
 
 def _readable(pipes: list[Any], seconds: float) -> list[Any]:
-    """Those of the pipes that hold something, or have ended; select(2) takes no fd above 1023."""
+    """Returns the pipes that have data or have ended. select(2) would accept no fd above 1023."""
     poll = select.poll()
     by_fd = {pipe.fileno(): pipe for pipe in pipes}
     for fd in by_fd:
@@ -214,14 +225,14 @@ def _signal_name(number: int) -> str:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a child may see of `environ`; it finds packages wherever the worker found them."""
+    """Returns the environment of a child. It finds packages where the worker found them."""
     kept = {name: environ[name] for name in _ENVIRONMENT if name in environ}
     return kept | {
         "PYTHONPATH": environ.get("PYTHONPATH", ""),
-        # Each video has threads of its own, and without a bound each of them keeps memory that it has freed.
+        # Each video has its own threads. Without this limit each would keep memory that it has freed.
         "MALLOC_ARENA_MAX": "2",
-        # NumPy's OpenBLAS starts a thread for each core at its import: 2.6 GB of the limit on 64 cores.
+        # At import, NumPy's OpenBLAS starts a thread per core: 2.6 GB of the limit on 64 cores.
         "OPENBLAS_NUM_THREADS": "1",
-        # At its file limit Python would leave half of a .pyc, which no process could import any more.
+        # At the file limit Python would write a truncated .pyc, which no process could import.
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -1,11 +1,11 @@
-"""What worker and child say to each other, in length-prefixed JSON (4 bytes big endian, then UTF-8).
+"""The protocol between worker and child: length-prefixed JSON (4 bytes big endian, then UTF-8).
 
-The worker sends a `Task`. The child answers with any number of `alive` messages, one `version` message, then
-any number of `item` and `alive` messages, and then exactly one of `OUTCOMES`, which also has what is known of
-the video (the fields of `VideoInfo`). A task that fails may end before the version is known.
+The worker sends a `Task`. The child replies with any number of `alive` messages, one `version` message, then
+any number of `item` and `alive` messages, and then exactly one of `OUTCOMES`, which also has the fields of
+`VideoInfo`. A task that fails may end before the version is known.
 
-Everything from a child is checked and cleaned here, because hostile bytes may have taken it over: any message
-becomes a report, an outcome's error, or a `SandboxCrashedError`.
+Every message of a child is checked and cleaned here, because hostile bytes may control it. It becomes a
+report, the error of an outcome, or a `SandboxCrashedError`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from videoqueue.pipeline.results import FrameItem, FrameResult
 from videoqueue.sandbox.untrusted import clean_text, clean_value
 
 LENGTH = struct.Struct(">I")
-#: The largest message taken from a child; a frame's result is far smaller.
+#: Maximum size of a message from a child; a frame's result is far smaller.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 OUTCOMES = frozenset({"done", "bad_video", "no_frame", "out_of_memory", "failed", "again"})
 
 #: The largest number that the columns of a job hold.
 _LARGEST = 2**31 - 1
-#: Names of codecs, as FFmpeg writes them.
+#: A codec's name, as FFmpeg writes it.
 _CODEC = re.compile(r"[a-z0-9_]{1,32}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
 _NONSENSE = "The process that reads the video sent a message that makes no sense."
@@ -75,14 +75,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Begun:
-    """The pipeline is loaded and has this version; what follows are its results."""
+    """The pipeline is loaded and has this version, to which all later results belong."""
 
     version: str
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One finished frame, and how many bytes its message had."""
+    """One finished frame, and the size of its message in bytes."""
 
     item: FrameItem
     size: int = 0
@@ -90,30 +90,34 @@ class Seen:
 
 @dataclass(frozen=True)
 class Ended:
-    """The task is over, well or not; what is known of the video."""
+    """The task has ended, with or without an error. `video` has the known facts about the video."""
 
     video: VideoInfo
 
 
 @dataclass(frozen=True)
 class Alive:
-    """A sign of life with the fraction of the video done, 0 to 1."""
+    """The child works; `progress` is the fraction of the video that is done, 0 to 1."""
 
     progress: float
 
 
-#: What a sandbox reports of a task.
+#: A report of a sandbox about a task.
 Report: TypeAlias = Begun | Seen | Alive | Ended
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
-    """The message in ASCII, so that a lone surrogate in a plugin's text arrives, where UTF-8 has none."""
+    """Returns the message with its length, in ASCII, because UTF-8 cannot encode a lone surrogate."""
     data = json.dumps(message, allow_nan=False).encode()
     return LENGTH.pack(len(data)) + data
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The message in `data`, without its length. Raises SandboxCrashedError when it is none."""
+    """Returns the message in `data`, which has no length in front.
+
+    Raises:
+        SandboxCrashedError: it is not a message.
+    """
     try:
         message = json.loads(data.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError, MemoryError):
@@ -126,14 +130,16 @@ def unpack(data: bytes) -> dict[str, Any]:
 def report_of(
     message: Mapping[str, Any], size: int, reached: int | None, has_begun: bool
 ) -> Begun | Seen | Alive:
-    """What a message under way says.
+    """Returns the report for a message that is not an outcome.
 
-    `reached` is the last frame seen, behind which the next must lie. `has_begun` tells whether the version
-    was reported: it must be, once, before the first frame.
+    Args:
+        message: the message.
+        size: its size in bytes.
+        reached: the last frame seen; the next must have a higher index.
+        has_begun: whether the version was reported. It must be, once, before the first frame.
 
     Raises:
-        SandboxCrashedError: it is no report at this place, a number is out of its range, or a value cannot be
-            stored.
+        SandboxCrashedError: it is not allowed here, a number is out of range, or a value cannot be stored.
     """
     match message:
         case {"type": "version", "version": str() as version} if not has_begun and _VERSION.fullmatch(
@@ -153,7 +159,7 @@ def report_of(
 
 
 def video_of(outcome: Mapping[str, Any]) -> VideoInfo:
-    """What an outcome says of the video. A field that is missing or makes no sense is None."""
+    """Returns the facts about the video in an outcome. A field that is missing or invalid is None."""
     return VideoInfo(
         damaged_frames=_count(outcome.get("damaged_frames")),
         width=_count(outcome.get("width")),
@@ -177,7 +183,7 @@ def _positive(value: object) -> float | None:
 
 
 def error_of(outcome: Mapping[str, Any]) -> Exception | None:
-    """The error that an outcome stands for, its text cleaned and cut; None when the task is done."""
+    """Returns the error of an outcome, with its text cleaned and cut; None if the task is done."""
     kind, given = outcome.get("type"), outcome.get("message")
     if kind == "done":
         return None

@@ -1,8 +1,8 @@
-"""Runs tasks in a child process that may be killed: the child touches the hostile bytes, the worker never.
+"""Runs tasks in a child process. Only the child reads the untrusted video, and it may be killed at any time.
 
-A child serves one task after the other, so that models stay warm. One that crashed, hung, was interrupted or
-ran out of memory is killed and the next task gets a new one; so is one that has served its number of tasks or
-has grown.
+A child serves several tasks in turn, so that models stay loaded. After a crash, a hang, an interruption or a
+lack of memory it is killed, and the next task gets a new one; also after its maximum number of tasks, and if
+it has grown.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = ["Sandbox", "Stopped"]
 
 logger = logging.getLogger(__name__)
 
-#: Outcomes after which a child is as good as before.
+#: Outcomes after which a child can be reused.
 _BEHAVED = ("done", "bad_video", "failed")
 
 
 class Sandbox:
-    """At most one child, owned by one thread."""
+    """At most one child process. Not thread-safe: each worker thread has its own sandbox."""
 
     def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits | None = None) -> None:
         self._options = pipeline_options
@@ -47,28 +47,31 @@ class Sandbox:
         self._child: ChildProcess | None = None
 
     def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
-        """Has a child run the task and yields what it reports, in order.
+        """Runs the task in a child and yields its reports in order.
 
-        A child that ends the task, well or with an error, reports `Ended` last.
+        A child that ends the task, with or without an error, reports `Ended` last. If a reused child returns
+        no frames or runs out of memory, the rest is retried once in a new child: FFmpeg reports a failed
+        allocation as an empty video.
 
-        No frame at all, or a failed allocation, proves nothing in a child that was used before, because the
-        demuxer hides its own failed allocations: the rest is tried once more in a fresh one.
+        Args:
+            task: the video and what to do with it.
+            should_stop: asked several times a second. Its exceptions are passed on.
 
         Raises:
-            PermanentError, TransientError: as the child says: the video, pipeline or plugin is at fault.
-            SandboxCrashedError: the child died or hung; the message names the signal, exit code or setting.
-            Stopped: `should_stop` became true. What it raises itself is handed on.
+            PermanentError, TransientError: the child reported an error of the video, pipeline or plugin.
+            SandboxCrashedError: the child crashed or hung; the message has the signal, code or setting.
+            Stopped: `should_stop` returned True.
         """
         rest = _Rest(task)
         for fresh in (self._child is None, True):
             try:
                 yield from self._attempt(rest, should_stop)
             except _OutOfTurn:
-                logger.info("Task begun once more in a fresh process: the used one spoke out of turn.")
+                logger.info("Task started again in a new process: the reused one sent a message out of turn.")
             except (NoFrameError, OutOfMemoryError) as error:
                 if fresh:
                     raise self._final(error) from error
-                logger.info("Task tried once more in a fresh process.", extra={"reason": error})
+                logger.info("Task retried in a new process.", extra={"reason": error})
             else:
                 return
 
@@ -80,7 +83,7 @@ class Sandbox:
 
     def _attempt(self, rest: _Rest, should_stop: Callable[[], bool]) -> Generator[Report]:
         if self._child is not None and not (self._child.is_alive and self._child.is_silent):
-            self.close()  # it died or spoke between two tasks, which is not the next one's fault
+            self.close()  # it ended or sent something between two tasks; the next task is not at fault
         child = self._child = self._child or ChildProcess(self._options, self._limits)
         failpoint("worker.child_started")
         kept = False
@@ -97,9 +100,9 @@ class Sandbox:
             child.jobs += 1
             child.end()
             error = error_of(message)
-            kept = not isinstance(error, SandboxCrashedError) and self._is_as_good_as_new(child, kind)
+            kept = not isinstance(error, SandboxCrashedError) and self._can_be_reused(child, kind)
         finally:
-            # Whatever else ends the loop leaves a child of unknown state, also when the caller stops reading.
+            # After anything else, also if the caller stops reading, the state of the child is unknown.
             if not kept:
                 self.close()
         yield Ended(video_of(message))
@@ -110,14 +113,14 @@ class Sandbox:
         try:
             report = report_of(message, size, rest.task.start_after, rest.has_begun)
         except SandboxCrashedError:
-            # What is still on its way from an earlier task is not the fault of this one.
+            # A late message of an earlier task is not the fault of this one.
             if child.jobs and not rest.has_begun:
                 raise _OutOfTurn from None
             raise
         rest.take(report)
         return report
 
-    def _is_as_good_as_new(self, child: ChildProcess, outcome: str) -> bool:
+    def _can_be_reused(self, child: ChildProcess, outcome: str) -> bool:
         if outcome not in _BEHAVED and not (outcome == "no_frame" and child.jobs == 1):
             return False
         return child.jobs < self._limits.jobs and child.resident_bytes <= self._limits.grown_bytes
@@ -132,12 +135,12 @@ class Sandbox:
         return OutOfMemoryError(clean_text(str(error), MAX_MESSAGE_CHARACTERS - len(hint)) + hint)
 
 
-class _OutOfTurn(Exception):  # noqa: N818 - no error of the task
-    """A used child sent something else before it began."""
+class _OutOfTurn(Exception):  # noqa: N818 - not an error of the task
+    """A reused child sent something else before it began the task."""
 
 
 class _Rest:
-    """What is still to do of a task, should another child have to go on."""
+    """The rest of a task, for another child to continue with."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -147,7 +150,7 @@ class _Rest:
         match report:
             case Begun(version):
                 self.has_begun = True
-                # Frames seen under another version do not count; the child begins anew by itself.
+                # Frames of another version do not count; the child starts from the first frame.
                 counts = self.task.version in (None, version)
                 start_after = self.task.start_after if counts else None
                 self.task = replace(self.task, version=version, start_after=start_after)
