@@ -27,7 +27,7 @@ from tests.support.mp4_boxes import (
     trak,
 )
 from videoqueue.errors import InvalidVideoError
-from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info, video_track
+from videoqueue.mp4 import CheckLimits, ColourTags, Mp4Check, Mp4Info, video_track
 
 CALM = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -239,9 +239,37 @@ def test_any_content_of_a_box_ends_in_an_answer(data):
         FTYP + box(b"moov", data) + data,
         movie(trak(stsd(data))),
         movie(trak(stsd(entry(b"mp4v", inside=box(b"esds", data))) + tables())),
+        movie(trak(stsd(entry(inside=box(b"colr", data))) + tables())),
+        movie(trak(stsd(entry(inside=struct.pack(">I4s", len(data), b"colr") + data)) + tables())),
         stream(box(b"moof", data)),
     ):
         assert outcome(file, [9]) == outcome(file, [])
+
+
+COLOUR_TYPES = st.one_of(st.sampled_from([b"nclx", b"nclc", b"prof", b"rICC"]), st.binary(max_size=4))
+COLOUR_CODES = st.lists(st.one_of(st.integers(0, 30), st.integers(0, 0xFFFF)), max_size=4)
+
+
+@CALM
+@given(st.lists(st.tuples(COLOUR_TYPES, COLOUR_CODES, st.binary(max_size=1)), max_size=4), CUTS)
+def test_the_colours_are_those_of_the_first_box_with_tags(contents, cuts):
+    parts = [(kind, struct.pack(f">{len(codes)}H", *codes) + rest) for kind, codes, rest in contents]
+    tagged = [
+        (kind, struct.unpack_from(">3H", rest), rest[6:7])
+        for kind, rest in parts
+        if kind in (b"nclx", b"nclc") and len(rest) >= 6
+    ]
+    expected = None
+    if tagged:
+        kind, codes, flags = tagged[0]
+        known = [code if 0 < code < 256 else 2 for code in codes]
+        expected = ColourTags(*known, full_range=flags[0] >= 0x80 if kind == b"nclx" and flags else None)
+    inside = b"".join(box(b"colr", *part) for part in parts)
+
+    found = outcome(movie(trak(stsd(entry(inside=inside)) + tables())), cuts)
+
+    assert isinstance(found, Mp4Info)
+    assert found.video.colours == expected
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -33,8 +33,10 @@ from tests.support.mp4_boxes import box
 from tests.support.sample_entries import colr, with_boxes
 from tests.support.small_videos import Picture
 from videoqueue.mp4 import ColourTags
-from videoqueue.pipeline.decode.colour_tags import colour_tags
+from videoqueue.pipeline.decode.colour_tags import colour_tags, fill_in
 from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.decode.frame import Frame, Look
+from videoqueue.pipeline.decode.hdr import colours_of
 from videoqueue.pipeline.service import build_service
 
 SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
@@ -207,3 +209,14 @@ def test_without_a_description_of_the_boxes_the_tags_are_those_that_ffmpeg_found
         tags = colour_tags(container.streams.video[0].codec_context, None)
 
     assert tags == ColourTags(BT2020, PQ, 10, full_range=True)
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p10le", "gray", "gbrp"])
+def test_a_picture_can_be_converted_whatever_codes_the_box_has(pixels: str) -> None:
+    for code in range(1, 256):
+        picture = av.VideoFrame.from_ndarray(patches(), format="bgr24").reformat(format=pixels)
+        fill_in(picture, ColourTags(code, code, code, full_range=True))
+
+        image = Frame(0, 0.0, picture, Look(colours=colours_of(picture)), 1).image()
+
+        assert image.shape == patches().shape
