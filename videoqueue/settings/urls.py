@@ -103,7 +103,7 @@ def redis_url(value: str) -> str:
     if require_scheme(value, "redis", "rediss", "unix") == "unix":
         form, url = _UNIX, _parse(value, _UNIX)
         if url.hosts != [("", "")] or len(url.path) < 2:
-            raise _bad(form, "it names no path")
+            raise _bad(form, "it has no path")
     else:
         form, url = _REDIS, _parse(value, _REDIS)
         _require_host(url, form)
@@ -127,7 +127,7 @@ def sqlite_url(path: str) -> str:
 def _sqlite_url(value: str) -> str:
     file, separator, query = value.removeprefix("sqlite://").partition("?")
     if not file.startswith("/") or file[1:] in ("", ":memory:"):
-        raise _bad(_SQLITE, "it names no file; an absolute path makes it begin with four slashes")
+        raise _bad(_SQLITE, "it has no file; with an absolute path it begins with four slashes")
     _require_known(_pairs(query, _SQLITE), _SQLITE_OPTIONS, _SQLITE)
     # A path that begins with `file:` is a URI of SQLite itself.
     begin = "file:" if file.startswith("/file:") else ""
@@ -150,7 +150,7 @@ def _postgres_url(value: str) -> str:
     named_elsewhere = any(name in ("host", "hostaddr", "service") for name, _ in query)
     if not named_elsewhere and (url.user is not None or url.hosts != [("", "")]):
         if not all(host for host, _ in url.hosts):
-            raise _bad(_POSTGRES, "it names no host; a unix socket's folder is written ?host=/run/postgresql")
+            raise _bad(_POSTGRES, "it has no host; for a unix socket, add ?host=/run/postgresql")
         if len(url.hosts) > 1 or "%" in url.hosts[0][0]:
             return _joined(url.user, url.path, [*_as_parameters(url.hosts), *query])
     if query != url.query:
@@ -176,7 +176,7 @@ def _encoded(query: list[tuple[str, str]]) -> str:
 def _parse(value: str, form: str) -> _Url:
     rest = value.partition("://")[2]
     if _UNPRINTABLE.search(rest):
-        raise _bad(form, "it has a blank or a control character")
+        raise _bad(form, "it has a space or a control character")
     if "#" in rest:
         raise _bad(form, "it has an unescaped #")
     before, _, query = rest.partition("?")
@@ -206,7 +206,7 @@ def _host_and_port(text: str, form: str) -> tuple[str, str]:
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise _bad(form, "its port is not a number from 1 to 65535")
     if host and not _HOST.fullmatch(host):
-        raise _bad(form, "its host or port cannot be read")
+        raise _bad(form, "its host or port is invalid")
     return host, port
 
 
@@ -214,12 +214,12 @@ def _pairs(query: str, form: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict") if query else []
     except ValueError:
-        raise _bad(form, "what stands behind the ? is not NAME=VALUE, joined by &") from None
+        raise _bad(form, "the part after the ? is not NAME=VALUE pairs, joined by &") from None
 
 
 def _require_host(url: _Url, form: str) -> None:
     if len(url.hosts) != 1 or not url.hosts[0][0]:
-        raise _bad(form, "it does not name one host")
+        raise _bad(form, "it does not have exactly one host")
 
 
 def _require_known(
@@ -227,7 +227,7 @@ def _require_known(
 ) -> None:
     if any(name not in known for name, _ in query):
         which = which or ", ".join(sorted(known))
-        raise _bad(form, f"it has an unknown option behind the ?; known are {which}")
+        raise _bad(form, f"it has an unknown option after the ?; known options are {which}")
 
 
 def _bad(form: str, why: str) -> ValueError:
