@@ -260,12 +260,12 @@ def test_a_form_may_have_a_boundary_somewhat_longer_than_the_standard_says(
     [
         ("multipart/form-data", b"x", "names no boundary of 1 to 200 characters"),
         (f"multipart/form-data; boundary={'b' * 201}", b"x", "names no boundary of 1 to 200 characters"),
-        ("multipart/form-data; boundary=b", b"x" * 100, "no valid multipart/form-data"),
+        ("multipart/form-data; boundary=b", b"x" * 100, "not valid multipart/form-data"),
         ("multipart/form-data; boundary=b", b"--b\r\n" + b"x" * 70_000, "VIDEOQUEUE_MAX_FORM_HEADER_BYTES"),
         (
             "multipart/form-data; boundary=b",
             b'--b\r\nContent-Disposition: form-data; name="max_frames"\r\n\r\n1',
-            "no valid multipart/form-data",
+            "not valid multipart/form-data",
         ),
     ],
     ids=["no-boundary", "long-boundary", "no-form", "long-header", "no-end"],
