@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, TypedDict, cast
+from typing import Final, Literal, TypedDict, cast
 
+from flask import Request
 from marshmallow import Schema, ValidationError
 
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import SubmitRequest
 from videoqueue.errors import UnknownPipelineError
+
+#: The maximum number of characters of an Idempotency-Key; the size of its column.
+MAX_KEY: Final = 255
 
 
 class SubmitValues(TypedDict):
@@ -77,6 +81,18 @@ def load_one(schema: type[Schema], name: str, text: str, also: tuple[str, ...] =
             "invalid_parameter", f"{name}={_shortened(text)} cannot be used: {name} {messages[name][0]}."
         ) from None
     return values[name]
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Returns the Idempotency-Key of the request; None if it has none.
+
+    Raises:
+        ApiError: `invalid_parameter`, for an empty key or one of more than `MAX_KEY` characters.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
+        raise ApiError("invalid_parameter", f"The header Idempotency-Key takes 1 to {MAX_KEY} characters.")
+    return key
 
 
 def _shortened(text: str) -> str:

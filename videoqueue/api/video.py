@@ -20,7 +20,7 @@ from videoqueue.api.openapi import (
     json_response,
     operation,
 )
-from videoqueue.api.parameters import SubmitParameters, SubmitValues
+from videoqueue.api.parameters import MAX_KEY, SubmitParameters, SubmitValues, idempotency_key
 from videoqueue.api.problems import ApiError
 from videoqueue.api.results import Results
 from videoqueue.api.schemas import JobAccepted, JobResults, JobStatus, PageRequest, SubmitRequest
@@ -39,7 +39,6 @@ JsonResponse: TypeAlias = tuple[dict[str, object], int, dict[str, str]]
 
 #: Seconds to wait before the next request for a job that has not ended.
 _POLL_SECONDS: Final = "1"
-_MAX_KEY: Final = 255
 
 _VIDEO: Final[Described] = {"type": "string", "format": "binary", "contentMediaType": "video/mp4"}
 _JOB_ID: Final[Described] = {
@@ -77,7 +76,7 @@ _SUBMIT = Operation(
             "Idempotency-Key",
             "Makes it safe to repeat a submission: the same key with the same video and parameters returns "
             "the job_id of the first submission.",
-            {"type": "string", "minLength": 1, "maxLength": _MAX_KEY},
+            {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
         ),
     ),
     body=_submit_body,
@@ -132,7 +131,7 @@ def submit() -> JsonResponse:
             response.headers["Connection"] = "close"
         return response
 
-    key = _idempotency_key()
+    key = idempotency_key(request)
     upload.check_headers()
     parameters = SubmitParameters(services.pipelines, services.settings.default_pipeline)
     for name, text in request.args.items(multi=True):
@@ -245,10 +244,3 @@ def _job(services: Services, job_id: str) -> JobProgress:
             "job_not_found", "There is no job with this id. Check the job_id that /video/submit returned."
         )
     return job
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= _MAX_KEY:
-        raise ApiError("invalid_parameter", f"The header Idempotency-Key takes 1 to {_MAX_KEY} characters.")
-    return key
