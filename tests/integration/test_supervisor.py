@@ -529,3 +529,20 @@ def test_the_log_file_gets_the_same_lines(tmp_path: Path) -> None:
             eventually(lambda: "web | one\n" in log.getvalue())
 
     assert (tmp_path / "up.log").read_text() == log.getvalue()
+
+
+def test_in_a_json_log_objects_get_the_programs_name_and_other_lines_become_objects(tmp_path: Path) -> None:
+    script = r"""
+printf '%s\n' '{"message": "a", "process": "child"}' '{"message": "b"}' '[1]' '{"message": "c"' plain
+head -c 40000 /dev/zero | tr '\0' '"'; echo; echo last; exec sleep 600
+"""
+    log = io.StringIO()
+    with Supervisor([program("web", script, cwd=tmp_path)], log, is_json=True).running():
+        eventually(lambda: '"last"' in log.getvalue())
+    objects = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert objects[:2] == [{"message": "a", "process": "child"}, {"process": "web", "message": "b"}]
+    rest = [(found["process"], found["message"]) for found in objects[2:]]
+    assert rest[:3] == [("web", "[1]"), ("web", '{"message": "c"'), ("web", "plain")]
+    assert "".join(message for _, message in rest[3:-2]) == '"' * 40_000
+    assert rest[-2:] == [("web", "last"), ("up", "stopping; Ctrl-C again stops at once")]
+    assert all(found["time"].endswith("Z") and found["level"] == "INFO" for found in objects[2:])

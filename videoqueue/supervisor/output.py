@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, TextIO
 
-from videoqueue.logs import json_line, utc_time
+from videoqueue.logs import utc_time
 
 Log = TextIO | Callable[[str], object]
 
@@ -68,7 +68,7 @@ class Output:
             fields = json.loads(line)
             if isinstance(fields, dict):
                 return line if "process" in fields else json.dumps({"process": name, **fields})
-        return json_line({"time": utc_time(time.time()), "level": "INFO", "process": name, "message": line})
+        return json.dumps({"time": utc_time(time.time()), "level": "INFO", "process": name, "message": line})
 
     def follow(self, name: str, pipe: IO[bytes]) -> threading.Thread:
         """Starts a thread that adds every line of a program's pipe. Returns the thread."""
