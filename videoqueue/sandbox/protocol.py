@@ -206,7 +206,7 @@ def error_of(outcome: Mapping[str, Any]) -> Exception | None:
 
 def _result(given: dict[str, object]) -> FrameResult:
     try:
-        result: FrameResult = clean_value(given)
+        result = cast(FrameResult, clean_value(given))
     except ValueError:
         raise SandboxCrashedError(_NONSENSE) from None
     timestamp = result.get("timestamp")

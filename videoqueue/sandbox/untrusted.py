@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 from videoqueue.errors import MAX_MESSAGE_CHARACTERS
 from videoqueue.logs import UNSAFE
@@ -31,7 +30,7 @@ def clean_text(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
     return line[: most - 1] + "…" if cut else line
 
 
-def clean_value(value: Any) -> Any:
+def clean_value(value: object) -> object:
     """Returns a copy of a parsed JSON value that can be stored: UTF-8, finite numbers, bounded nesting.
 
     Raises:
@@ -41,7 +40,7 @@ def clean_value(value: Any) -> Any:
     return _cleaned(value)
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: object) -> object:
     match value:
         case str():
             return _SURROGATE.sub(REPLACEMENT, value)

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from dramatiq import MessageProxy, Worker
 from dramatiq.broker import Broker
@@ -98,7 +97,7 @@ class Lifecycle(Middleware):
         if not callable(stop):
             return
 
-        def once(number: int, frame: FrameType | None) -> Any:
+        def once(number: int, frame: FrameType | None) -> object:
             # Platforms signal the whole group, and the master forwards the signal once more. On a second
             # SIGTERM, Dramatiq drops its jobs at once.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

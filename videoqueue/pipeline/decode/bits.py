@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+if TYPE_CHECKING:
+    import av
+
+#: What a packet is read from.
+PacketData: TypeAlias = Union["av.Packet[Any]", bytes]
+
 
 class Bits:
     """Reads the first bits of a header; behind its end there are zeros."""

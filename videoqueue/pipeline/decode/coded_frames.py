@@ -8,13 +8,12 @@ has frames that are never shown, and MPEG-4 part 2 packets that only say that no
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from videoqueue.pipeline.decode.bits import Bits
+from videoqueue.pipeline.decode.bits import Bits, PacketData
 from videoqueue.pipeline.decode.field_pairs import FieldPairs
 
 # The argument is a packet: anything that `bytes` takes.
-HoldsFrame = Callable[[Any], bool]
+HoldsFrame = Callable[[PacketData], bool]
 
 _HEADER_BYTES = 64  # more than any header that is read here
 # The highest bits of the last byte of a superframe, and of the first byte of a frame (VP9).
@@ -38,7 +37,7 @@ def frame_test(codec: str, configuration: bytes | None) -> HoldsFrame:
     return lambda packet: True
 
 
-def _is_shown(packet: Any) -> bool:
+def _is_shown(packet: PacketData) -> bool:
     """Whether a packet of VP9 has a frame that is shown (VP9 bitstream specification, 6.2 and annex B)."""
     data = memoryview(packet)
     bits = Bits(bytes(data[:2]))
@@ -57,7 +56,7 @@ class _CodedPlanes:
     def __init__(self, configuration: bytes) -> None:
         self._time_bits = _time_bits(configuration)
 
-    def __call__(self, packet: Any) -> bool:
+    def __call__(self, packet: PacketData) -> bool:
         data = bytes(packet)
         start = data.find(b"\0\0\1\xb6")
         if start < 0 or self._time_bits is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from videoqueue.pipeline.decode.bits import Bits
+from videoqueue.pipeline.decode.bits import Bits, PacketData
 
 # Number of the frame, None when it cannot be read, and parity of a field.
 _Field: TypeAlias = tuple[int | None, int]
@@ -35,7 +35,7 @@ class FieldPairs:
         # Nearly every video declares that it has frames only: then no packet has to be read.
         self._never = bool(self._sequences) and all(frames for *_, frames in self._sequences.values())
 
-    def __call__(self, packet: Any) -> bool:
+    def __call__(self, packet: PacketData) -> bool:
         if self._never:
             return True
         begun, self._begun = self._begun, None
