@@ -289,4 +289,4 @@ def test_an_address_of_another_machine_is_refused_with_one_line(host: str) -> No
     with pytest.raises(VideoqueueError) as refused:
         check_port(host, 8000)
 
-    assert str(refused.value) == f"{host} is no address of this machine; choose another with --host"
+    assert str(refused.value) == f"{host} is not an address of this machine; choose another with --host"
