@@ -60,7 +60,7 @@ class Results:
 
     @property
     def etag(self) -> str:
-        """The ETag of this representation; each page and each content coding has its own."""
+        """Returns the ETag of this representation; each page and each content coding has its own."""
         page = self._page
         part = f".{page.size}.{page.start.seq}.{page.start.offset}" if page else ""
         return f"{self._etag}{part}{'-gzip' if self._gzip else ''}"

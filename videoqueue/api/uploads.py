@@ -64,7 +64,7 @@ class Upload:
 
     @property
     def is_read(self) -> bool:
-        """Whether the whole request body was read. If not, the connection cannot serve another request."""
+        """Returns True when the whole request body was read. If not, the connection must be closed."""
         return self._body.is_read
 
     def check_headers(self) -> None:

@@ -119,7 +119,7 @@ _SUBMIT = Operation(
 @blueprint.post("/submit")
 @operation(_SUBMIT)
 def submit() -> JsonResponse:
-    """Stores the video, commits the job and announces it. The commit accepts the job."""
+    """Stores the video, commits the job and announces it. Returns 202 with the job ID after the commit."""
     extension = extension_of(current_app)
     services = extension.services
     upload = Upload(request, services.settings)

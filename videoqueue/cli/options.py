@@ -11,7 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def submission_options(command: Command) -> Command:
-    """Adds --pipeline-id, --frame-stride and --max-frames to a command."""
+    """Returns the command with the options --pipeline-id, --frame-stride and --max-frames added."""
     at_least_one = click.IntRange(min=1)
     for option in (
         click.option("--max-frames", type=at_least_one, help="Stop after this many processed frames."),
@@ -38,7 +38,7 @@ def _checked_url(_context: click.Context, _parameter: click.Parameter, value: st
 
 
 def service_option(command: Command) -> Command:
-    """Adds --url to a command."""
+    """Returns the command with the option --url added."""
     return click.option(
         "--url",
         callback=_checked_url,

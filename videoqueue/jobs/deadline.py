@@ -63,6 +63,7 @@ class DeadlineConnection(psycopg.Connection[TupleRow]):
     def wait(
         self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None
     ) -> T:  # the signature is psycopg's
+        """Returns what psycopg's `wait` returns. Raises psycopg.OperationalError at the thread's deadline."""
         at = _deadline.at
         if at is None:
             at = time.monotonic() + HUNG_SECONDS

@@ -66,7 +66,7 @@ class Mp4Check:
 
     @property
     def unread(self) -> int:
-        """Number of the next bytes that the check does not read: see `leave_out`."""
+        """Returns the number of the next bytes that the check does not read: see `leave_out`."""
         return self._walk.unread
 
     def leave_out(self, count: int) -> None:

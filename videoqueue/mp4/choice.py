@@ -72,7 +72,7 @@ class Choice:
 
     @cached_property
     def candidates(self) -> list[int]:
-        """Tracks that may be the video if they have samples."""
+        """Returns the indexes of the tracks that may be the video if they have samples."""
         return [index for index in self._moving if self._tracks[index].codec.readable]
 
     def possible(self) -> list[Track]:

@@ -37,6 +37,7 @@ class Codec:
 
     @property
     def readable(self) -> bool:
+        """Returns True when the codec is one that the pipeline reads and the track is not encrypted."""
         return self.name is not None and not self.encrypted
 
     def take_fourcc(self, fourcc: bytes) -> None:
@@ -55,12 +56,12 @@ class Codec:
             self.name = "hevc"  # Dolby Vision; without this box FFmpeg takes it for DV
 
     def shown(self) -> str:
-        """The codec's name, or the fourcc of one that has no name here."""
+        """Returns the codec's name, or the fourcc of one that has no name here."""
         return self.name or self.other_name or printable(self.fourcc)
 
 
 def printable(fourcc: bytes) -> str:
-    """The four characters, or their hexadecimal digits when they cannot be printed."""
+    """Returns the four characters, or their hexadecimal digits when they cannot be printed."""
     text = fourcc.decode("ascii", "replace")
     return text.strip() if text.isascii() and text.isprintable() and text.strip() else "0x" + fourcc.hex()
 

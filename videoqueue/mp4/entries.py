@@ -13,6 +13,7 @@ from videoqueue.mp4.walk import OPENING, Steps, Walk
 
 
 def read_stsd(walk: Walk, track: Track, end: int) -> Steps[None]:
+    """Reads the sample entries of a track into `track`. Yields when it needs more of the file."""
     _, count = unpack(">II", (yield from walk.read(end, 8)))
     while count and end - walk.position >= 8:
         count -= 1

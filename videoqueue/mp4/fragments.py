@@ -48,7 +48,7 @@ class Fragments:
 
     @property
     def announced(self) -> bool:
-        """Whether the file is made for fragments, even if none has followed."""
+        """Returns True when the file is made for fragments, even if none has followed."""
         return bool(self._default_sizes) or self.seen
 
     def count_for(self, track_ids: Iterable[int]) -> None:
@@ -57,10 +57,7 @@ class Fragments:
         self._counting = True
 
     def cut_at(self, size: int) -> int | None:
-        """Returns where the last fragment begins if it, or a sample of it, is not in a file of this size.
-
-        It is then no longer part of the sums.
-        """
+        """Leaves the last fragment out if a file of this size cuts it off. Returns its start, else None."""
         last = self._read_again(*self._recognised) if self._recognised else self.sums.last
         if last.is_read and last.data_end <= size:
             return None
@@ -76,11 +73,13 @@ class Fragments:
         return again.sums.last
 
     def read_trex(self, end: int) -> Steps[None]:
+        """Reads the default size of a track's samples. Yields when it needs more of the file."""
         _, track_id, _, _, size, _ = unpack(">6I", (yield from self._walk.read(end, 24)))
         if len(self._default_sizes) < self._walk.limits.tracks:
             self._default_sizes[track_id] = size
 
     def read_moof(self, end: int) -> Steps[None]:
+        """Adds up the samples of one fragment. Yields when it needs more of the file."""
         self.seen = True
         walk = self._walk
         self._recognised = None

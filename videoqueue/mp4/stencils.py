@@ -56,7 +56,7 @@ class Stencils:
         self._count = 0
 
     def may_match(self, size: int) -> bool:
-        """Whether any fragment of this size was seen."""
+        """Returns True when a fragment of this size, in bytes, was seen."""
         return size in self._by_size
 
     def match(self, body: bytes) -> Stencil | None:
@@ -70,7 +70,7 @@ class Stencils:
         return None
 
     def outline(self, size: int) -> Outline | None:
-        """Where to note the shape of a fragment of this size; None if it is not worth it."""
+        """Returns where to note the shape of a fragment of this size; None if it is not worth it."""
         full = len(self._by_size.get(size, ())) == _MAX_OF_A_SIZE or self._count == _MAX_STENCILS
         return None if full or size > _MAX_BYTES else Outline()
 

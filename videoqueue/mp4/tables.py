@@ -30,7 +30,7 @@ _SHORT: Final = 64  # bytes below which a loop is faster
 
 
 def column_sum(block: bytes | memoryview, fields: int, column: int) -> int:
-    """Sum of one column of a table whose entries are `fields` 32-bit numbers; at most BLOCK bytes of it.
+    """Returns the sum of one column of a table, at most BLOCK bytes; an entry is `fields` 32-bit numbers.
 
     The block is read as one long number in base 2**(32 * fields) with the other columns masked out. Folding
     it adds digits to digits; modulo the base less one, a number is the sum of its digits, which is here too
@@ -50,7 +50,7 @@ def column_sum(block: bytes | memoryview, fields: int, column: int) -> int:
 
 
 def long_column_sum(table: memoryview, fields: int, column: int) -> int:
-    """The same for a table of any length."""
+    """Returns the same sum as `column_sum`, for a table of any length."""
     if len(table) <= BLOCK:
         return column_sum(table, fields, column)
     step = BLOCK // (4 * fields) * 4 * fields
@@ -58,6 +58,7 @@ def long_column_sum(table: memoryview, fields: int, column: int) -> int:
 
 
 def numbers(block: bytes | memoryview, width: int = 4) -> tuple[int, ...]:
+    """Returns the unsigned big-endian numbers in a block, each of `width` bytes: 4 or 8."""
     return unpack(f">{len(block) // width}{'I' if width == 4 else 'Q'}", block)
 
 
@@ -78,8 +79,9 @@ class Runs:
         self._first, self._per_chunk = firsts[-1], per_chunk[-1]
 
     def last_samples(self, chunks: int) -> int:
-        """Samples of the last chunk; 0 when the table does not say."""
+        """Returns the number of samples in the last of `chunks` chunks; 0 when the table does not say."""
         return self._per_chunk if self._first <= chunks else 0
 
     def samples(self, chunks: int) -> int:
+        """Returns the number of samples in the first `chunks` chunks together."""
         return self._counted + max(0, chunks + 1 - self._first) * self._per_chunk

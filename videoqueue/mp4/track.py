@@ -35,18 +35,19 @@ class Track:
         self.chunks = 0
         self.runs = Runs()
         self.time_table: TableAt | None = None
-        self.timed = 0  # samples that stts gives a duration
-        self.shifted = 0  # samples that ctts gives an offset
+        self.timed = 0  # samples that have a duration in stts
+        self.shifted = 0  # samples that have an offset in ctts
         self.first_offset = 0  # of the first sample in ctts, in ticks
         self.durations: list[int] = []  # the first two of stts, in ticks
 
     @property
     def is_video(self) -> bool:
+        """Returns True when the track's handler says that it is video."""
         return self.handler == b"vide"
 
     @property
     def data_end(self) -> int:
-        """Position in the file behind the last sample, or less when the tables are in an unusual order."""
+        """Returns where the last sample ends in the file; less if the tables are in an unusual order."""
         if self.last_offset < 0:
             return 0
         if not self.last_is_last:
@@ -61,9 +62,13 @@ class Track:
 
     @property
     def is_pcm(self) -> bool:
-        """FFmpeg reads such audio by the chunk: its `stsz` counts values, not packets or bytes."""
+        """Returns True when the track is audio whose samples all last one tick.
+
+        FFmpeg reads such audio by the chunk: its `stsz` counts values, not packets or bytes.
+        """
         return self.handler == b"soun" and self.durations == [1]
 
     @property
     def chunk_samples(self) -> int:
+        """Returns the number of samples in all chunks, as `stsc` declares them."""
         return self.runs.samples(self.chunks)

@@ -41,7 +41,7 @@ def _tkhd(walk: Walk, track: Track, end: int) -> Steps[None]:
 
 
 def read_clock(walk: Walk, end: int) -> Steps[tuple[int, int]]:
-    """Ticks a second and duration in ticks, as `mvhd` and `mdhd` begin; 0 for what they do not say."""
+    """Returns ticks a second and duration in ticks of `mvhd` or `mdhd`; 0 for what it does not say."""
     head = yield from walk.take(min(_LONG_CLOCK.size, end - walk.position))
     form = _LONG_CLOCK if head[:1] == b"\1" else _CLOCK
     if len(head) < form.size:

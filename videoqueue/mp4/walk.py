@@ -40,7 +40,7 @@ class Walk:
 
     @property
     def position(self) -> int:
-        """Number of bytes of the file that were read or skipped."""
+        """Returns the number of bytes of the file that were read or skipped."""
         return self._before + self._at
 
     def start(self, steps: Steps[None]) -> None:
@@ -127,7 +127,7 @@ class Walk:
     # What the generator asks for
 
     def take(self, count: int) -> Steps[bytes]:
-        """The next bytes."""
+        """Returns the next `count` bytes."""
         at = self._at
         piece = bytes(self._piece[at : at + count])
         self._at = at + len(piece)
@@ -142,7 +142,7 @@ class Walk:
         return bytes(held)
 
     def read(self, end: int, count: int) -> Steps[bytes]:
-        """The next bytes, which must lie in front of `end`."""
+        """Returns the next `count` bytes, which must lie in front of `end`."""
         if count > end - self.position:
             refuse_as_too_short()
         return (yield from self.take(count))
@@ -150,7 +150,7 @@ class Walk:
     def header(
         self, end: int, head: bytes = b"", strict: Container[bytes] | None = None
     ) -> Steps[tuple[bytes, int]]:
-        """Type and end of the next box, whose first 8 bytes may have been taken already.
+        """Returns the type and the end of the next box, whose first 8 bytes may have been taken already.
 
         A box that is larger than what contains it is damage. When `strict` is given, that is so only for the
         types in it; any other box ends with what contains it, as players read it.
@@ -171,7 +171,7 @@ class Walk:
         return kind, start + size
 
     def child(self, end: int, opened: Container[bytes]) -> Steps[tuple[bytes, int] | None]:
-        """Type and end of the next child of a box, one that nobody opens maybe; None when there is none."""
+        """Returns type and end of a box's next child, which may be one that nobody opens; None at its end."""
         found = self.find(end, opened)
         if found or end - self.position < 8:
             return found
@@ -184,6 +184,7 @@ class Walk:
             raise
 
     def skip_to(self, end: int) -> Steps[None]:
+        """Skips to a position in the file. Yields when it needs more of the file."""
         try:
             while (left := end - self.position) > len(self._piece) - self._at:
                 self.unread = left - (len(self._piece) - self._at)
@@ -203,7 +204,7 @@ class Walk:
     def table(
         self, end: int, count: int, entry_size: int, cost: int, use: Callable[[bytes], None]
     ) -> Steps[None]:
-        """Hands a table on in blocks, each of which costs so many steps."""
+        """Passes a table to `use` in blocks of up to `cost` steps. Yields when it needs more of the file."""
         self.check_table(end, count, entry_size)
         most = BLOCK // entry_size
         while count:

@@ -52,7 +52,7 @@ class FrameTask(Generic[Result]):
 
     @property
     def ready(self) -> bool:
-        """Whether the result is available."""
+        """Returns True when the result is available."""
         return self.finished if self.same_as is None else self.same_as.finished
 
 

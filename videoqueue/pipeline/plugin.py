@@ -117,7 +117,7 @@ class Plugin(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest of the plugin as it is loaded."""
+        """Returns the manifest of the plugin as it is loaded."""
         ...
 
     def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:

@@ -65,7 +65,7 @@ class PluginRegistry:
             raise
 
     def load(self, name: str) -> Plugin:
-        """Does the same as `get` without logging, for callers who report the `reason` themselves."""
+        """Returns the same plugin as `get`, but logs nothing: its callers report the `reason` themselves."""
         with self._making:
             if name not in self._plugins:
                 version = PluginVersion(name, _origin(name), self._options.values)

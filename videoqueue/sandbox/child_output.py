@@ -120,7 +120,7 @@ class ChildOutput:
 
     @property
     def last_words(self) -> str:
-        """The end of what the child has printed during this job, as it was printed."""
+        """Returns the end of what the child has printed during this job, as it was printed."""
         return self._last_words.decode(errors="replace")
 
     def close(self) -> None:

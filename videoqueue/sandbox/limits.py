@@ -50,15 +50,17 @@ class SandboxLimits:
 
     @property
     def grown_bytes(self) -> int:
+        """Returns the memory in bytes above which a child is replaced between two jobs."""
         return int(self.memory_bytes * _GROWN)
 
     @property
     def full_bytes(self) -> int:
+        """Returns the memory in bytes above which a crash or hang counts as out of memory."""
         return int(self.memory_bytes * _FULL)
 
     @property
     def cpu_seconds(self) -> int:
-        """CPU time of one job, in seconds: the job's time on all cores."""
+        """Returns the CPU time of one job, in seconds: the job's time on all cores."""
         return math.ceil(self.job_seconds) * (os.cpu_count() or 1) + 1
 
 

@@ -87,15 +87,17 @@ class ChildProcess:
 
     @property
     def is_alive(self) -> bool:
+        """Returns True when the process has not ended."""
         return self._process.poll() is None
 
     @property
     def resident_bytes(self) -> int:
+        """Returns the resident memory of the process in bytes; 0 if the system does not report it."""
         return resident_bytes(self._process.pid)
 
     @property
     def is_silent(self) -> bool:
-        """Whether no message waits in the pipe. Between two tasks a child must send none."""
+        """Returns True when no message waits in the pipe. Between two tasks a child must send none."""
         return not _readable([self._replies], 0)
 
     def begin(self, task: Task) -> None:

@@ -23,7 +23,7 @@ class Pace:
 
     @property
     def window_bytes(self) -> int:
-        """Bytes that must be transferred for each `stall_seconds` of waiting."""
+        """Returns the bytes that must be transferred for each `stall_seconds` of waiting."""
         return max(1, int(self.stall_seconds * self.bytes_per_second))
 
 
@@ -91,6 +91,7 @@ class BoundedSocket(socket.socket):
         super().settimeout(value)
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """Returns the bytes that have arrived, up to `bufsize`; b"" if the client closed the connection."""
         if self._patience == 0.0:
             return super().recv(bufsize, flags)
         began = time.monotonic()
@@ -152,6 +153,7 @@ class DirectBody:
         self.failed = False
 
     def read(self, size: int = -1) -> bytes:
+        """Returns the bytes that have arrived, at most `size`; b"" at the end of the body."""
         wanted = self._left if size < 0 else min(size, self._left)
         if wanted == 0:
             return b""
@@ -172,12 +174,14 @@ class DirectBody:
         return piece
 
     def readline(self, size: int = -1) -> bytes:
+        """Returns the next line with its newline, at most `size` bytes; b"" at the end of the body."""
         line = bytearray()
         while not line.endswith(b"\n") and len(line) != size and (byte := self.read(1)):
             line += byte
         return bytes(line)
 
     def readlines(self, hint: int = -1) -> list[bytes]:
+        """Returns all remaining lines; `hint` has no effect."""
         return list(self)
 
     def __iter__(self) -> Iterator[bytes]:

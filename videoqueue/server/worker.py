@@ -167,10 +167,12 @@ class BoundedThreadWorker(AcceptingWorker):
                     self.enqueue_req(waiting)
 
     def handle(self, conn: _Connection) -> Any:
+        """Returns gunicorn's result: whether the connection is kept, or that no data has arrived yet."""
         conn.sock.expect_head(self.limits.header_seconds)
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: _Connection) -> Any:
+        """Returns True when gunicorn may keep the connection for another request."""
         conn.sock.expect_body()
         if isinstance(req.body.reader, LengthReader):
             req.body = DirectBody(conn.sock, conn.parser.unreader, req.body.reader.length)

@@ -17,7 +17,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 
 
 def open_storage(url: str, default_folder: Path) -> ObjectStorage:
-    """The storage behind VIDEOQUEUE_STORAGE_URL; nothing is touched yet: see `check()`.
+    """Returns the storage behind VIDEOQUEUE_STORAGE_URL; nothing is touched yet: see `check()`.
 
     Credentials, region and endpoint of S3 come from the usual AWS_* variables or AWS's own files.
 

@@ -39,9 +39,11 @@ class FolderStorage:
         self._root = root
 
     def open_writer(self, key: str) -> ObjectWriter:
+        """Returns a writer for the object with this key. Nothing is stored yet."""
         return _FileWriter(self._root / require_key(key))
 
     def download(self, key: str, path: Path, check: Check) -> str:
+        """Copies an object to a new file. Returns the SHA-256 of the copy, 64 hexadecimal digits."""
         with _translated():
             try:
                 source = os.open(self._root / require_key(key), os.O_RDONLY | os.O_NOFOLLOW)
@@ -61,6 +63,7 @@ class FolderStorage:
                 self._require_root()
 
     def exists(self, key: str) -> bool:
+        """Returns True when there is an object with this key."""
         with _translated():
             try:
                 return stat.S_ISREG(os.lstat(self._root / require_key(key)).st_mode)
@@ -77,6 +80,7 @@ class FolderStorage:
                     yield key
 
     def remove_stale(self, seconds: float) -> int:
+        """Removes unfinished files that were last written more than `seconds` ago. Returns their number."""
         latest = time.time() - seconds
         removed = 0
         with _translated():

@@ -46,7 +46,7 @@ _REFUSALS = ("AccessDenied", "NotImplemented", "MethodNotAllowed")
 
 
 def open_s3(bucket: str, prefix: str) -> S3Storage:
-    """The storage below `prefix` (may be empty) of a bucket that exists; nothing is sent yet.
+    """Returns the storage below `prefix` (may be empty) of a bucket that exists; nothing is sent yet.
 
     Raises:
         SettingsError: AWS's own configuration cannot be used.
@@ -77,10 +77,12 @@ class S3Storage:
         return self._clients.get()
 
     def open_writer(self, key: str) -> ObjectWriter:
+        """Returns a writer for the object with this key. Nothing is stored yet."""
         with translated():
             return S3Writer(self._client, self._bucket, self._name(key))
 
     def download(self, key: str, path: Path, check: Check) -> str:
+        """Copies an object to a new file. Returns the SHA-256 of the copy, 64 hexadecimal digits."""
         name = self._name(key)
         with translated(), NewFile(path) as file:
             reader = ObjectReader(self._client, self._bucket, name, self._open(name))
@@ -94,6 +96,7 @@ class S3Storage:
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
 
     def exists(self, key: str) -> bool:
+        """Returns True when there is an object with this key."""
         with translated():
             return self._is_listed(self._name(key))
 
@@ -108,6 +111,7 @@ class S3Storage:
                         yield key
 
     def remove_stale(self, seconds: float) -> int:
+        """Removes unfinished uploads that were begun more than `seconds` ago. Returns their number."""
         latest = datetime.now(UTC) - timedelta(seconds=seconds)
         removed = 0
         with translated():

@@ -35,7 +35,7 @@ class ClientSource:
         self._kept: S3Client | None = None
 
     def get(self) -> S3Client:
-        """The client. Without credentials its calls raise NoCredentialsError.
+        """Returns the client. Without credentials its calls raise NoCredentialsError.
 
         Raises:
             BotoCoreError, ValueError: AWS's configuration cannot be used.

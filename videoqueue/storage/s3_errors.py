@@ -25,10 +25,12 @@ def translated() -> Iterator[None]:
 
 
 def code_of(error: ClientError) -> str:
+    """Returns the error code of S3's response, such as `NoSuchKey`; empty if it has none."""
     return error.response.get("Error", {}).get("Code", "")
 
 
 def status_of(error: ClientError) -> int:
+    """Returns the HTTP status of S3's response; 0 if there was none."""
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 

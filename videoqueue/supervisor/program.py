@@ -15,7 +15,7 @@ from videoqueue.parent_death import tied_to_parent
 from videoqueue.supervisor.guard import Guard, kill_group
 from videoqueue.supervisor.output import Output
 
-# From SIGKILL until the supervisor gives a process up; only one that hangs in the kernel takes longer.
+# From SIGKILL until the supervisor abandons a process; only one that hangs in the kernel takes longer.
 _GROUP_END_SECONDS = 5.0
 
 

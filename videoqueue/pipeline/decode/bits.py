@@ -19,6 +19,7 @@ class Bits:
         self._value = int.from_bytes(data, "big")
 
     def take(self, count: int) -> int:
+        """Returns the next `count` bits as an unsigned number."""
         if count > self._left:
             self._value <<= count - self._left
             self._left = count
@@ -28,7 +29,7 @@ class Bits:
         return taken
 
     def golomb(self) -> int:
-        """An unsigned exponential Golomb code (ISO/IEC 14496-10, 9.1)."""
+        """Returns the next unsigned exponential Golomb code (ISO/IEC 14496-10, 9.1)."""
         zeros = self._left - self._value.bit_length()
         self.take(zeros)
         return self.take(min(zeros, 32) + 1) - 1

@@ -40,7 +40,7 @@ class Damage:
 
     @property
     def frames(self) -> int:
-        """Number of frames, up to the last wanted one, without an intact picture.
+        """Returns the number of frames, up to the last wanted one, without an intact picture.
 
         Frames before the first decoded one count only when the decoder met damage there: an intact recording
         may begin with frames that nothing can decode.

@@ -45,7 +45,7 @@ class Edits:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from the first edit's start to the end of the last shown frame; None when not known."""
+        """Returns the seconds from the first edit's start to the last shown frame's end; None if unknown."""
         if self._media_end is None or not self._shown:
             return None
         begin = end = 0

@@ -58,18 +58,22 @@ def refusal_of(what: str, error: Exception) -> InvalidVideoError:
 
 
 def out_of_memory(what: str) -> OutOfMemoryError:
+    """Returns the error for a failed allocation; `what` says what could not be done."""
     return OutOfMemoryError(f"{what}: it needs more memory than there is, or is damaged.")
 
 
 def unsupported(message: str) -> InvalidVideoError:
+    """Returns the error for a video that this service does not process."""
     return InvalidVideoError("unsupported_video", message)
 
 
 def cut_off(how: str) -> InvalidVideoError:
+    """Returns the error for a file that ends too early; `how` says where."""
     return InvalidVideoError("truncated_mp4", f"The video is cut off: {how}. Submit the complete file.")
 
 
 def encrypted() -> InvalidVideoError:
+    """Returns the error for a video that is encrypted."""
     return unsupported("The video is encrypted (DRM). Submit a copy without protection.")
 
 

@@ -42,14 +42,14 @@ class Look:
     colours: Colours | None = None
 
     def size_of(self, picture: av.VideoFrame) -> tuple[int, int]:
-        """Width and height in square pixels, not yet turned."""
+        """Returns width and height in square pixels, before the display matrix is applied."""
         aspect = self.pixel_aspect
         if aspect is None or aspect[0] == aspect[1]:
             return picture.width, picture.height
         return square_size(picture.width, picture.height, aspect)
 
     def upright_size_of(self, picture: av.VideoFrame) -> tuple[int, int]:
-        """Width and height of the image."""
+        """Returns width and height of the image in pixels, after the display matrix is applied."""
         width, height = self.size_of(picture)
         return (height, width) if is_quarter_turn(self.matrix) else (width, height)
 
@@ -72,7 +72,7 @@ class Frame:
         _describe_colours(picture)
 
     def image(self) -> npt.NDArray[np.uint8]:
-        """The upright picture in square pixels: uint8, (height, width, 3), BGR, C-contiguous.
+        """Returns the upright picture in square pixels: uint8, (height, width, 3), BGR, C-contiguous.
 
         Raises:
             InvalidVideoError: its pixels cannot be converted.

@@ -29,7 +29,7 @@ class FrameNumbers:
 
     @property
     def before_first(self) -> int:
-        """Packets in front of the first frame that came out; they have no index."""
+        """Returns the number of packets in front of the first decoded frame; they have no index."""
         return self._first_rank or 0
 
     def add(self, pts: int | None) -> None:

@@ -5,7 +5,7 @@ PQ and HLG are those of ITU-R BT.2100, the primaries those of BT.2020 or P3. SDR
 of the light of SDR white, and 203 % becomes the code 255: what was made for a white of 203 nits keeps its
 white.
 
-Nothing is measured per frame, and every processor gives the same pixels: the tables hold whole numbers, and
+Nothing is measured per frame. Every processor computes the same pixels: the tables hold whole numbers, and
 the matrix is applied to whole numbers below 2**53, whose sums are exact in any order.
 """
 
@@ -85,7 +85,7 @@ def complete(picture: av.VideoFrame) -> None:
 
 
 def to_sdr(pixels: npt.NDArray[np.uint16], colours: Colours) -> npt.NDArray[np.uint8]:
-    """Converts BGR of 16 bits, (height, width, 3), to BGR of 8 bits."""
+    """Returns an image in BGR of 8 bits, converted from BGR of 16 bits, (height, width, 3)."""
     linear, display = _linear_light(colours.transfer), _display_codes()
     wide = colours.primaries
     matrix = None if wide is None else np.array(_TO_BT709[wide], np.float64)[::-1, ::-1].T / _MATRIX_SCALE

@@ -31,6 +31,7 @@ class DecodeLimits:
         return {"threads": "1"} | self.decoder_options()
 
     def decoder_options(self) -> dict[str, str]:
+        """Returns the options for opening a decoder; none if the number of pixels has no limit."""
         if self.pixels is None:
             return {}
         # The decoder counts whole blocks: a frame just under the limit needs room for its padding. What this

@@ -53,7 +53,7 @@ class PacketReader:
 
     @property
     def next_pts(self) -> int | None:
-        """The earliest time at which one of the packets that were read ahead is shown."""
+        """Returns the earliest time, in ticks, of the packets that were read ahead; None if unknown."""
         if not self._ahead:
             return None
         times = (packet.pts for packet, counted in self._ahead if counted and packet.pts is not None)

@@ -16,7 +16,7 @@ _MATRIX_BYTES = 36
 
 
 def is_quarter_turn(matrix: bytes | None) -> bool:
-    """Whether a display matrix swaps height and width."""
+    """Returns True when a display matrix swaps height and width; False without a matrix."""
     if matrix is None or len(matrix) < _MATRIX_BYTES:
         return False
     a, b, _, c, d = struct.unpack_from("=5i", matrix)

@@ -85,12 +85,12 @@ class Video:
 
     @property
     def damaged_frames(self) -> int:
-        """Frames read so far that could not be decoded."""
+        """Returns the number of frames read so far that could not be decoded."""
         return self._damage.frames
 
     @property
     def info(self) -> VideoInfo:
-        """What is known of the video so far."""
+        """Returns what is known of the video so far; the rest is None."""
         rate = self._stream.average_rate
         width, height = self._size or (None, None)
         return VideoInfo(
@@ -235,7 +235,7 @@ class Video:
 
 
 def codec_pixel_aspect(context: Any) -> tuple[int, int] | None:
-    """Width and height of a pixel as the coded video says, None when they are equal or it does not say.
+    """Returns a pixel's width and height in the coded video; None if they are equal or it does not say.
 
     Not the stream's ratio: FFmpeg also takes that from the scale in the display matrix.
     """

@@ -25,7 +25,7 @@ class Contents:
 
     @classmethod
     def of(cls, files: Files) -> Contents:
-        """Reads the files."""
+        """Returns the contents of the files, which it reads now."""
         # The state is read first, so that a change during the hashing is noticed later.
         states = {path: _state(path) for path in files.values()}
         return cls({name: _digest(path) for name, path in files.items()}, states)

@@ -32,7 +32,10 @@ Decode = Callable[[Sequence[Array], float], Candidates]
 
 
 def decode_anchor_free(output: Array, min_score: float) -> Candidates:
-    """Decodes (4 + classes, n): centre and size in pixels, and the probability of each class."""
+    """Decodes (4 + classes, n): centre and size in pixels, and the probability of each class.
+
+    Returns the boxes with at least `min_score`.
+    """
     best = output[4:].max(axis=0)
     confident = _is_confident(best, min_score)
     return Candidates(
@@ -43,7 +46,10 @@ def decode_anchor_free(output: Array, min_score: float) -> Candidates:
 
 
 def decode_with_objectness(output: Array, min_score: float) -> Candidates:
-    """Decodes (n, 5 + classes): centre and size in pixels, probability of an object, and of each class."""
+    """Decodes (n, 5 + classes): centre and size in pixels, probability of an object, and of each class.
+
+    Returns the boxes with at least `min_score`.
+    """
     confident, scores, classes = _with_objectness(output, min_score)
     return Candidates(_corners(output[confident, :4]), scores, classes)
 
@@ -53,6 +59,8 @@ def decode_yolox(output: Array, size: tuple[int, int], min_score: float) -> Cand
 
     Centres are relative to a cell, in cells; sizes are logarithms. Cells are in row order, those of stride 8
     first. Source: Ge et al., YOLOX, 2021, arXiv 2107.08430; `yolox/utils/demo_utils.py` in its repository.
+
+    Returns the boxes with at least `min_score`.
     """
     confident, scores, classes = _with_objectness(output, min_score)
     cells, strides = (values[confident] for values in yolox_grid(size))
@@ -72,7 +80,10 @@ def yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
 
 
 def decode_finished(output: Array, min_score: float) -> Candidates:
-    """Decodes (n, 6): x1, y1, x2, y2 in pixels, score, class; one row per object, then rows of score 0."""
+    """Decodes (n, 6): x1, y1, x2, y2 in pixels, score, class; one row per object, then rows of score 0.
+
+    Returns the boxes with at least `min_score`.
+    """
     confident = _is_confident(output[:, 4], min_score)
     rows = output[confident].astype(np.float64)
     return Candidates(rows[:, :4], rows[:, 4], np.rint(rows[:, 5]).astype(np.intp))
@@ -85,6 +96,8 @@ def decode_darknet(
 
     `anchors` has widths and heights (a, 2) in pixels for each output; `size` is (height, width) in pixels.
     Source: Redmon and Farhadi, YOLOv3, 2018, arXiv 1804.02767, section 2.1.
+
+    Returns the boxes with at least `min_score`.
     """
     parts = [_decode_scale(*scale, size, min_score) for scale in zip(outputs, anchors, strict=True)]
     return Candidates(*(np.concatenate(values) for values in zip(*parts, strict=True)))
