@@ -103,7 +103,7 @@ def prepare(engine: Engine) -> None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Runs the block in a short read transaction.
+    """Runs the block in a short read transaction. Yields its connection.
 
     Raises:
         DatabaseUnavailableError: the database does not respond, or refuses the statement.
@@ -118,7 +118,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Runs the block in a write transaction and commits it at the end.
+    """Runs the block in a write transaction and commits it at the end. Yields its connection.
 
     Raises:
         DatabaseUnavailableError: the database does not respond, or refuses the statement. Its attribute
@@ -138,7 +138,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def migrating(engine: Engine) -> Iterator[Connection]:
-    """Runs the block in a write transaction that holds the lock for migrations until its end.
+    """Runs the block in a write transaction that holds the lock for migrations. Yields its connection.
 
     A second migration waits for the first. The lock belongs to the transaction, so it works behind PgBouncer.
 

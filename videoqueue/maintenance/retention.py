@@ -54,7 +54,7 @@ class Retention:
         self._storage = storage
 
     def round(self, days: float | None, orphan_seconds: float, batch: int) -> Iterator[Removed]:
-        """Removes all old data in steps, one for each item that is taken from the iterator.
+        """Removes all old data in steps. Yields after each step how much it removed.
 
         Args:
             days: the minimum age of jobs since their end; None keeps all jobs.

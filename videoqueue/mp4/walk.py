@@ -90,12 +90,11 @@ class Walk:
     def find(
         self, end: int, opened: Container[bytes], shortcut: Shortcut | None = None
     ) -> tuple[bytes, int] | None:
-        """Steps over the boxes at hand that nobody opens: type and end of the first one that is opened.
+        """Skips boxes of the current piece that nobody opens. Returns type and end of the first other one.
 
-        None when there is none, or when a box is out of the ordinary, which is left to `header`. The shortcut
-        may deal with a `moof` that is whole: it is given the piece, where in it the content begins and ends,
-        and where in the file the box begins; it returns how many steps that took, 0 if the box is to be
-        opened.
+        Returns None when there is none, and for an unusual box, which is left to `header`. The shortcut may
+        read a complete `moof`. Its arguments are the piece, where in it the content begins and ends, and
+        where the box begins in the file. It returns the steps that it took, 0 if the box must be opened.
         """
         piece, at, steps, before = self._piece, self._at, self._steps, self._before
         stop = min(len(piece), end - before)

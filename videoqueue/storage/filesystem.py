@@ -72,6 +72,7 @@ class FolderStorage:
                 return False
 
     def list_older_than(self, seconds: float) -> Iterator[str]:
+        """Yields the keys of objects written more than `seconds` ago, in any order."""
         latest = time.time() - seconds
         with _translated():
             for entry in _files(self._root):

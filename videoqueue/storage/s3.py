@@ -101,6 +101,7 @@ class S3Storage:
             return self._is_listed(self._name(key))
 
     def list_older_than(self, seconds: float) -> Iterator[str]:
+        """Yields the keys of objects written more than `seconds` ago, in any order."""
         latest = datetime.now(UTC) - timedelta(seconds=seconds)
         with translated():
             pages = self._client.get_paginator("list_objects_v2")

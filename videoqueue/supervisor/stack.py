@@ -34,7 +34,7 @@ class Stack:
 
 
 def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
-    """Migrates the database and returns the programs. Settings of the environment apply.
+    """Migrates the database. Returns the programs. Settings of the environment apply.
 
     Raises:
         VideoqueueError: the port is in use, or a setting is wrong.

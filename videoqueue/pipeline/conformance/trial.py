@@ -41,7 +41,7 @@ class ToolTrial:
         self._found: dict[str, Fault] = {}
 
     def faults(self, cases: Sequence[Case]) -> list[Fault]:
-        """Calls the tool on the cases, several times and from two threads, and returns its faults."""
+        """Calls the tool on the cases, several times and from two threads. Returns its faults."""
         returned: list[tuple[Case, Mapping[str, object]]] = []
         expected: dict[str, str | None] = {}
         for case in cases:

@@ -44,7 +44,9 @@ _DEMUXER_OPTIONS = {
 
 @contextmanager
 def open_video(path: str | Path, bounds: DecodeLimits | None = None, threads: int = 1) -> Iterator[Video]:
-    """Opens the video track of an MP4 file; `threads`, at least 1, convert a frame's pixels.
+    """Opens the video track of an MP4 file for the block. Yields the open video.
+
+    `threads`, at least 1, convert a frame's pixels.
 
     Raises:
         InvalidVideoError: no MP4, cut off, encrypted, beyond the bounds, without a video track, or with one

@@ -28,7 +28,7 @@ class OcrPlugin:
         self._engine = TextEngine(options.inference_threads)
 
     def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:
-        """Runs `read`: returns the text blocks in reading order, and their texts, one per line."""
+        """Runs `read`. Returns the text blocks in reading order, and their texts, one per line."""
         blocks = in_reading_order(self._engine.read(inputs["image"]))
         return {"text": "\n".join(block["text"] for block in blocks), "text_blocks": blocks}
 

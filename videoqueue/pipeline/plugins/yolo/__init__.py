@@ -38,7 +38,7 @@ class YoloPlugin:
         self.manifest = Manifest("yolo", f"1.0+{model}", _TOOLS)
 
     def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:
-        """Runs `detect`: returns the objects in the frame in order of decreasing confidence."""
+        """Runs `detect`. Returns the objects in the frame in order of decreasing confidence."""
         return {"detections": self._detector.detect(inputs["image"])}
 
 
