@@ -1,7 +1,7 @@
 """The tables and their constraints. Times are integers: microseconds since 1970 UTC.
 
-`store` writes `job` and `result_chunk`, `workers` writes `worker_heartbeat`; no other module writes a row.
-The CHECK constraints repeat the rules of the state machine in `store`.
+`store` and its part `attempts` write `job` and `result_chunk`, `workers` writes `worker_heartbeat`; no other
+module writes a row. The CHECK constraints repeat the rules of the state machine in `attempts`.
 """
 
 from __future__ import annotations

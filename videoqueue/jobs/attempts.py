@@ -1,0 +1,257 @@
+r"""The attempts of workers at a job. Each transition is one conditional update that checks its row count.
+
+    pending --claim--> running --complete--> completed
+       ^                  |  \---fail------> failed
+       +-- release/expire-+
+
+`attempt` is the fencing token: a worker's write takes effect only while the job is running with the attempt
+that the worker claimed. Terminal states never change. Durations are seconds, times are microseconds since
+1970.
+
+A connection lost at COMMIT leaves the outcome open. Where a decision depends on it, the row is read again:
+its attempt shows which write took effect.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from videoqueue.errors import DatabaseUnavailableError, LeaseLostError
+from videoqueue.jobs.changes import (
+    Changes,
+    claim_of,
+    end_of_attempt,
+    last_chunk,
+    reset_setbacks,
+    select_job,
+    set_back,
+    shortened,
+    start_of_attempt,
+    start_over,
+    tenths,
+    update_fenced,
+)
+from videoqueue.jobs.database import microseconds, now, reading, writing
+from videoqueue.jobs.tables import CHUNK, JOB
+from videoqueue.jobs.types import Claim, Job, LeasePolicy, Setback, Status
+from videoqueue.pipeline.decode.video_info import VideoInfo
+
+
+class Attempts:
+    """Moves jobs from state to state for the workers that claim them; the first part of `JobStore`."""
+
+    def __init__(self, engine: Engine, policy: LeasePolicy) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            engine: the database; see `videoqueue.jobs.database.prepare`.
+            policy: durations and limits.
+        """
+        self.engine = engine
+        self.policy = policy
+
+    def get(self, job_id: uuid.UUID) -> Job | None:
+        """Returns the job, or None if there is no job with this id."""
+        with reading(self.engine) as connection:
+            return select_job(connection, JOB.c.job_id == job_id)
+
+    def claim(self, job_id: uuid.UUID, worker: str) -> Claim | None:
+        """Moves a pending job to running and leases it to a worker.
+
+        Args:
+            job_id: the job.
+            worker: the name of the worker, as host:pid.
+
+        Returns:
+            The claim, or None if the job is not pending or is to be claimed later.
+        """
+        claim = None
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                claimed = connection.execute(
+                    sa.update(JOB)
+                    .where(JOB.c.job_id == job_id, JOB.c.status == "pending", JOB.c.run_after <= time)
+                    .values(start_of_attempt(self.policy, worker, time))
+                )
+                if claimed.rowcount == 1 and (job := select_job(connection, JOB.c.job_id == job_id)):
+                    claim = claim_of(job, last_chunk(connection, job_id))
+        except DatabaseUnavailableError:
+            if claim is None or not self._holds(claim, worker, time):
+                raise
+        return claim
+
+    def _holds(self, claim: Claim, worker: str, claimed_at: int) -> bool:
+        job = self.get(claim.job_id)
+        if job is None or job.status != "running":
+            return False
+        return (job.attempt, job.worker, job.claimed_at) == (claim.attempt, worker, claimed_at)
+
+    def renew(self, claim: Claim) -> None:
+        """Extends the lease of a running attempt, even if it has ended but no sweeper has noticed.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
+        """
+        with writing(self.engine) as connection:
+            lease = now(connection) + microseconds(self.policy.lease_seconds)
+            update_fenced(connection, claim, {"lease_until": lease})
+
+    def begin(self, claim: Claim, version: str) -> Claim:
+        """Records the version of the pipeline that makes the attempt's results.
+
+        Chunks of another version are removed, because one result never mixes versions.
+
+        Args:
+            claim: the running attempt.
+            version: the version of the pipeline.
+
+        Returns:
+            The claim to continue with. It starts at the first frame if chunks of another version were
+            removed.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt; nothing was changed.
+        """
+        if claim.pipeline_version == version:
+            return claim
+        with writing(self.engine) as connection:
+            changes: Changes = {
+                "pipeline_version": version,
+                "progress": 0.0,
+                "updated_at": now(connection),
+            }
+            update_fenced(connection, claim, changes)
+            return start_over(connection, claim, version)
+
+    def checkpoint(self, claim: Claim, seq: int, payload: bytes, frames: list[int], progress: float) -> None:
+        """Commits a chunk of results together with the progress and a renewed lease.
+
+        Args:
+            claim: the running attempt.
+            seq: the number of the chunk: `claim.next_seq` for the first one, then one more each time.
+            payload: the items as `videoqueue.jobs.results.encode` returns them.
+            frames: the frame index of each item, ascending; at least one.
+            progress: the share of the video that is done, from 0 to 1.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt; nothing was changed.
+        """
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                changes: Changes = {
+                    "lease_until": time + microseconds(self.policy.lease_seconds),
+                    "progress": tenths(progress),
+                    "updated_at": time,
+                }
+                # The update comes first and locks the row: a worker that lost the job inserts nothing.
+                update_fenced(connection, claim, changes | reset_setbacks(claim, frames[-1]))
+                connection.execute(
+                    sa.insert(CHUNK).values(
+                        job_id=claim.job_id,
+                        seq=seq,
+                        first_frame=frames[0],
+                        last_index=frames[-1],
+                        frame_count=len(frames),
+                        payload=payload,
+                    )
+                )
+        except DatabaseUnavailableError:
+            if not self._has_chunk(claim, seq):
+                raise
+
+    def _has_chunk(self, claim: Claim, seq: int) -> bool:
+        query = (
+            sa.select(CHUNK.c.seq)
+            .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
+            .where(CHUNK.c.job_id == claim.job_id, CHUNK.c.seq == seq)
+            .where(JOB.c.status == "running", JOB.c.attempt == claim.attempt)
+        )
+        with reading(self.engine) as connection:
+            return connection.execute(query).one_or_none() is not None
+
+    def complete(self, claim: Claim, etag: str, video: VideoInfo | None = None) -> None:
+        """Moves a running job to completed. Calling it again has no effect.
+
+        Args:
+            claim: the running attempt.
+            etag: SHA-256 of the `results` array, from `ResultReader.etag`.
+            video: properties of the video.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
+        """
+        changes: Changes = {
+            "status": "completed",
+            "progress": 1.0,
+            "results_etag": etag,
+            "error_message": None,
+        }
+        try:
+            self._finish(claim, changes, video)
+        except (DatabaseUnavailableError, LeaseLostError):
+            if self._status_after(claim) != "completed":
+                raise
+
+    def fail(self, claim: Claim, reason: str, video: VideoInfo | None = None) -> None:
+        """Moves a running job to failed, without another attempt.
+
+        Args:
+            claim: the running attempt.
+            reason: the error for the user.
+            video: properties of the video, as far as they are known.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
+        """
+        try:
+            self._finish(claim, {"status": "failed", "error_message": shortened(reason)}, video)
+        except DatabaseUnavailableError:
+            if self._status_after(claim) != "failed":
+                raise
+
+    def _finish(self, claim: Claim, changes: Changes, video: VideoInfo | None) -> None:
+        with writing(self.engine) as connection:
+            time = now(connection)
+            ended: Changes = {"lease_until": None, "finished_at": time, "updated_at": time}
+            update_fenced(
+                connection, claim, changes | ended | end_of_attempt(time) | vars(video or VideoInfo())
+            )
+
+    def _status_after(self, claim: Claim) -> Status | None:
+        """Returns the state of the job, or None when another attempt has it or it is gone."""
+        job = self.get(claim.job_id)
+        return job.status if job is not None and job.attempt == claim.attempt else None
+
+    def release(self, claim: Claim, setback: Setback, reason: str | None, delay: float = 0.0) -> bool:
+        """Moves a running job back to pending, or to failed at the limit of setbacks. Its chunks stay.
+
+        Args:
+            claim: the running attempt.
+            setback: what happened.
+            reason: the error for the user.
+            delay: seconds before the job can be claimed again.
+
+        Returns:
+            True if the job waits for another attempt, False if it has failed.
+
+        Raises:
+            LeaseLostError: the job no longer belongs to this attempt.
+        """
+        status: str | None = None
+        try:
+            with writing(self.engine) as connection:
+                time = now(connection)
+                changes = set_back(self.policy, setback, reason, time, delay) | end_of_attempt(time)
+                update_fenced(connection, claim, changes)
+                query = sa.select(JOB.c.status).where(JOB.c.job_id == claim.job_id)
+                status = connection.execute(query).scalar_one()
+        except DatabaseUnavailableError:
+            status = self._status_after(claim)
+            if status not in ("pending", "failed"):
+                raise
+        return status == "pending"
