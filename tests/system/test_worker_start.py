@@ -119,8 +119,8 @@ def service(tmp_path: Path, around: Around) -> Iterator[Service]:
 
 #: What the log of a worker says whose dependency is away.
 NOTICED = {
-    "database": "A pass was cut short. thread=sweeper reason=The database",
-    "queue": "A pass was cut short. thread=sweeper reason=Redis cannot be reached",
+    "database": "A pass was cut short. thread_name=sweeper reason=The database",
+    "queue": "A pass was cut short. thread_name=sweeper reason=Redis cannot be reached",
     "storage": "The storage cannot be used yet. reason=The storage",
 }
 
