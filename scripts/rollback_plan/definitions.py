@@ -83,5 +83,8 @@ def without_unused_imports(text: str) -> str:
         node_names = [alias for alias in node.names if (alias.asname or alias.name).split(".")[0] in used]
         if len(node_names) < len(node.names):
             node.names = node_names
-            lines[node.lineno - 1 : node.end_lineno] = [ast.unparse(node) + "\n"] if node_names else []
+            start, end = node.lineno - 1, node.end_lineno or node.lineno
+            if not node_names and lines[start - 1 : start] == lines[end : end + 1] == ["\n"]:
+                start -= 1  # it was a group of its own
+            lines[start:end] = [ast.unparse(node) + "\n"] if node_names else []
     return "".join(lines)
