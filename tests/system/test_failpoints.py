@@ -211,7 +211,7 @@ def _end_of_first_attempt(bench: Bench, submitted: Submitted) -> str | None:
     """How the log says that it ended."""
     for name in WORKERS:
         for line in bench.service.keeper.log(name).splitlines():
-            if f"job_id={submitted.job_id} attempt=1 seconds=" in line:
+            if f"[job_id={submitted.job_id} attempt=1] Job " in line and " seconds=" in line:
                 return line.split("Job ", 1)[1].split(".", 1)[0]
     return None
 
