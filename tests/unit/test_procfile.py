@@ -32,7 +32,7 @@ def test_dramatiq_starts_as_many_processes_and_threads_as_the_settings_say() -> 
     settings = load_settings({"VIDEOQUEUE_WORKER_PROCESSES": "2", "VIDEOQUEUE_WORKER_THREADS": "3"})
     parsed = make_argument_parser().parse_args(dramatiq_arguments(settings))
     assert (parsed.broker, parsed.processes, parsed.threads) == ("videoqueue.worker.entry", 2, 3)
-    assert (parsed.path, parsed.worker_shutdown_timeout) == ([], 10_000)
+    assert (parsed.path, parsed.worker_shutdown_timeout, parsed.worker_fork_timeout) == ([], 10_000, 10)
 
 
 def test_the_procfile_has_release_web_and_worker() -> None:

@@ -20,6 +20,9 @@ from videoqueue.settings import Settings, load_settings
 #: Milliseconds. Jobs are released within a second; without a limit, Dramatiq tries for ten minutes to
 #: acknowledge their messages while the queue is down.
 _SHUTDOWN_MILLISECONDS = 10_000
+#: Milliseconds, the least that Dramatiq takes. Its master waits so long for its processes before it starts
+#: forks (there are none). A longer wait hides their first lines, and never ends if one is killed in it.
+_START_MILLISECONDS = 10
 
 
 def dramatiq_arguments(settings: Settings) -> list[str]:
@@ -27,6 +30,7 @@ def dramatiq_arguments(settings: Settings) -> list[str]:
     counts = ["--processes", str(settings.worker_processes), "--threads", str(settings.worker_threads)]
     # An empty --path: Dramatiq's default is the working directory.
     limits = ["--worker-shutdown-timeout", str(_SHUTDOWN_MILLISECONDS)]
+    limits += ["--worker-fork-timeout", str(_START_MILLISECONDS)]
     return ["videoqueue.worker.entry", "--path", *counts, *limits]
 
 
