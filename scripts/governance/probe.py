@@ -109,7 +109,7 @@ def settings(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def steps() -> list[float]:
-    """Every value that the store gives to progress before the end."""
+    """Every value of progress that the store writes before the end."""
     from videoqueue.jobs.changes import tenths
 
     return sorted({tenths(thousandth / 1000) for thousandth in range(1001)})
@@ -133,7 +133,7 @@ def queue() -> dict[str, Any]:
 
 
 def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
-    """Submits the video, does what a worker does, and gives what was announced and answered."""
+    """Submits the video, does what a worker does. Returns what was announced and what the client received."""
     from videoqueue.jobs.results import encode
 
     announced: list[Any] = []

@@ -116,7 +116,7 @@ class Tree:
 
     @cached_property
     def served(self) -> dict[str, Any]:
-        """What the built application has and answers; see `probe`.
+        """What the built application has and returns; see `probe`.
 
         Raises:
             ProbeError: with what Python had to say.

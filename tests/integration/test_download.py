@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from tests.support.s3_server import BUCKET, S3Server
+from tests.support.s3_server import BUCKET, S3Server, objects, serving
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.storage import ObjectStorage, open_storage
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 KEY = "inputs/0123456789abcdef0123456789abcdef.mp4"
 NAME = f"here/{KEY}"
@@ -44,9 +40,7 @@ class BreakingServer:
     ignores_ranges: bool = False
     on_break: Callable[[], object] = lambda: None
     ranges: list[str] = field(default_factory=list)
-    _app: DomainDispatcherApplication = field(
-        default_factory=lambda: DomainDispatcherApplication(create_backend_app)
-    )
+    _app: WSGIApplication = field(default_factory=objects)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "GET" or NAME not in environ["PATH_INFO"]:
@@ -65,20 +59,6 @@ class BreakingServer:
         raise ConnectionBreaksError
 
 
-@contextmanager
-def _serving(server: BreakingServer) -> Iterator[S3Server]:
-    running = make_server("127.0.0.1", 0, server, threaded=True)
-    running.log = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    try:
-        yield S3Server(f"http://127.0.0.1:{running.port}")
-    finally:
-        running.shutdown()
-        thread.join()
-        running.server_close()
-
-
 @pytest.fixture
 def server() -> BreakingServer:
     return BreakingServer()
@@ -86,7 +66,7 @@ def server() -> BreakingServer:
 
 @pytest.fixture
 def s3(server: BreakingServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with _serving(server) as running:
+    with serving(server) as running:
         for name, value in running.environ.items():
             monkeypatch.setenv(name, value)
         running.client.create_bucket(Bucket=BUCKET)

@@ -126,7 +126,7 @@ def busy(web: Web, folder: Path) -> requests.Response:
 
 
 def full_disk(web: Web, folder: Path) -> requests.Response:
-    """A file may not grow beyond a megabyte: the process meets EFBIG where a full disk gives ENOSPC."""
+    """A file may not grow beyond a megabyte: the process meets EFBIG where a full disk returns ENOSPC."""
     for process in psutil.Process(web.service.pid("web")).children(recursive=True):
         process.rlimit(psutil.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     return post_raw(web.url, padded(video(folder).read_bytes(), 3_000_000))

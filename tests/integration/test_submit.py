@@ -305,7 +305,7 @@ def test_a_full_backlog_refuses_before_the_body_but_knows_its_keys(
 
 
 def refused(answer: requests.Response, web: Web, status: int, code: str) -> str:
-    """Checks the problem and that nothing is left behind; gives its detail."""
+    """Checks the problem and that nothing is left behind. Returns its detail."""
     assert answer.headers["Content-Type"] == "application/problem+json"
     body = answer.json()
     assert (answer.status_code, body["status"], body["code"]) == (status, status, code)

@@ -1,4 +1,4 @@
-"""Gives real MP4 files other edit lists."""
+"""Writes other edit lists into real MP4 files."""
 
 from __future__ import annotations
 

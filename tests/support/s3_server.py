@@ -16,7 +16,7 @@ from botocore.config import Config
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, ThreadedMotoServer, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 if TYPE_CHECKING:
@@ -95,8 +95,26 @@ def guarded(prefix: str, *, unfinished: bool = True) -> Iterator[S3Server]:
 
     `unfinished`: whether the user may list and end unfinished uploads.
     """
-    app = PrefixRights(DomainDispatcherApplication(create_backend_app), prefix, unfinished=unfinished)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    with serving(PrefixRights(objects(), prefix, unfinished=unfinished)) as server:
+        yield server
+
+
+def objects() -> DomainDispatcherApplication:
+    """Returns the application of moto's server; all of them in a process hold the same objects."""
+    return DomainDispatcherApplication(create_backend_app)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Logs no request, and no connection that an application broke off."""
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(app: WSGIApplication) -> Iterator[S3Server]:
+    """Serves an application, such as one in front of `objects()`, as long as the `with` lasts."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -20,7 +20,7 @@ SMOKE_TEST = ROOT / "scripts" / "smoke_test"
 
 
 def eventually(condition: Callable[[], Any], what: str = "the expected state", seconds: float = 60) -> Any:
-    """Polls a condition of another process, which has no event to wait on; gives its value."""
+    """Polls a condition of another process, which has no event to wait on. Returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"

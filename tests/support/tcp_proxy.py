@@ -63,7 +63,7 @@ class TcpProxy:
 
     @contextlib.contextmanager
     def eating_replies(self) -> Iterator[None]:
-        """Requests arrive, answers do not; at the end the connections are reset."""
+        """Requests arrive, responses are dropped; at the end the connections are reset."""
         self._eaten.clear()
         self._eating = True
         try:

@@ -167,7 +167,10 @@ def test_a_worker_that_wakes_up_past_its_lease_changes_nothing(bench: Bench, ste
 
 
 def _freeze_two(bench: Bench, step: str) -> tuple[Submitted, list[psutil.Process], list[psutil.Process]]:
-    """A job whose first worker froze at the step, and its second one later; they are the last two answers."""
+    """Freezes the first worker of a job at the step, and its second one later.
+
+    Returns the job, the first worker, and both workers.
+    """
     for _ in range(_TRIES):
         bench.service.order(step, "stop")
         submitted = bench.submit(bench.catalogue.quick)

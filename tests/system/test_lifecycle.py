@@ -96,7 +96,7 @@ def test_an_undecodable_video_fails_with_a_reason_and_the_next_job_runs(
 
 
 def test_the_readmes_curl_lines_work_as_printed(service: Service) -> None:
-    """Word for word, but for the address and the job id that the first line answers."""
+    """Word for word, except for the address and the job id that the first line returns."""
     text = (ROOT / "README.md").read_text()
     lines = [line.strip() for line in text.splitlines() if line.startswith("    curl ")]
     assert len(lines) == 3

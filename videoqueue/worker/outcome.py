@@ -143,7 +143,7 @@ class Recorder:
                 logger.warning("Outcome not recorded yet.", extra=cause_fields(error))
                 if self._stopping.wait(self._settings.renew_seconds):
                     return _ended("Job left to its lease.", verdict)
-            except Exception:
+            except Exception:  # a bug, or a value that the database refuses: the job must not stay running
                 logger.exception("Outcome not recorded.")
                 if not instead:
                     return _ended("Job left to its lease.", verdict)

@@ -78,7 +78,7 @@ def test_the_same_frame_gives_the_same_answer_whatever_came_before(ocr: OcrPlugi
 
 
 def test_a_line_is_read_the_same_in_any_company(ocr: OcrPlugin) -> None:
-    """Each reader begins without a memory, so that none answers from an earlier company."""
+    """Each recognizer is new, so that none returns a line that it remembers."""
     model, letters = ocr._engine._recognizer._model, models.charset()
     texts = ["12:45", "a very much wider line of text", "HELLO", "two words"]
     lines = [page((text, 20, 40), width=60 + 17 * len(text), height=60) for text in texts]

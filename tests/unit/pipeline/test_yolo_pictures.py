@@ -43,7 +43,7 @@ def coloured(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 
 def score_of(load: Load, family: str, pixel: Pixel) -> float:
-    """The confidence that a model gives if its score is the pixel (channel, row, column) of its picture."""
+    """The confidence that a model returns if its score is the pixel (channel, row, column) of its picture."""
     encode, place = {
         "yolov8": (yolov8, (0, 4, 0)),
         "yolov5": (yolov5, (0, 0, 4)),
