@@ -36,8 +36,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 _ABOUT: Final = """Submit an MP4, get a `job_id`, poll the status of the job, fetch the results of each frame.
 Every error is `application/problem+json` (RFC 9457) with a stable `code`.
 
-OpenAPI cannot describe a valid MP4. Any other body gets 400 with one of the codes `file_empty`, `not_mp4`,
-`truncated_mp4`, `no_video_track`, `unsupported_video`, whatever its Content-Type."""
+OpenAPI cannot describe a valid MP4. A body of an accepted Content-Type that is no such file gets 400 with one
+of the codes `file_empty`, `not_mp4`, `truncated_mp4`, `no_video_track`, `unsupported_video`. Any other
+Content-Type gets 415."""
 
 #: Headers that several responses have, by the name of their component.
 _HEADERS: Final[Mapping[str, dict[str, Any]]] = {

@@ -133,7 +133,10 @@ def _expected(error: VideoqueueError) -> Response:
 
 def _http_error(settings: Settings, error: HTTPException) -> Response:
     if error.code == 404:
-        return problem("not_found", f"There is nothing at {request.path}. The API begins at /video/submit.")
+        return problem(
+            "not_found",
+            f"There is nothing at {request.path}. The API begins at /video/submit; /docs describes it.",
+        )
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
         detail = f"{request.path} takes {allowed}, not {request.method}."
