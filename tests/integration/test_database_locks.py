@@ -5,6 +5,8 @@ Nothing that bounds it outlives the transaction: behind a pooler the session goe
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -21,7 +23,7 @@ SETTINGS = ["lock_timeout", "idle_in_transaction_session_timeout"]
 @pytest.mark.parametrize("transaction", [reading, writing])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_postgres_bounds_how_long_a_lock_is_held_and_waited_for(
-    engine: Engine, transaction, setting: str
+    engine: Engine, transaction: Any, setting: str
 ) -> None:
     for _ in range(2):
         with transaction(engine) as connection:
@@ -55,7 +57,7 @@ def test_a_url_that_asks_for_prepared_statements_gets_none(database_url: str) ->
     engine.dispose()
 
 
-def _alone(driver, statement: str) -> list[tuple[str, ...]]:
+def _alone(driver: Any, statement: str) -> list[tuple[str, ...]]:
     """What the next client of the same session sees."""
     driver.autocommit = True
     try:

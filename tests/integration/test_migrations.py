@@ -22,7 +22,7 @@ from videoqueue.settings import load_settings
 
 
 @pytest.fixture
-def fresh_app(database_url: str, tmp_path, redis_url: str) -> Flask:
+def fresh_app(database_url: str, tmp_path: Path, redis_url: str) -> Flask:
     environ = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,

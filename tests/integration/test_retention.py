@@ -7,9 +7,11 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
 
 from tests.support.records import lease_policy, new_job
@@ -21,6 +23,7 @@ from videoqueue.jobs.tables import JobRow, ResultChunk
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.purger import Purger
 from videoqueue.maintenance.retention import Retention
+from videoqueue.services import Services
 from videoqueue.settings import load_settings
 from videoqueue.storage import ObjectStorage, open_storage
 
@@ -150,12 +153,12 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
     deleting = threading.Event()
 
     @sa.event.listens_for(other_engine, "before_cursor_execute")
-    def _deleting(_connection, _cursor, statement: str, *_rest: object) -> None:
+    def _deleting(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
         if statement.startswith("DELETE"):
             deleting.set()
 
     @sa.event.listens_for(store.engine, "before_cursor_execute")
-    def _inserting(_connection, _cursor, statement: str, *_rest: object) -> None:
+    def _inserting(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
         if statement.startswith("INSERT"):
             purge.start()
             # Long enough for a purge that is not held up to finish; one that is, waits for this very thread.
@@ -169,7 +172,11 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
 
 
 def test_a_purge_that_is_cut_off_between_row_and_video_leaves_an_orphan_for_the_next(
-    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
+    store: JobStore,
+    storage: ObjectStorage,
+    retention: Retention,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id, key = ended(store, storage, "fail", days=31)
 
@@ -239,7 +246,11 @@ def test_without_retention_jobs_stay_for_ever(
 
 
 def test_a_round_that_met_trouble_begins_anew(
-    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
+    store: JobStore,
+    storage: ObjectStorage,
+    retention: Retention,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     purger = Purger(store.engine, retention, load_settings({"VIDEOQUEUE_DATA_DIR": str(folder.parent)}))
     first, _ = ended(store, storage, "complete", days=31)
@@ -253,7 +264,11 @@ def test_a_round_that_met_trouble_begins_anew(
 
 
 def test_a_round_that_an_outage_ended_is_begun_again_long_before_the_next_one_is_due(
-    store: JobStore, storage: ObjectStorage, retention: Retention, folder: Path, monkeypatch
+    store: JobStore,
+    storage: ObjectStorage,
+    retention: Retention,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(2):
         ended(store, storage, "complete", days=31)
@@ -302,7 +317,9 @@ def _away(_key: str) -> None:
     raise StorageUnavailableError("away")
 
 
-def test_an_uploads_key_is_of_the_kind_that_is_collected(client, services, tmp_path: Path) -> None:
+def test_an_uploads_key_is_of_the_kind_that_is_collected(
+    client: FlaskClient, services: Services, tmp_path: Path
+) -> None:
     from tests.support.videos import make_video
 
     video = make_video(tmp_path / "v.mp4")

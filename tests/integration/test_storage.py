@@ -12,8 +12,10 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from botocore.exceptions import ClientError
@@ -27,7 +29,7 @@ from videoqueue.errors import (
     StorageUnavailableError,
     VideoqueueError,
 )
-from videoqueue.storage import open_storage
+from videoqueue.storage import ObjectStorage, open_storage
 
 KEY = "inputs/0123456789abcdef0123456789abcdef.mp4"
 HOUR = 3600.0
@@ -84,40 +86,46 @@ class Bucket:
         self.storage = open_storage(f"s3://no-such-bucket/{self.prefix}", Path("unused"))
 
 
+Place: TypeAlias = Folder | Bucket
+
+
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[s3_server.S3Server]:
     with s3_server.s3_server() as running:
         yield running
 
 
 @pytest.fixture(params=["folder", "s3", "s3 with rights below the prefix only"])
-def place(request, tmp_path):
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "folder":
         return Folder(tmp_path / "objects")
-    return request.getfixturevalue("bucket" if request.param == "s3" else "rightless")
+    bucket: Bucket = request.getfixturevalue("bucket" if request.param == "s3" else "rightless")
+    return bucket
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "objects")
 
 
 @pytest.fixture
-def bucket(server, monkeypatch):
+def bucket(server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
     return Bucket(server)
 
 
 @pytest.fixture
-def rightless(server, monkeypatch):
+def rightless(server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A bucket in which the user has rights below the prefix only."""
     with in_rightless(server, monkeypatch) as bucket:
         yield bucket
 
 
 @contextmanager
-def in_rightless(server, monkeypatch, **rights):
+def in_rightless(
+    server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch, **rights: bool
+) -> Iterator[Bucket]:
     prefix = f"test/{uuid.uuid4().hex}"
     with s3_server.guarded(f"{prefix}/", **rights) as guarded:
         for name, value in guarded.environ.items():
@@ -125,14 +133,14 @@ def in_rightless(server, monkeypatch, **rights):
         yield Bucket(server, prefix)
 
 
-def put(storage, key: str, data: bytes, piece: int = 64 * 1024) -> None:
+def put(storage: ObjectStorage, key: str, data: bytes, piece: int = 64 * 1024) -> None:
     with storage.open_writer(key) as writer:
         for start in range(0, len(data), piece):
             writer.write(memoryview(data)[start : start + piece])
         writer.commit()
 
 
-def get(storage, key: str, tmp_path: Path) -> bytes:
+def get(storage: ObjectStorage, key: str, tmp_path: Path) -> bytes:
     path = tmp_path / uuid.uuid4().hex
     digest = storage.download(key, path, unchecked)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -147,21 +155,21 @@ def unchecked() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1000, 8 * MIB, 8 * MIB + 1, 20 * MIB])
-def test_what_was_committed_is_read_back(place, tmp_path, size):
+def test_what_was_committed_is_read_back(place: Place, tmp_path: Path, size: int) -> None:
     data = random.Random(size).randbytes(size)
     put(place.storage, KEY, data)
     assert get(place.storage, KEY, tmp_path) == data
     assert place.left() == [KEY]
 
 
-def test_a_piece_larger_than_a_part_is_cut_up(place, tmp_path):
+def test_a_piece_larger_than_a_part_is_cut_up(place: Place, tmp_path: Path) -> None:
     data = random.Random(1).randbytes(20 * MIB)
     put(place.storage, KEY, data, piece=len(data))
     assert get(place.storage, KEY, tmp_path) == data
 
 
 @pytest.mark.parametrize("size", [0, 1000, 20 * MIB])
-def test_leaving_without_commit_leaves_nothing(place, size):
+def test_leaving_without_commit_leaves_nothing(place: Place, size: int) -> None:
     with place.storage.open_writer(KEY) as writer:
         writer.write(bytes(size))
         assert not place.storage.exists(KEY)
@@ -169,14 +177,14 @@ def test_leaving_without_commit_leaves_nothing(place, size):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_an_exception_in_the_with_block_passes_and_leaves_nothing(place, error):
+def test_an_exception_in_the_with_block_passes_and_leaves_nothing(place: Place, error: Exception) -> None:
     with pytest.raises(error), place.storage.open_writer(KEY) as writer:  # noqa: PT012 - the block is the case
         writer.write(bytes(20 * MIB))
         raise error
     assert place.left() == []
 
 
-def test_an_exception_after_commit_keeps_the_object(place, tmp_path):
+def test_an_exception_after_commit_keeps_the_object(place: Place, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), place.storage.open_writer(KEY) as writer:  # noqa: PT012
         writer.write(b"whole")
         writer.commit()
@@ -184,7 +192,7 @@ def test_an_exception_after_commit_keeps_the_object(place, tmp_path):
     assert get(place.storage, KEY, tmp_path) == b"whole"
 
 
-def test_a_closed_writer_takes_nothing_more(place):
+def test_a_closed_writer_takes_nothing_more(place: Place) -> None:
     with place.storage.open_writer(KEY) as writer:
         writer.commit()
         with pytest.raises(ValueError, match="not open"):
@@ -193,7 +201,7 @@ def test_a_closed_writer_takes_nothing_more(place):
             writer.commit()
 
 
-def test_a_commit_replaces_the_object_and_an_abort_keeps_it(place, tmp_path):
+def test_a_commit_replaces_the_object_and_an_abort_keeps_it(place: Place, tmp_path: Path) -> None:
     put(place.storage, KEY, b"first")
     with place.storage.open_writer(KEY) as writer:
         writer.write(b"never")
@@ -203,7 +211,7 @@ def test_a_commit_replaces_the_object_and_an_abort_keeps_it(place, tmp_path):
     assert place.left() == [KEY]
 
 
-def test_two_writers_of_one_key_do_not_mix(place, tmp_path):
+def test_two_writers_of_one_key_do_not_mix(place: Place, tmp_path: Path) -> None:
     with place.storage.open_writer(KEY) as one, place.storage.open_writer(KEY) as two:
         for _ in range(3):
             one.write(b"1" * 4 * MIB)
@@ -214,7 +222,7 @@ def test_two_writers_of_one_key_do_not_mix(place, tmp_path):
     assert place.left() == [KEY]
 
 
-def test_threads_share_a_storage(place, tmp_path):
+def test_threads_share_a_storage(place: Place, tmp_path: Path) -> None:
     failed = []
 
     def work(number: int) -> None:
@@ -234,7 +242,7 @@ def test_threads_share_a_storage(place, tmp_path):
     assert [(tmp_path / str(n)).read_bytes() for n in range(8)] == [bytes([n]) * 1000 for n in range(8)]
 
 
-def test_a_missing_key_is_said_to_be_missing_and_leaves_no_file(place, tmp_path):
+def test_a_missing_key_is_said_to_be_missing_and_leaves_no_file(place: Place, tmp_path: Path) -> None:
     put(place.storage, "inputs/other.mp4", b"x")
     with pytest.raises(ObjectMissingError):
         place.storage.download(KEY, tmp_path / "copy", unchecked)
@@ -242,7 +250,7 @@ def test_a_missing_key_is_said_to_be_missing_and_leaves_no_file(place, tmp_path)
     assert not place.storage.exists(KEY)
 
 
-def test_deleting_twice_is_no_error(place):
+def test_deleting_twice_is_no_error(place: Place) -> None:
     put(place.storage, KEY, b"x")
     assert place.storage.exists(KEY)
     place.storage.delete(KEY)
@@ -251,7 +259,7 @@ def test_deleting_twice_is_no_error(place):
     assert place.left() == []
 
 
-def test_only_objects_older_than_the_age_are_listed(place):
+def test_only_objects_older_than_the_age_are_listed(place: Place) -> None:
     for key in ("inputs/old.mp4", "inputs/new.mp4", "inputs/deep/er/old.mp4"):
         put(place.storage, key, b"x")
     place.age("inputs/old.mp4", 2 * HOUR)
@@ -261,12 +269,12 @@ def test_only_objects_older_than_the_age_are_listed(place):
     assert sorted(place.storage.list_older_than(3 * HOUR)) == []
 
 
-def test_listing_an_unused_storage_gives_nothing(place):
+def test_listing_an_unused_storage_gives_nothing(place: Place) -> None:
     assert list(place.storage.list_older_than(0)) == []
     assert place.storage.remove_stale(0) == 0
 
 
-def test_objects_may_be_deleted_while_they_are_listed(place):
+def test_objects_may_be_deleted_while_they_are_listed(place: Place) -> None:
     for number in range(50):
         put(place.storage, f"inputs/{number}.mp4", b"")
         place.age(f"inputs/{number}.mp4", 2 * HOUR)
@@ -275,7 +283,7 @@ def test_objects_may_be_deleted_while_they_are_listed(place):
     assert place.left() == []
 
 
-def test_a_usable_storage_passes_the_check_and_stays_empty(place):
+def test_a_usable_storage_passes_the_check_and_stays_empty(place: Place) -> None:
     place.storage.check()
     assert place.left() == []
 
@@ -294,7 +302,9 @@ def test_a_usable_storage_passes_the_check_and_stays_empty(place):
     ],
     ids=["check", "exists", "delete", "download", "list", "remove_stale", "put", "put_large"],
 )
-def test_a_storage_that_is_gone_is_unavailable_and_its_objects_not_missing(place, tmp_path, use):
+def test_a_storage_that_is_gone_is_unavailable_and_its_objects_not_missing(
+    place: Place, tmp_path: Path, use: Any
+) -> None:
     place.storage.check()
     place.make_unusable()
     with pytest.raises(StorageUnavailableError) as caught:
@@ -311,7 +321,7 @@ def test_a_storage_that_is_gone_is_unavailable_and_its_objects_not_missing(place
         *("a/b/c/d/e/f", "x" * 129),
     ],
 )
-def test_a_key_that_could_lead_elsewhere_is_refused(place, tmp_path, key):
+def test_a_key_that_could_lead_elsewhere_is_refused(place: Place, tmp_path: Path, key: Any) -> None:
     for use in (
         place.storage.open_writer,
         place.storage.delete,
@@ -325,7 +335,7 @@ def test_a_key_that_could_lead_elsewhere_is_refused(place, tmp_path, key):
 # The folder
 
 
-def test_a_killed_writer_leaves_a_file_that_nobody_sees_until_it_is_stale(folder):
+def test_a_killed_writer_leaves_a_file_that_nobody_sees_until_it_is_stale(folder: Folder) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from videoqueue.storage import open_storage\n"
         f"writer = open_storage('', Path(sys.argv[1])).open_writer({KEY!r}).__enter__()\n"
@@ -343,7 +353,7 @@ def test_a_killed_writer_leaves_a_file_that_nobody_sees_until_it_is_stale(folder
     assert folder.left() == []
 
 
-def test_a_folder_that_is_gone_does_not_make_its_objects_look_deleted(folder, tmp_path):
+def test_a_folder_that_is_gone_does_not_make_its_objects_look_deleted(folder: Folder, tmp_path: Path) -> None:
     put(folder.storage, KEY, b"x")
     folder.root.rename(tmp_path / "not mounted")
     for use in (
@@ -355,7 +365,7 @@ def test_a_folder_that_is_gone_does_not_make_its_objects_look_deleted(folder, tm
             use(KEY)
 
 
-def test_files_are_for_their_owner_only(folder):
+def test_files_are_for_their_owner_only(folder: Folder) -> None:
     put(folder.storage, KEY, b"x")
     modes = [oct(path.stat().st_mode & 0o777) for path in (folder.root, folder.root / KEY)]
     assert modes == ["0o700", "0o600"]
@@ -363,10 +373,12 @@ def test_files_are_for_their_owner_only(folder):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("call", ["write", "fsync", "open"])
-def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(folder, monkeypatch, call, code):
+def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, call: str, code: Any
+) -> None:
     folder.storage.check()
 
-    def full(*_args, **_kwargs):
+    def full(*_args: Any, **_kwargs: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, call, full)
@@ -377,14 +389,16 @@ def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(folder, monkeypatch, 
     assert folder.left() == []
 
 
-def test_a_full_disk_at_the_reader_leaves_no_copy(place, tmp_path):
+def test_a_full_disk_at_the_reader_leaves_no_copy(place: Place, tmp_path: Path) -> None:
     put(place.storage, KEY, bytes(1000))
     with files_of_at_most(500), pytest.raises(StorageFullError):
         place.storage.download(KEY, tmp_path / "copy", unchecked)
     assert not (tmp_path / "copy").exists()
 
 
-def test_the_file_is_synced_before_the_rename_and_the_folder_after(folder, monkeypatch):
+def test_the_file_is_synced_before_the_rename_and_the_folder_after(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.storage.check()
     seen = []
     fsync, replace = os.fsync, Path.replace
@@ -406,7 +420,7 @@ def test_the_file_is_synced_before_the_rename_and_the_folder_after(folder, monke
 # S3
 
 
-def test_an_abandoned_upload_is_aborted_when_it_is_stale(bucket):
+def test_an_abandoned_upload_is_aborted_when_it_is_stale(bucket: Bucket) -> None:
     bucket.leave_unfinished()
     assert bucket.storage.remove_stale(100 * 365 * 24 * HOUR) == 0
     assert bucket.left() == [KEY]
@@ -414,13 +428,15 @@ def test_an_abandoned_upload_is_aborted_when_it_is_stale(bucket):
     assert bucket.left() == []
 
 
-def test_uploads_below_another_prefix_are_left_alone(bucket, server):
+def test_uploads_below_another_prefix_are_left_alone(bucket: Bucket, server: s3_server.S3Server) -> None:
     bucket.leave_unfinished()
     assert Bucket(server).storage.remove_stale(HOUR) == 0
     assert bucket.left() == [KEY]
 
 
-def test_who_may_not_list_unfinished_uploads_is_told_and_goes_on(server, monkeypatch, caplog):
+def test_who_may_not_list_unfinished_uploads_is_told_and_goes_on(
+    server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     with in_rightless(server, monkeypatch, unfinished=False) as bucket:
         bucket.leave_unfinished()
         assert bucket.storage.remove_stale(HOUR) == 0
@@ -428,10 +444,12 @@ def test_who_may_not_list_unfinished_uploads_is_told_and_goes_on(server, monkeyp
     assert "grant s3:ListBucketMultipartUploads" in caplog.text
 
 
-def test_an_object_that_may_not_be_read_is_not_missing(rightless, server, tmp_path):
+def test_an_object_that_may_not_be_read_is_not_missing(
+    rightless: Bucket, server: s3_server.S3Server, tmp_path: Path
+) -> None:
     put(rightless.storage, KEY, b"x")
 
-    def refuse(**_kwargs):
+    def refuse(**_kwargs: Any) -> None:
         raise ClientError(
             {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject"
         )
@@ -451,10 +469,12 @@ def test_an_object_that_may_not_be_read_is_not_missing(rightless, server, tmp_pa
         ("DeleteObject", lambda storage, path: storage.delete(KEY)),
     ],
 )
-def test_the_cause_of_an_error_is_kept_for_the_log(bucket, tmp_path, code, operation, use):
+def test_the_cause_of_an_error_is_kept_for_the_log(
+    bucket: Bucket, tmp_path: Path, code: str, operation: str, use: Any
+) -> None:
     put(bucket.storage, KEY, b"x")
 
-    def fail(**_kwargs):
+    def fail(**_kwargs: Any) -> None:
         raise ClientError({"Error": {"Code": code}}, operation)
 
     bucket.storage._client.meta.events.register(f"before-call.s3.{operation}", fail)
@@ -465,8 +485,8 @@ def test_the_cause_of_an_error_is_kept_for_the_log(bucket, tmp_path, code, opera
 
 
 @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
-def test_a_failure_in_a_large_upload_aborts_it(bucket, operation):
-    def fail(**_kwargs):
+def test_a_failure_in_a_large_upload_aborts_it(bucket: Bucket, operation: str) -> None:
+    def fail(**_kwargs: Any) -> None:
         raise ClientError({"Error": {"Code": "InternalError"}}, operation)
 
     bucket.storage._client.meta.events.register(f"before-call.s3.{operation}", fail)
@@ -486,8 +506,8 @@ def test_a_failure_in_a_large_upload_aborts_it(bucket, operation):
         ("InvalidAccessKeyId", 403, StorageUnavailableError),
     ],
 )
-def test_an_error_of_s3_is_translated(bucket, code, status, expected):
-    def fail(**_kwargs):
+def test_an_error_of_s3_is_translated(bucket: Bucket, code: str, status: int, expected: Any) -> None:
+    def fail(**_kwargs: Any) -> None:
         answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise ClientError(answer, "PutObject")
 
@@ -496,7 +516,9 @@ def test_an_error_of_s3_is_translated(bucket, code, status, expected):
         put(bucket.storage, KEY, b"x")
 
 
-def test_a_port_where_nobody_listens_is_unavailable_within_seconds(bucket, monkeypatch):
+def test_a_port_where_nobody_listens_is_unavailable_within_seconds(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -515,7 +537,9 @@ def test_a_port_where_nobody_listens_is_unavailable_within_seconds(bucket, monke
         ("", "https://videos.s3.amazonaws.com/x/k"),
     ],
 )
-def test_the_bucket_is_in_the_path_for_every_endpoint_but_aws(bucket, monkeypatch, endpoint, url):
+def test_the_bucket_is_in_the_path_for_every_endpoint_but_aws(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, endpoint: str, url: str
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -524,7 +548,9 @@ def test_the_bucket_is_in_the_path_for_every_endpoint_but_aws(bucket, monkeypatc
     assert signed.split("?")[0] == url
 
 
-def test_a_style_chosen_in_awss_own_file_is_kept(bucket, monkeypatch, tmp_path):
+def test_a_style_chosen_in_awss_own_file_is_kept(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "config").write_text("[default]\ns3 =\n    addressing_style = virtual\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example:9000")
@@ -533,12 +559,14 @@ def test_a_style_chosen_in_awss_own_file_is_kept(bucket, monkeypatch, tmp_path):
     assert signed.split("?")[0] == "http://videos.minio.example:9000/x/k"
 
 
-def test_parts_grow_so_that_ten_thousand_hold_any_video(bucket, monkeypatch):
+def test_parts_grow_so_that_ten_thousand_hold_any_video(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("videoqueue.storage.s3_writer.PART_BYTES", 10)
     monkeypatch.setattr("videoqueue.storage.s3_writer.PARTS_PER_SIZE", 2)
     sizes = []
 
-    def note(params, **_kwargs) -> None:
+    def note(params: Any, **_kwargs: Any) -> None:
         sizes.append(len(params["body"].getvalue()))
 
     bucket.storage._client.meta.events.register("before-call.s3.UploadPart", note)
@@ -557,7 +585,7 @@ def test_parts_grow_so_that_ten_thousand_hold_any_video(bucket, monkeypatch):
         *("s3://bucket?x=1", "file://host/x", "file:relative", "file:///x#y", "http://[", "file:///x%00"),
     ],
 )
-def test_a_url_that_cannot_be_used_names_the_setting_and_not_the_value(url, tmp_path):
+def test_a_url_that_cannot_be_used_names_the_setting_and_not_the_value(url: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         open_storage(url, tmp_path)
     message = str(caught.value)
@@ -565,19 +593,19 @@ def test_a_url_that_cannot_be_used_names_the_setting_and_not_the_value(url, tmp_
     assert "secret" not in message
 
 
-def test_an_endpoint_that_is_no_url_is_a_bad_setting(bucket, monkeypatch):
+def test_an_endpoint_that_is_no_url_is_a_bad_setting(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
     with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL_S3"):
         open_storage("s3://videos/x", Path("unused"))
 
 
-def test_a_file_url_names_a_folder(tmp_path):
+def test_a_file_url_names_a_folder(tmp_path: Path) -> None:
     storage = open_storage(f"file://{tmp_path}/with%20blank", Path("unused"))
     put(storage, KEY, b"x")
     assert (tmp_path / "with blank" / KEY).read_bytes() == b"x"
 
 
-def test_a_folder_does_not_load_boto3():
+def test_a_folder_does_not_load_boto3() -> None:
     script = (
         "import sys; from pathlib import Path; from videoqueue.storage import open_storage\n"
         "open_storage('', Path('x')); print([m for m in sys.modules if m.startswith('boto')])"

@@ -9,6 +9,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -91,7 +92,7 @@ def cut(folder: Path) -> Path:
     ("make", "code"),
     [(pdf, "not_mp4"), (empty, "file_empty"), (cut, "truncated_mp4")],
 )
-def test_a_file_that_is_no_whole_mp4_is_refused(web: Web, tmp_path: Path, make, code: str) -> None:
+def test_a_file_that_is_no_whole_mp4_is_refused(web: Web, tmp_path: Path, make: Any, code: str) -> None:
     refused(post(web.url, make(tmp_path)), web, 400, code)
 
 

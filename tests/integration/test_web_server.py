@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +22,7 @@ SAY = "import videoqueue.server.config as server; server.when_ready(None)"
 
 
 @pytest.fixture
-def web(tmp_path: Path, redis_url: str):
+def web(tmp_path: Path, redis_url: str) -> Iterator[Any]:
     with serving(tmp_path / "web", REDIS_URL=redis_url) as web:
         yield web
 

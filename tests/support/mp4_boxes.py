@@ -12,6 +12,7 @@ from typing import Any, Final
 import av
 import numpy as np
 import pytest
+from av.container import OutputContainer
 
 from tests.support.hevc import x265
 from videoqueue.errors import InvalidVideoError
@@ -19,7 +20,14 @@ from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
 from videoqueue.settings import load_settings
 
 
-def encode(codec="libx264", container="mp4", frames=5, size=(64, 48), audio=None, options=None) -> bytes:
+def encode(
+    codec: str = "libx264",
+    container: str = "mp4",
+    frames: int = 5,
+    size: tuple[int, int] = (64, 48),
+    audio: str | None = None,
+    options: dict[str, str] | None = None,
+) -> bytes:
     """A small real video."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made"
@@ -28,11 +36,13 @@ def encode(codec="libx264", container="mp4", frames=5, size=(64, 48), audio=None
         return path.read_bytes()
 
 
-def encode_into(output, codec, frames, size, audio) -> None:
-    stream = output.add_stream(codec, rate=25, options=x265(frames) if codec == "libx265" else {})
+def encode_into(
+    output: OutputContainer, codec: str, frames: int, size: tuple[int, int], audio: str | None
+) -> None:
+    stream: Any = output.add_stream(codec, rate=25, options=x265(frames) if codec == "libx265" else {})
     stream.width, stream.height = size
     stream.pix_fmt = "rgb24" if codec in ("png", "rawvideo") else "yuv420p"
-    sound = output.add_stream(audio, rate=48000) if audio else None
+    sound: Any = output.add_stream(audio, rate=48000) if audio else None
     for number in range(frames):
         picture = np.full((size[1], size[0], 3), number * 40 % 256, np.uint8)
         output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

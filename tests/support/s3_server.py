@@ -21,6 +21,7 @@ from werkzeug.wrappers import Request, Response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from mypy_boto3_s3 import S3Client
 
 BUCKET = "videos"
 
@@ -45,7 +46,7 @@ class S3Server:
         }
 
     @cached_property
-    def client(self):
+    def client(self) -> S3Client:
         """A client of its own, so that a test can look behind the code under test."""
         return boto3.client(
             "s3",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -74,7 +76,7 @@ class Echo:
 
 
 @pytest.fixture
-def proxy():
+def proxy() -> Iterator[Any]:
     echo = Echo()
     with TcpProxy(("127.0.0.1", echo.port)) as proxy:
         yield proxy

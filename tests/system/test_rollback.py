@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -138,7 +139,7 @@ def test_every_file_of_the_tree_is_in_the_plan() -> None:
         "definition gone",
     ],
 )
-def test_a_tree_that_the_plan_does_not_fit_is_left_alone(spoil, said: str, tmp_path: Path) -> None:
+def test_a_tree_that_the_plan_does_not_fit_is_left_alone(spoil: Any, said: str, tmp_path: Path) -> None:
     tree = copy_of_the_tree(tmp_path)
     spoil(tree)
     before = files_in(tree)

@@ -15,6 +15,7 @@ from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedErro
 from videoqueue.jobs.database import engine_options, prepare, writing
 from videoqueue.jobs.store import Claim, JobStore, NewJob
 from videoqueue.jobs.tables import JobRow, ResultChunk
+from videoqueue.jobs.types import Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
 NEW = new_job(frame_stride=2)
@@ -54,7 +55,7 @@ def chunks(store: JobStore, claim: Claim) -> list[bytes]:
         return list(connection.scalars(query.order_by(ResultChunk.seq)))
 
 
-def row(store: JobStore, claim: Claim) -> sa.Row:
+def row(store: JobStore, claim: Claim) -> Job:
     found = store.get(claim.job_id)
     assert found is not None
     return found
@@ -378,14 +379,16 @@ def lost_reply(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
     return arm
 
 
-def test_a_job_committed_without_an_answer_is_accepted(store: JobStore, lost_reply) -> None:
+def test_a_job_committed_without_an_answer_is_accepted(
+    store: JobStore, lost_reply: Callable[[], None]
+) -> None:
     lost_reply()
     job_id, is_new = store.create(NEW)
     assert is_new
     assert store.get(job_id) is not None
 
 
-def test_a_claim_committed_without_an_answer_is_held(store: JobStore, lost_reply) -> None:
+def test_a_claim_committed_without_an_answer_is_held(store: JobStore, lost_reply: Callable[[], None]) -> None:
     job_id, _ = store.create(NEW)
     lost_reply()
     claim = store.claim(job_id, "worker")
@@ -393,7 +396,9 @@ def test_a_claim_committed_without_an_answer_is_held(store: JobStore, lost_reply
     store.renew(claim)
 
 
-def test_a_chunk_committed_without_an_answer_is_stored_once(store: JobStore, lost_reply) -> None:
+def test_a_chunk_committed_without_an_answer_is_stored_once(
+    store: JobStore, lost_reply: Callable[[], None]
+) -> None:
     claim = claimed(store)
     lost_reply()
     store.checkpoint(claim, 0, b"a", [0], 0.1)
@@ -409,7 +414,7 @@ def test_a_chunk_committed_without_an_answer_is_stored_once(store: JobStore, los
     ],
 )
 def test_an_end_committed_without_an_answer_counts(
-    store: JobStore, lost_reply, end: str, arguments: tuple[str, ...], status: str
+    store: JobStore, lost_reply: Callable[[], None], end: str, arguments: tuple[str, ...], status: str
 ) -> None:
     claim = claimed(store)
     lost_reply()

@@ -162,7 +162,7 @@ class Operations:
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_is_refused_after_a_number_of_operations_in_keeping_with_the_limit(name):
+def test_a_flood_is_refused_after_a_number_of_operations_in_keeping_with_the_limit(name: Any) -> None:
     with Operations() as operations:
         fault, _ = drown(flood(*FLOODS[name]))
     assert (fault.code, str(fault)) == ("unsupported_video", MESSAGE)
@@ -170,14 +170,14 @@ def test_a_flood_is_refused_after_a_number_of_operations_in_keeping_with_the_lim
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_long_table_is_refused_before_more_is_read_than_the_limit_allows(name):
+def test_a_long_table_is_refused_before_more_is_read_than_the_limit_allows(name: Any) -> None:
     start, most = TABLES[name]
     fault, fed = drown(flood(start, b"\0\0\0\1"))
     assert str(fault) == MESSAGE
     assert most // 8 < fed < most
 
 
-def test_an_hour_of_fragments_of_one_frame_with_the_sound_in_its_own_stays_under_the_limit():
+def test_an_hour_of_fragments_of_one_frame_with_the_sound_in_its_own_stays_under_the_limit() -> None:
     sound = fragment(0, 1, track_id=2)
     moofs = [
         box(b"moof", full(b"mfhd", 1), part[8:]) + box(b"mdat", b"x") for part in (fragment(0, 1), sound)
@@ -192,7 +192,7 @@ def test_an_hour_of_fragments_of_one_frame_with_the_sound_in_its_own_stays_under
     assert walk_over(pieces())[1].video.samples == 60 * 3600
 
 
-def test_the_limit_is_the_one_that_was_measured():
+def test_the_limit_is_the_one_that_was_measured() -> None:
     assert BOUNDED.steps == 7_000_000
 
 
@@ -210,7 +210,7 @@ def walk_over(pieces: Iterator[bytes]) -> tuple[int, Mp4Info]:
     return peak, info
 
 
-def test_media_data_is_skipped_in_constant_memory():
+def test_media_data_is_skipped_in_constant_memory() -> None:
     def pieces() -> Iterator[bytes]:
         yield FTYP + struct.pack(">I4sQ", 1, b"mdat", 16 + 2**30)
         piece = bytes(2**16)
@@ -223,7 +223,7 @@ def test_media_data_is_skipped_in_constant_memory():
     assert info.size > 2**30
 
 
-def test_large_tables_are_summed_in_constant_memory():
+def test_large_tables_are_summed_in_constant_memory() -> None:
     count = 1_000_000
 
     def pieces() -> Iterator[bytes]:

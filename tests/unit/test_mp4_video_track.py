@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,56 +67,56 @@ def esds(object_type: int) -> bytes:
 # The rule
 
 
-def test_of_two_enabled_tracks_the_first_is_chosen():
+def test_of_two_enabled_tracks_the_first_is_chosen() -> None:
     assert chosen(track(), track(track_id=2)) == 0
 
 
-def test_a_disabled_track_gives_way_to_an_enabled_one_behind_it():
+def test_a_disabled_track_gives_way_to_an_enabled_one_behind_it() -> None:
     assert chosen(track(enabled=False), track(track_id=2), track(track_id=3)) == 1
 
 
-def test_of_disabled_tracks_alone_the_first_is_chosen():
+def test_of_disabled_tracks_alone_the_first_is_chosen() -> None:
     assert chosen(track(enabled=False), track(track_id=2, enabled=False)) == 0
 
 
-def test_a_disabled_track_is_chosen_before_an_enabled_one_that_does_not_qualify():
+def test_a_disabled_track_is_chosen_before_an_enabled_one_that_does_not_qualify() -> None:
     assert chosen(track(b"png "), track(samples=NONE, track_id=2), track(track_id=3, enabled=False)) == 2
 
 
 @pytest.mark.parametrize("kind", [b"jpeg", b"mjpg", b"png ", b"apcn", b"mjp2", b"\0\xff\0\xff"])
-def test_a_track_of_a_codec_that_is_not_read_gives_way(kind):
+def test_a_track_of_a_codec_that_is_not_read_gives_way(kind: bytes) -> None:
     assert chosen(track(kind), track(track_id=2)) == 1
 
 
 @pytest.mark.parametrize("object_type", [0x6C, 0x6D, 0x6A])
-def test_a_codec_that_only_the_object_type_tells_is_not_read_either(object_type):
+def test_a_codec_that_only_the_object_type_tells_is_not_read_either(object_type: int) -> None:
     assert chosen(track(b"mp4v", inside=esds(object_type)), track(track_id=2)) == 1
 
 
-def test_an_encrypted_track_gives_way():
+def test_an_encrypted_track_gives_way() -> None:
     assert chosen(track(b"encv"), track(track_id=2)) == 1
 
 
-def test_a_track_without_samples_gives_way():
+def test_a_track_without_samples_gives_way() -> None:
     assert chosen(track(samples=NONE), track(track_id=2)) == 1
 
 
 @pytest.mark.parametrize("handler", [b"pict", b"auxv", b"soun", b"text"])
-def test_a_track_that_is_no_video_gives_way_whatever_its_codec(handler):
+def test_a_track_that_is_no_video_gives_way_whatever_its_codec(handler: bytes) -> None:
     assert chosen(track(handler=handler), track(track_id=2)) == 1
 
 
 @pytest.mark.parametrize("kind", [b"thmb", b"auxl", b"vdep"])
-def test_a_track_that_says_it_belongs_to_another_gives_way(kind):
+def test_a_track_that_says_it_belongs_to_another_gives_way(kind: bytes) -> None:
     assert chosen(track(more=references(kind, 2)), track(track_id=2)) == 1
 
 
-def test_pictures_of_chapters_give_way_wherever_they_are_referred_to():
+def test_pictures_of_chapters_give_way_wherever_they_are_referred_to() -> None:
     sound = track(b"mp4a", track_id=3, handler=b"soun", more=references(b"chap", 7, 1))
     assert chosen(track(), track(track_id=2), sound) == 1
 
 
-def test_another_reference_changes_nothing():
+def test_another_reference_changes_nothing() -> None:
     assert chosen(track(more=references(b"cdsc", 2)), track(track_id=2)) == 0
 
 
@@ -125,7 +127,7 @@ def fragmented(*tracks: bytes, runs: tuple[int, ...]) -> Mp4Info:
     return check(head + b"".join(fragment(0, 1, track_id=track_id) for track_id in runs) + bytes(99))
 
 
-def test_samples_in_fragments_are_counted_for_each_track():
+def test_samples_in_fragments_are_counted_for_each_track() -> None:
     empty = track(samples=NONE), track(samples=NONE, track_id=2), track(samples=NONE, track_id=3)
     info = fragmented(*empty, runs=(2, 3, 2, 2, 3))
     assert (info.video.index, info.video.track_id, info.video.samples) == (1, 2, 3)
@@ -133,15 +135,15 @@ def test_samples_in_fragments_are_counted_for_each_track():
     assert (info.video.index, info.video.samples) == (0, 1)
 
 
-def test_samples_in_fragments_add_to_those_of_the_table():
+def test_samples_in_fragments_add_to_those_of_the_table() -> None:
     assert fragmented(track(), track(track_id=2), runs=(1, 2, 1)).video.samples == 4
 
 
-def test_a_fragment_that_names_no_track_of_the_file_is_counted_for_none():
+def test_a_fragment_that_names_no_track_of_the_file_is_counted_for_none() -> None:
     assert fragmented(track(), runs=(9, 9)).video.samples == 2
 
 
-def test_of_tracks_with_the_same_id_the_first_has_the_samples_of_fragments():
+def test_of_tracks_with_the_same_id_the_first_has_the_samples_of_fragments() -> None:
     info = fragmented(track(samples=NONE), track(samples=NONE), runs=(1,))
     assert (info.video.index, info.video.same_id) == (0, 1)
     assert check(movie(track(samples=NONE), track())).video.same_id == 0
@@ -150,7 +152,7 @@ def test_of_tracks_with_the_same_id_the_first_has_the_samples_of_fragments():
 # What is told of the chosen track
 
 
-def test_the_shape_of_pixels_is_that_of_the_first_sample_entry():
+def test_the_shape_of_pixels_is_that_of_the_first_sample_entry() -> None:
     wide, tall = (box(b"pasp", struct.pack(">II", *ratio)) for ratio in ((32, 11), (1, 2)))
     entries = stsd(entry(inside=box(b"colr", bytes(11)) + wide), entry(inside=tall))
     assert check(movie(trak(entries + SAMPLES))).video.pixel_aspect == (32, 11)
@@ -165,7 +167,7 @@ def colours(*boxes: bytes) -> ColourTags | None:
 PQ_TAGS = struct.pack(">3H", 9, 16, 9)
 
 
-def test_the_colours_are_those_of_the_first_box_that_has_codes():
+def test_the_colours_are_those_of_the_first_box_that_has_codes() -> None:
     profile = box(b"colr", b"prof", bytes(40))
     sdr = box(b"colr", b"nclx", struct.pack(">3H", 1, 1, 1), b"\0")
     assert colours() is None
@@ -175,38 +177,38 @@ def test_the_colours_are_those_of_the_first_box_that_has_codes():
     assert colours(box(b"colr", b"nclx", PQ_TAGS)) == ColourTags(9, 16, 9, None)
 
 
-def test_colours_of_a_second_sample_entry_are_not_read():
+def test_colours_of_a_second_sample_entry_are_not_read() -> None:
     second = entry(inside=box(b"colr", b"nclc", PQ_TAGS))
     assert check(movie(trak(stsd(entry(), second) + SAMPLES))).video.colours is None
 
 
 @pytest.mark.parametrize("kind", [b"prof", b"rICC", b"nclx", b"nclc", b"????"])
 @pytest.mark.parametrize("size", [0, 3, 4, 9])
-def test_a_colour_box_that_is_short_or_a_profile_says_nothing(kind, size):
+def test_a_colour_box_that_is_short_or_a_profile_says_nothing(kind: bytes, size: int) -> None:
     assert colours(box(b"colr", (kind + PQ_TAGS)[:size])) is None
     assert colours(box(b"colr", b"prof", PQ_TAGS, bytes(900)), box(b"colr", b"rICC", PQ_TAGS)) is None
 
 
 @pytest.mark.parametrize("code", [0, 256, 0xFFFF])
-def test_a_colour_code_that_no_picture_can_have_is_not_said(code):
+def test_a_colour_code_that_no_picture_can_have_is_not_said(code: int) -> None:
     tags = struct.pack(">3H", code, 16, code)
     assert colours(box(b"colr", b"nclc", tags)) == ColourTags(2, 16, 2)
 
 
-def test_the_matrix_of_the_track_header_is_told():
+def test_the_matrix_of_the_track_header_is_told() -> None:
     turned = (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
     head = bytearray(tkhd())
     head[-44:-8] = struct.pack(">9i", *turned)
     assert check(movie(trak(stsd(entry()) + SAMPLES, head=bytes(head)))).video.matrix == turned
 
 
-def elst(edits, version=0):
+def elst(edits: list[tuple[int, int]], version: int = 0) -> bytes:
     form = ">Qqi" if version else ">Iii"
     entries = b"".join(struct.pack(form, *edit, 1 << 16) for edit in edits)
     return box(b"edts", box(b"elst", bytes([version, 0, 0, 0]), struct.pack(">I", len(edits)), entries))
 
 
-def clock(kind, timescale, duration, version=0):
+def clock(kind: bytes, timescale: int, duration: int, version: int = 0) -> bytes:
     """An `mvhd` or `mdhd`."""
     form = ">B3xQQIQ" if version else ">B3xIIII"
     return box(kind, struct.pack(form, version, 1, 1, timescale, duration), bytes(4))
@@ -214,7 +216,9 @@ def clock(kind, timescale, duration, version=0):
 
 @pytest.mark.parametrize("edits", [[(0, 1280)], [(500, -1), (0, 40)], [(100, 0), (100, 500)]])
 @pytest.mark.parametrize("version", [0, 1])
-def test_an_edit_list_is_told_with_where_its_tables_lie_and_what_its_ticks_are(edits, version):
+def test_an_edit_list_is_told_with_where_its_tables_lie_and_what_its_ticks_are(
+    edits: Any, version: int
+) -> None:
     shifts = full(b"ctts", 2, 1, 2000, 1, 0)
     data = (
         FTYP
@@ -238,7 +242,7 @@ def test_an_edit_list_is_told_with_where_its_tables_lie_and_what_its_ticks_are(e
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_an_unknown_duration_of_the_media_is_none(version):
+def test_an_unknown_duration_of_the_media_is_none(version: int) -> None:
     unknown = clock(b"mdhd", 600, (1 << 64 if version else 1 << 32) - 1, version)
     data = (
         FTYP
@@ -249,7 +253,7 @@ def test_an_unknown_duration_of_the_media_is_none(version):
 
 
 @pytest.mark.parametrize("short", [b"mvhd", b"mdhd"])
-def test_a_clock_too_short_for_what_it_says_is_passed_over(short):
+def test_a_clock_too_short_for_what_it_says_is_passed_over(short: bytes) -> None:
     clocks = {
         kind: box(kind, bytes(10)) if kind == short else clock(kind, 9, 9) for kind in (b"mvhd", b"mdhd")
     }
@@ -258,7 +262,7 @@ def test_a_clock_too_short_for_what_it_says_is_passed_over(short):
     assert found is None if short == b"mvhd" else (found.timescale, found.media_duration) == (9, 0)
 
 
-def test_a_track_that_its_edit_list_hides_is_passed_over():
+def test_a_track_that_its_edit_list_hides_is_passed_over() -> None:
     hidden = track(more=elst([(500, -1)]))
     assert check(movie(hidden, track(track_id=2))).video.track_id == 2
     assert check(movie(hidden, track(track_id=2, enabled=False))).video.track_id == 2
@@ -266,17 +270,17 @@ def test_a_track_that_its_edit_list_hides_is_passed_over():
 
 
 @pytest.mark.parametrize("edits", [[], [(500, -1), (0, 0)], [(500, -1), (0, -2)]])
-def test_a_track_of_which_any_edit_shows_something_is_not_hidden(edits):
+def test_a_track_of_which_any_edit_shows_something_is_not_hidden(edits: Any) -> None:
     assert check(movie(track(more=elst(edits)), track(track_id=2))).video.track_id == 1
 
 
-def test_a_stream_in_fragments_is_not_hidden_by_an_empty_edit():
+def test_a_stream_in_fragments_is_not_hidden_by_an_empty_edit() -> None:
     extends = box(b"mvex", full(b"trex", 1, 1, 0, 7, 0))
     moov = box(b"moov", track(samples=NONE, more=elst([(500, -1)])), extends)
     assert check(FTYP + moov + fragment(0, 3)).video.samples == 3
 
 
-def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(tmp_path):
+def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(tmp_path: Path) -> None:
     file = tmp_path / "made.mp4"
     data = FTYP + box(b"mdat", bytes(300_000)) + box(b"moov", track(b"png "), track(track_id=2))
     file.write_bytes(data + box(b"free", bytes(200_000)) + b"\0\0")
@@ -328,14 +332,16 @@ def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(tmp_path):
         ((), "no_video_track", "The file has no video track.", "no track"),
     ],
 )
-def test_a_refusal_names_what_was_found_in_each_track(tracks, code, message, found):
+def test_a_refusal_names_what_was_found_in_each_track(
+    tracks: Any, code: str, message: str, found: str
+) -> None:
     refused, said = fault(movie(*tracks))
     assert refused == code
     assert said.startswith(message)
     assert said.endswith(f" Found: {found}.")
 
 
-def test_a_refusal_of_many_tracks_with_hostile_names_stays_short_and_printable():
+def test_a_refusal_of_many_tracks_with_hostile_names_stays_short_and_printable() -> None:
     hostile = [
         track(kind, handler=handler)
         for kind in (b"\x1b[2J", b"a\nb\r")
@@ -370,11 +376,11 @@ def test_a_refusal_of_many_tracks_with_hostile_names_stays_short_and_printable()
         ((64, 48), None, (64, 48)),
     ],
 )
-def test_pixels_are_made_square_by_making_the_picture_larger(size, ratio, square):
+def test_pixels_are_made_square_by_making_the_picture_larger(size: Any, ratio: Any, square: Any) -> None:
     assert square_size(*size, ratio) == square
 
 
-def test_the_limit_of_pixels_holds_for_square_pixels():
+def test_the_limit_of_pixels_holds_for_square_pixels() -> None:
     wide = movie(track(inside=box(b"pasp", struct.pack(">II", 2, 1))))
     assert check(wide, limits=CheckLimits(pixels=2 * 64 * 48)).video.width == 64
     code, message = fault(wide, limits=CheckLimits(pixels=2 * 64 * 48 - 1))
@@ -384,7 +390,7 @@ def test_the_limit_of_pixels_holds_for_square_pixels():
     )
 
 
-def test_the_limit_of_tracks_names_its_setting():
+def test_the_limit_of_tracks_names_its_setting() -> None:
     assert check(movie(GOOD, GOOD), limits=CheckLimits(tracks=2)).tracks == 2
     assert fault(movie(GOOD, GOOD), limits=CheckLimits(tracks=1)) == (
         "unsupported_video",
@@ -410,12 +416,12 @@ SMALL, LARGE = video_of(64), video_of(65, 2)
         (video_of(65, 2, samples=NONE), SMALL),
     ],
 )
-def test_a_track_above_the_limit_of_pixels_does_no_harm_when_another_is_chosen(tracks):
+def test_a_track_above_the_limit_of_pixels_does_no_harm_when_another_is_chosen(tracks: Any) -> None:
     assert check(movie(*tracks), limits=MOST).video.width == 64
 
 
 @pytest.mark.parametrize("tracks", [(LARGE, SMALL), (video_of(64, enabled=False), LARGE)])
-def test_a_chosen_track_above_the_limit_of_pixels_is_refused(tracks):
+def test_a_chosen_track_above_the_limit_of_pixels_is_refused(tracks: Any) -> None:
     code, message = fault(movie(*tracks), limits=MOST)
     assert (code, message.startswith("The picture has 3,120 pixels; at most 3,072")) == (
         "unsupported_video",
@@ -423,19 +429,19 @@ def test_a_chosen_track_above_the_limit_of_pixels_is_refused(tracks):
     )
 
 
-def test_a_picture_above_the_limit_is_refused_as_soon_as_its_track_is_sure_to_be_chosen():
+def test_a_picture_above_the_limit_is_refused_as_soon_as_its_track_is_sure_to_be_chosen() -> None:
     walk = Mp4Check(MOST)
     with pytest.raises(InvalidVideoError, match="VIDEOQUEUE_MAX_PIXELS"):
         walk.feed(FTYP + box(b"moov", LARGE, SMALL) + struct.pack(">I4s", 1 << 30, b"mdat"))
 
 
-def test_fragments_decide_which_track_is_judged_by_its_pixels():
+def test_fragments_decide_which_track_is_judged_by_its_pixels() -> None:
     header = FTYP + box(b"moov", video_of(65, 2, samples=NONE), video_of(64, samples=NONE))
     assert check(header + fragment(0, 1), limits=MOST).video.width == 64
     assert fault(header + fragment(0, 1, track_id=2), limits=MOST)[1].startswith("The picture has 3,120")
 
 
-def test_sizes_of_samples_that_a_movie_header_presets_count_for_as_many_tracks_as_are_accepted():
+def test_sizes_of_samples_that_a_movie_header_presets_count_for_as_many_tracks_as_are_accepted() -> None:
     presets = [full(b"trex", number, 1, 0, 0, 0) for number in range(100, 170)]
     header = box(b"moov", track(samples=NONE), box(b"mvex", *presets, full(b"trex", 1, 1, 0, 10_000, 0)))
     run = box(b"moof", box(b"traf", full(b"tfhd", 1), box(b"trun", struct.pack(">II", 0, 1))))
@@ -445,7 +451,7 @@ def test_sizes_of_samples_that_a_movie_header_presets_count_for_as_many_tracks_a
     assert check(file + box(b"mdat", bytes(10_000)), limits=CheckLimits(tracks=100)).video.samples == 1
 
 
-def test_the_limit_of_uncompressed_audio_names_its_setting():
+def test_the_limit_of_uncompressed_audio_names_its_setting() -> None:
     sound = full(b"stts", 1, 5, 1) + full(b"stsz", 1, 5) + full(b"stsc", 1, 1, 5, 1) + full(b"stco", 1, 0)
     file = movie(GOOD, trak(sound, b"soun"))
     assert check(file, limits=CheckLimits(audio_values=5)).tracks == 2
@@ -458,6 +464,6 @@ def test_the_limit_of_uncompressed_audio_names_its_setting():
 
 
 @pytest.mark.parametrize("limits", [CheckLimits(samples=1), CheckLimits(tracks=1), CheckLimits(steps=100)])
-def test_a_limit_is_told_from_a_fault_of_the_file(limits):
+def test_a_limit_is_told_from_a_fault_of_the_file(limits: Any) -> None:
     with pytest.raises(LimitExceededError):
         check(movie(GOOD, GOOD), limits=limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -50,11 +51,11 @@ def ends_of(data: bytes, kind: bytes) -> list[int]:
 
 @pytest.mark.parametrize("kind", [b"uuid", b"abcd", b"\xa9xyz", b"junk", b"styp", b"sidx", b"emsg", b"jP  "])
 @pytest.mark.parametrize("large", [False, True])
-def test_another_box_may_come_first(kind, large):
+def test_another_box_may_come_first(kind: bytes, large: bool) -> None:
     assert check(box(kind, b"x" * 5000, large=large) + sample("moov-last")).video.samples == 5
 
 
-def test_several_other_boxes_may_come_first():
+def test_several_other_boxes_may_come_first() -> None:
     assert check(box(b"uuid", bytes(100)) + box(b"abcd") * 3 + sample("moov-first")).video.samples == 5
 
 
@@ -73,11 +74,11 @@ def test_several_other_boxes_may_come_first():
         bytes.fromhex("0000000167640028") + bytes(60),
     ],
 )
-def test_what_holds_no_box_of_an_mp4_is_none(data):
+def test_what_holds_no_box_of_an_mp4_is_none(data: bytes) -> None:
     assert fault(data)[0] == "not_mp4"
 
 
-def test_a_segment_is_told_from_other_things_behind_another_box():
+def test_a_segment_is_told_from_other_things_behind_another_box() -> None:
     segment = box(b"styp", b"msdh") + box(b"sidx", bytes(20)) + fragment(0, 1) + box(b"mdat", bytes(9))
     for data in (segment, box(b"abcd") + segment, box(b"styp", b"msdh")):
         assert fault(data) == (
@@ -94,13 +95,13 @@ def test_a_segment_is_told_from_other_things_behind_another_box():
 )
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("layout", ["moov-last", "moov-first", "fragmented", "quicktime"])
-def test_a_last_box_may_claim_more_than_the_file_has(layout, large, kind):
+def test_a_last_box_may_claim_more_than_the_file_has(layout: str, large: bool, kind: bytes) -> None:
     assert check(sample(layout) + claims(kind, large=large)).video.samples == 5
 
 
 @pytest.mark.parametrize("layout", ["moov-first", "fragmented", "fragmented-with-sound", "ismv", "dash"])
 @pytest.mark.parametrize("claimed", [1 << 16, 0xFFFFFFFF])
-def test_the_media_data_itself_may_claim_more_than_the_file_has(layout, claimed):
+def test_the_media_data_itself_may_claim_more_than_the_file_has(layout: str, claimed: int) -> None:
     data = bytearray(sample(layout)[: ends_of(sample(layout), b"mdat")[-1]])
     at = data.rindex(b"mdat") - 4
     data[at : at + 4] = struct.pack(">I", claimed)
@@ -111,8 +112,8 @@ def test_the_media_data_itself_may_claim_more_than_the_file_has(layout, claimed)
 @pytest.mark.parametrize("audio", [None, "aac"])
 @pytest.mark.parametrize("kind", [b"mdat", b"free"])
 def test_a_file_with_its_header_first_is_truncated_as_soon_as_a_byte_of_a_sample_is_missing(
-    frames, audio, kind
-):
+    frames: int, audio: str | None, kind: bytes
+) -> None:
     data = encode(frames=frames, audio=audio, options={"movflags": "faststart"})
     if kind == b"free":  # the samples lie in what no box describes as media data
         data = data.replace(b"mdat", b"free")
@@ -131,7 +132,9 @@ def test_a_file_with_its_header_first_is_truncated_as_soon_as_a_byte_of_a_sample
         + full(b"co64", 300, *(n for at in range(30_000, 33_000, 10) for n in (0, at))),
     ],
 )
-def test_samples_that_are_missing_are_noticed_however_the_tables_say_where_they_lie(chunks, sizes):
+def test_samples_that_are_missing_are_noticed_however_the_tables_say_where_they_lie(
+    chunks: Any, sizes: Any
+) -> None:
     for tables_in_order in (chunks + sizes, sizes + chunks):
         head = FTYP + box(b"moov", trak(stsd(entry()) + tables_in_order))
         data = head + claims(b"mdat", content=bytes(33_000 - len(head) - 8))
@@ -139,7 +142,7 @@ def test_samples_that_are_missing_are_noticed_however_the_tables_say_where_they_
         assert fault(data[:-1])[0] == TRUNCATED
 
 
-def test_of_chunks_out_of_order_the_one_that_lies_last_has_to_be_there():
+def test_of_chunks_out_of_order_the_one_that_lies_last_has_to_be_there() -> None:
     stbl = stsd(entry()) + full(b"stsz", 0, 3, 10, 20, 30) + full(b"stsc", 1, 1, 1, 1)
     head = FTYP + box(b"moov", trak(stbl + full(b"stco", 3, 1300, 1200, 1100)))
     data = head + claims(b"mdat", content=bytes(1301 - len(head) - 8))
@@ -147,14 +150,14 @@ def test_of_chunks_out_of_order_the_one_that_lies_last_has_to_be_there():
     assert fault(data[:-1])[0] == TRUNCATED
 
 
-def test_a_sound_track_whose_samples_lie_elsewhere_is_no_fault_of_a_whole_file():
+def test_a_sound_track_whose_samples_lie_elsewhere_is_no_fault_of_a_whole_file() -> None:
     elsewhere = trak(stsd(box(b"mp4a", bytes(28))) + tables(offset=100_000), b"soun")
     whole = movie(GOOD, elsewhere)
     assert check(whole).video.samples == 2
     assert fault(whole + claims(b"free"))[0] == TRUNCATED
 
 
-def test_a_header_that_is_cut_off_is_truncated():
+def test_a_header_that_is_cut_off_is_truncated() -> None:
     data = sample("moov-last")
     header = data.index(b"moov") - 4
     for length in range(header, len(data), 37):
@@ -165,25 +168,25 @@ def test_a_header_that_is_cut_off_is_truncated():
 
 
 @pytest.mark.parametrize("kind", [b"udta", b"free", b"meta", b"abcd", b"uuid"])
-def test_a_box_of_the_header_that_nobody_opens_may_claim_more_than_what_contains_it(kind):
+def test_a_box_of_the_header_that_nobody_opens_may_claim_more_than_what_contains_it(kind: bytes) -> None:
     wrong = claims(kind, 1 << 20)
     assert check(movie(GOOD, wrong)).video.samples == 2
     assert check(movie(trak(stsd(entry()) + tables(), more=wrong))).video.samples == 2
 
 
 @pytest.mark.parametrize("rest", [b"\0\0\0\0", b"\0", b"\xff" * 7])
-def test_bytes_too_few_for_a_box_may_end_what_contains_it(rest):
+def test_bytes_too_few_for_a_box_may_end_what_contains_it(rest: bytes) -> None:
     track = trak(stsd(entry(inside=rest)) + tables() + rest, more=rest)
     assert check(movie(track, rest)).video.samples == 2
 
 
 @pytest.mark.parametrize("rest", [bytes(4), bytes(8), bytes(5000), b"\0\0\0\7free", b"\xff" * 16])
 @pytest.mark.parametrize("layout", ["moov-last", "moov-first", "fragmented"])
-def test_padding_at_the_end_is_no_fault(layout, rest):
+def test_padding_at_the_end_is_no_fault(layout: str, rest: bytes) -> None:
     assert check(sample(layout) + rest).video.samples == 5
 
 
-def test_media_data_without_a_size_goes_on_to_the_end():
+def test_media_data_without_a_size_goes_on_to_the_end() -> None:
     data = bytearray(sample("moov-first"))
     at = data.rindex(b"mdat") - 4
     data[at : at + 4] = bytes(4)
@@ -207,7 +210,7 @@ def many_fragments(layout: str) -> bytes:
 
 
 @pytest.mark.parametrize("layout", ["fragmented", "fragmented-with-sound", "ismv", "hybrid"])
-def test_a_recording_cut_in_a_fragment_is_truncated_and_the_refusal_names_the_setting(layout):
+def test_a_recording_cut_in_a_fragment_is_truncated_and_the_refusal_names_the_setting(layout: str) -> None:
     data = many_fragments(layout)
     starts = [at - 4 for at in range(len(data)) if data.startswith(b"moof", at)][2:]
     cuts = [start + 20 for start in starts] + [start + 60 for start in starts]
@@ -222,7 +225,7 @@ def test_a_recording_cut_in_a_fragment_is_truncated_and_the_refusal_names_the_se
 
 
 @pytest.mark.parametrize("layout", ["fragmented", "fragmented-with-sound", "ismv", "hybrid"])
-def test_where_it_is_allowed_the_whole_fragments_of_a_recording_are_counted(layout):
+def test_where_it_is_allowed_the_whole_fragments_of_a_recording_are_counted(layout: str) -> None:
     data = many_fragments(layout)
     starts = [at - 4 for at in range(len(data)) if data.startswith(b"moof", at)]
     ends = [*starts[1:], ends_of(data, b"mdat")[-1]]
@@ -237,7 +240,7 @@ def test_where_it_is_allowed_the_whole_fragments_of_a_recording_are_counted(layo
     assert check(data, accept_truncated=True).video.samples == 8
 
 
-def test_a_recording_without_one_whole_fragment_stays_refused():
+def test_a_recording_without_one_whole_fragment_stays_refused() -> None:
     data = many_fragments("fragmented")
     first = data.index(b"moof") - 4
     for cut in (first, first + 20, first + 120):
@@ -246,7 +249,7 @@ def test_a_recording_without_one_whole_fragment_stays_refused():
         assert SETTING not in message
 
 
-def test_where_it_is_allowed_a_file_with_all_samples_in_its_header_stays_refused():
+def test_where_it_is_allowed_a_file_with_all_samples_in_its_header_stays_refused() -> None:
     data = sample("moov-first")
     code, message = fault(data[:-1], accept_truncated=True)
     assert code == TRUNCATED
@@ -255,7 +258,7 @@ def test_where_it_is_allowed_a_file_with_all_samples_in_its_header_stays_refused
 
 @pytest.mark.parametrize("room", [0, 1 << 16])
 @pytest.mark.parametrize("pieces", [1, 50, 1 << 16])
-def test_the_place_of_samples_is_told_by_the_fragment_however_it_is_written(room, pieces):
+def test_the_place_of_samples_is_told_by_the_fragment_however_it_is_written(room: int, pieces: int) -> None:
     def moof(tfhd_flags: int, base: bytes, *runs: tuple[int, bytes]) -> bytes:
         head = box(b"tfhd", struct.pack(">II", tfhd_flags | 0x10, 1), base, struct.pack(">I", 100))
         boxes = [box(b"trun", struct.pack(">II", flags, 1), rest) for flags, rest in runs]

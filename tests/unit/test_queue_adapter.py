@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import dramatiq
 import pytest
@@ -50,12 +52,16 @@ def test_a_queue_that_never_answers_is_given_up() -> None:
             announce(broker, uuid.uuid4())
 
 
+Run: TypeAlias = Callable[[uuid.UUID], float | None]
+Consume: TypeAlias = Callable[[Run], None]
+
+
 @pytest.fixture
-def consume(redis_url: str):
+def consume(redis_url: str) -> Iterator[Consume]:
     """Runs a real Dramatiq worker over the declared actor until it has handled the message given."""
     workers = []
 
-    def start(run) -> None:
+    def start(run: Run) -> None:
         broker = build_broker(redis_url, [Retries()])
         actors.declare(broker, run, max_retries=3)
         worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
@@ -67,7 +73,7 @@ def consume(redis_url: str):
         worker.stop()
 
 
-def test_the_actor_hands_the_id_to_the_runner(redis_url: str, consume) -> None:
+def test_the_actor_hands_the_id_to_the_runner(redis_url: str, consume: Consume) -> None:
     job_id, seen, done = uuid.uuid4(), [], threading.Event()
 
     def run(given: uuid.UUID) -> None:
@@ -80,7 +86,7 @@ def test_the_actor_hands_the_id_to_the_runner(redis_url: str, consume) -> None:
     assert seen == [job_id]
 
 
-def test_a_job_to_try_again_comes_back_after_its_delay(redis_url: str, consume) -> None:
+def test_a_job_to_try_again_comes_back_after_its_delay(redis_url: str, consume: Consume) -> None:
     times, done = [], threading.Event()
 
     def run(_: uuid.UUID) -> float | None:

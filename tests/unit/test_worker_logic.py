@@ -10,13 +10,14 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from tests.support.full_disk import files_of_at_most
+from tests.support.log_lines import LogLines
 from tests.support.records import new_job
 from tests.support.stack import eventually
 from videoqueue.errors import (
@@ -27,6 +28,7 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.jobs.tables import JobRow
+from videoqueue.jobs.types import Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen, Task
 from videoqueue.sandbox.sandbox import Stopped
@@ -35,7 +37,7 @@ from videoqueue.worker.run_job import JobRunner
 
 KEY = "inputs/" + "a" * 32 + ".mp4"
 VIDEO = b"the bytes of a video"
-ITEMS = [{"frame_index": index, "result": {"text": str(index)}} for index in range(4)]
+ITEMS: list[Any] = [{"frame_index": index, "result": {"text": str(index)}} for index in range(4)]
 
 
 class Script:
@@ -79,25 +81,36 @@ def _store(services: Services, video: bytes) -> None:
         writer.commit()
 
 
+class Run(Protocol):
+    """Starts a runner with a script in place of a sandbox; returns what runs a job."""
+
+    def __call__(
+        self, script: Script, stopping: threading.Event | None = None
+    ) -> Callable[[uuid.UUID], float | None]: ...
+
+
 @pytest.fixture
-def run(services: Services, folder: Path):
+def run(services: Services, folder: Path) -> Run:
     def start(script: Script, stopping: threading.Event | None = None) -> Callable[[uuid.UUID], float | None]:
         return JobRunner(services, script, lambda: folder, "test", stopping or threading.Event()).run  # type: ignore[arg-type]
 
     return start
 
 
-def row(services: Services, job_id: uuid.UUID) -> sa.Row:
+def row(services: Services, job_id: uuid.UUID) -> Job:
     job = services.store.get(job_id)
     assert job is not None
     return job
 
 
-def results(services: Services, job_id: uuid.UUID) -> list[dict]:
-    return json.loads(b"[" + b",".join(services.results.chunks(job_id)) + b"]")
+def results(services: Services, job_id: uuid.UUID) -> list[Any]:
+    found: list[Any] = json.loads(b"[" + b",".join(services.results.chunks(job_id)) + b"]")
+    return found
 
 
-def test_a_job_is_downloaded_processed_and_completed(services, folder, job_id, run) -> None:
+def test_a_job_is_downloaded_processed_and_completed(
+    services: Services, folder: Path, job_id: uuid.UUID, run: Run
+) -> None:
     script = Script(*map(Seen, ITEMS))
     assert run(script)(job_id) is None
     job = row(services, job_id)
@@ -108,23 +121,25 @@ def test_a_job_is_downloaded_processed_and_completed(services, folder, job_id, r
     assert list(folder.iterdir()) == []
 
 
-def test_a_bad_video_fails_at_once_with_its_reason(services, folder, job_id, run) -> None:
+def test_a_bad_video_fails_at_once_with_its_reason(
+    services: Services, folder: Path, job_id: uuid.UUID, run: Run
+) -> None:
     assert run(Script(InvalidVideoError("truncated_mp4", "It ends early.")))(job_id) is None
     job = row(services, job_id)
     assert (job.status, job.error_message, job.failures) == ("failed", "It ends early.", 0)
     assert list(folder.iterdir()) == []
 
 
-def test_a_crash_is_counted_and_tried_again(services, job_id, run) -> None:
+def test_a_crash_is_counted_and_tried_again(services: Services, job_id: uuid.UUID, run: Run) -> None:
     delay = run(Script(Seen(ITEMS[0]), SandboxCrashedError("The process was killed by SIGSEGV.")))(job_id)
     job = row(services, job_id)
     assert delay == services.settings.crash_retry_seconds
     assert (job.status, job.crashes, job.failures) == ("pending", 1, 0)
-    assert "SIGSEGV" in job.error_message
+    assert "SIGSEGV" in (job.error_message or "")
 
 
 def test_storage_that_is_away_is_counted_as_a_failure_and_backs_off(
-    services, job_id, run, monkeypatch
+    services: Services, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(key: str, path: Path, check: object) -> None:
         raise StorageUnavailableError("Storage is away.")
@@ -139,14 +154,14 @@ def test_storage_that_is_away_is_counted_as_a_failure_and_backs_off(
     assert (row(services, job_id).failures, row(services, job_id).crashes) == (3, 0)
 
 
-def test_a_video_that_is_gone_from_storage_fails(services, job_id, run) -> None:
+def test_a_video_that_is_gone_from_storage_fails(services: Services, job_id: uuid.UUID, run: Run) -> None:
     services.storage.delete("inputs/" + "a" * 32 + ".mp4")
     assert run(Script())(job_id) is None
     assert row(services, job_id).status == "failed"
 
 
 def test_a_full_disk_is_told_tried_again_and_leaves_nothing(
-    services, folder, job_id, run, monkeypatch
+    services: Services, folder: Path, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     download = services.storage.download
 
@@ -159,7 +174,7 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(
     monkeypatch.undo()
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
-    assert "disk of the worker is full" in job.error_message
+    assert "disk of the worker is full" in (job.error_message or "")
     assert list(folder.iterdir()) == []
     with services.store.engine.begin() as connection:
         connection.execute(sa.update(JobRow).values(run_after=0))
@@ -169,14 +184,14 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(
 
 @pytest.mark.parametrize("stored", [VIDEO[:-1], VIDEO + b"!", b"X" + VIDEO[1:], b""])
 def test_a_video_that_is_not_the_submitted_one_is_no_result_but_tried_again(
-    services, folder, job_id, run, log_lines, stored
+    services: Services, folder: Path, job_id: uuid.UUID, run: Run, log_lines: LogLines, stored: bytes
 ) -> None:
     _store(services, stored)
     script = Script(*map(Seen, ITEMS))
     assert run(script)(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
-    assert "checksum differs" in job.error_message
+    assert "checksum differs" in (job.error_message or "")
     assert script.tasks == []
     assert list(folder.iterdir()) == []
     (line,) = log_lines.having("The stored video is not the one that was submitted.")
@@ -184,7 +199,7 @@ def test_a_video_that_is_not_the_submitted_one_is_no_result_but_tried_again(
     assert f"expected={hashlib.sha256(VIDEO).hexdigest()}" in line
 
 
-def test_a_video_that_is_right_again_is_processed(services, job_id, run) -> None:
+def test_a_video_that_is_right_again_is_processed(services: Services, job_id: uuid.UUID, run: Run) -> None:
     _store(services, b"another")
     assert run(Script())(job_id) == 5.0
     _store(services, VIDEO)
@@ -195,7 +210,7 @@ def test_a_video_that_is_right_again_is_processed(services, job_id, run) -> None
 
 
 def test_a_worker_that_stops_during_a_download_returns_its_job(
-    services, folder, job_id, run, monkeypatch
+    services: Services, folder: Path, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = threading.Event()
     download = services.storage.download
@@ -223,7 +238,9 @@ def test_a_worker_that_stops_during_a_download_returns_its_job(
     ],
     ids=["completed", "failed"],
 )
-def test_damaged_frames_are_in_the_row_and_in_the_log(services, job_id, run, log_lines, error, line) -> None:
+def test_damaged_frames_are_in_the_row_and_in_the_log(
+    services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines, error: Exception, line: str
+) -> None:
     run(Script(Seen(ITEMS[0]), Ended(VideoInfo(damaged_frames=2, codec="h264")), *error))(job_id)
     job = row(services, job_id)
     assert (job.damaged_frames, job.codec, job.width) == (2, "h264", None)
@@ -232,7 +249,7 @@ def test_damaged_frames_are_in_the_row_and_in_the_log(services, job_id, run, log
 
 @pytest.mark.parametrize(("worked", "status"), [(0.0, "completed"), (100.0, "failed")])
 def test_a_job_fails_when_all_its_attempts_together_took_too_long(
-    services, job_id, run, worked, status
+    services: Services, job_id: uuid.UUID, run: Run, worked: float, status: str
 ) -> None:
     object.__setattr__(services.settings, "job_timeout_seconds", 100.0)
     with services.store.engine.begin() as connection:
@@ -244,21 +261,25 @@ def test_a_job_fails_when_all_its_attempts_together_took_too_long(
     assert (expected in (job.error_message or "")) == (status == "failed")
 
 
-def test_many_bytes_of_results_are_committed_before_the_next_frame(services, job_id, run) -> None:
+def test_many_bytes_of_results_are_committed_before_the_next_frame(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     seen: list[int] = []
     look = lambda: seen.append(len(results(services, job_id)))  # noqa: E731
     run(Script(Seen(ITEMS[0], 1 << 20), look, Seen(ITEMS[1], 3 << 20), look, Seen(ITEMS[2], 1), look))(job_id)
     assert seen == [0, 2, 2]
 
 
-def test_a_bug_is_counted_and_hidden_from_the_user(services, job_id, run) -> None:
+def test_a_bug_is_counted_and_hidden_from_the_user(services: Services, job_id: uuid.UUID, run: Run) -> None:
     assert run(Script(RuntimeError("secret path /x")))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures) == ("pending", 1)
-    assert "secret" not in job.error_message
+    assert "secret" not in (job.error_message or "")
 
 
-def test_a_shutdown_keeps_what_is_done_and_counts_as_nothing(services, job_id, run) -> None:
+def test_a_shutdown_keeps_what_is_done_and_counts_as_nothing(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     stopping = threading.Event()
     assert run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id) == 0.0
     job = row(services, job_id)
@@ -266,7 +287,9 @@ def test_a_shutdown_keeps_what_is_done_and_counts_as_nothing(services, job_id, r
     assert results(services, job_id) == ITEMS[:2]
 
 
-def test_the_next_attempt_goes_on_behind_the_last_chunk(services, job_id, run) -> None:
+def test_the_next_attempt_goes_on_behind_the_last_chunk(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     stopping = threading.Event()
     run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id)
     script = Script(*map(Seen, ITEMS[2:]))
@@ -276,7 +299,9 @@ def test_the_next_attempt_goes_on_behind_the_last_chunk(services, job_id, run) -
     assert results(services, job_id) == ITEMS
 
 
-def test_an_attempt_under_another_version_begins_anew(services, job_id, run) -> None:
+def test_an_attempt_under_another_version_begins_anew(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     stopping = threading.Event()
     run(Script(Alive(0.9), Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id)
     before = row(services, job_id)
@@ -291,7 +316,9 @@ def test_an_attempt_under_another_version_begins_anew(services, job_id, run) -> 
     assert results(services, job_id) == others
 
 
-def test_a_version_that_changes_within_an_attempt_begins_anew(services, job_id, run) -> None:
+def test_a_version_that_changes_within_an_attempt_begins_anew(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     """As when a task is tried once more in a fresh process, and a model was replaced meanwhile."""
     object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
     others = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
@@ -301,25 +328,31 @@ def test_a_version_that_changes_within_an_attempt_begins_anew(services, job_id, 
     assert row(services, job_id).pipeline_version == "b" * 64
 
 
-def test_what_is_not_yet_committed_goes_too_when_the_version_changes(services, job_id, run) -> None:
+def test_what_is_not_yet_committed_goes_too_when_the_version_changes(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     others = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
     run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), Begun("b" * 64), *map(Seen, others)))(job_id)
     assert results(services, job_id) == others
 
 
-def test_a_fresh_process_of_the_same_version_goes_on_in_the_middle(services, job_id, run) -> None:
+def test_a_fresh_process_of_the_same_version_goes_on_in_the_middle(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     run(Script(Seen(ITEMS[0]), Begun("a" * 64), Seen(ITEMS[1])))(job_id)
     assert results(services, job_id) == ITEMS[:2]
 
 
-def test_while_shutting_down_no_job_is_started(services, job_id, run) -> None:
+def test_while_shutting_down_no_job_is_started(services: Services, job_id: uuid.UUID, run: Run) -> None:
     stopping = threading.Event()
     stopping.set()
     assert run(Script(), stopping)(job_id) == 0.0
     assert row(services, job_id).status == "pending"
 
 
-def test_a_worker_that_lost_the_job_changes_nothing_more(services, job_id, run) -> None:
+def test_a_worker_that_lost_the_job_changes_nothing_more(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     def steal() -> None:
         with services.store.engine.begin() as connection:
             connection.execute(sa.update(JobRow).values(attempt=7))
@@ -330,7 +363,9 @@ def test_a_worker_that_lost_the_job_changes_nothing_more(services, job_id, run) 
     assert results(services, job_id) == []
 
 
-def test_a_job_is_given_back_uncounted_when_the_database_was_away(services, job_id, run, monkeypatch) -> None:
+def test_a_job_is_given_back_uncounted_when_the_database_was_away(
+    services: Services, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     release = services.store.release
     tries = []
@@ -351,7 +386,9 @@ def test_a_job_is_given_back_uncounted_when_the_database_was_away(services, job_
     assert results(services, job_id) == ITEMS
 
 
-def test_a_shutdown_does_not_wait_for_a_database_that_is_away(services, job_id, run, monkeypatch) -> None:
+def test_a_shutdown_does_not_wait_for_a_database_that_is_away(
+    services: Services, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stopping = threading.Event()
 
     def away(*_: object) -> None:
@@ -364,7 +401,9 @@ def test_a_shutdown_does_not_wait_for_a_database_that_is_away(services, job_id, 
     assert row(services, job_id).status == "running"
 
 
-def test_a_message_for_a_job_that_is_not_to_be_had_is_a_no_op(services, job_id, run) -> None:
+def test_a_message_for_a_job_that_is_not_to_be_had_is_a_no_op(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     run(Script(*map(Seen, ITEMS)))(job_id)
     before = row(services, job_id)
     script = Script()
@@ -374,7 +413,9 @@ def test_a_message_for_a_job_that_is_not_to_be_had_is_a_no_op(services, job_id, 
     assert row(services, job_id) == before
 
 
-def test_progress_is_committed_while_the_job_runs(services, job_id, run, monkeypatch) -> None:
+def test_progress_is_committed_while_the_job_runs(
+    services: Services, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
     seen: list[float] = []
     look = lambda: seen.append(row(services, job_id).progress)  # noqa: E731
@@ -406,7 +447,9 @@ def allow(services: Services) -> None:
     ],
     ids=["checkpoint", "complete", "fail", "release", "release-crash"],
 )
-def test_an_outcome_that_is_not_recorded_is_a_counted_setback(services, job_id, run, what, steps) -> None:
+def test_an_outcome_that_is_not_recorded_is_a_counted_setback(
+    services: Services, job_id: uuid.UUID, run: Run, what: str, steps: Any
+) -> None:
     refuse(services, what)
     assert run(Script(*steps))(job_id) == 5.0
     job = row(services, job_id)
@@ -415,14 +458,18 @@ def test_an_outcome_that_is_not_recorded_is_a_counted_setback(services, job_id, 
 
 
 @pytest.mark.parametrize("error", [InvalidVideoError("not_mp4", "\ud800"), TransientError("\ud800")])
-def test_a_reason_that_the_database_cannot_hold_is_a_counted_setback(services, job_id, run, error) -> None:
+def test_a_reason_that_the_database_cannot_hold_is_a_counted_setback(
+    services: Services, job_id: uuid.UUID, run: Run, error: Exception
+) -> None:
     assert run(Script(error))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures) == ("pending", 1)
-    assert "could not be recorded" in job.error_message
+    assert "could not be recorded" in (job.error_message or "")
 
 
-def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id, run) -> None:
+def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     for _ in range(services.settings.max_attempts):
         run(Script(InvalidVideoError("not_mp4", "\ud800")))(job_id)
         with services.store.engine.begin() as connection:
@@ -433,7 +480,7 @@ def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(services, job_id
 
 
 def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_waits(
-    services, job_id, run, log_lines
+    services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines
 ) -> None:
     """The interruption itself is recorded: without a pause the same work would be done again at once."""
     engine = services.store.engine
@@ -454,7 +501,9 @@ def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_wait
     assert "bug" not in str(log_lines.written)
 
 
-def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run, log_lines) -> None:
+def test_a_database_that_refuses_every_write_costs_no_try(
+    services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines
+) -> None:
     """As after a failover to a server that only reads."""
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     refused: list[str] = []
@@ -483,7 +532,9 @@ def test_a_database_that_refuses_every_write_costs_no_try(services, job_id, run,
     )
 
 
-def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(services, job_id, run, log_lines) -> None:
+def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(
+    services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines
+) -> None:
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     lease = lambda: row(services, job_id).lease_until  # noqa: E731
 
@@ -500,18 +551,20 @@ def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(services, jo
     assert line.startswith(f"[job_id={job_id} attempt=1] Renewing a lease met a bug.\n    Traceback ")
 
 
-def test_a_lease_that_cannot_be_renewed_ends_the_attempt_as_a_setback(services, job_id, run) -> None:
+def test_a_lease_that_cannot_be_renewed_ends_the_attempt_as_a_setback(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
     object.__setattr__(services.settings, "renew_seconds", 0.01)
     object.__setattr__(services.settings, "lease_seconds", 0.05)
     refuse(services, "UPDATE OF lease_until ON job WHEN NEW.lease_until > OLD.lease_until")
     assert run(Script(*[lambda: threading.Event().wait(0.01)] * 1000))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 1, 0)
-    assert "could not renew its lease" in job.error_message
+    assert "could not renew its lease" in (job.error_message or "")
 
 
 def test_a_passing_error_is_logged_in_one_line_with_its_cause(
-    services, job_id, run, monkeypatch, log_lines
+    services: Services, job_id: uuid.UUID, run: Run, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     def full(key: str, path: Path, check: object) -> None:
         raise StorageUnavailableError("Storage is away.") from OSError(errno.EIO, os.strerror(errno.EIO), key)
@@ -526,7 +579,9 @@ def test_a_passing_error_is_logged_in_one_line_with_its_cause(
     assert row(services, job_id).error_message == "Storage is away."
 
 
-def test_a_failed_job_is_logged_in_one_line_with_its_reason(services, job_id, run, caplog, log_lines) -> None:
+def test_a_failed_job_is_logged_in_one_line_with_its_reason(
+    services: Services, job_id: uuid.UUID, run: Run, caplog: pytest.LogCaptureFixture, log_lines: LogLines
+) -> None:
     run(Script(InvalidVideoError("not_mp4", "It is\nno \x1b[31mMP4.")))(job_id)
     (record,) = [record for record in caplog.records if record.message.startswith("Job failed.")]
     assert record.levelno == logging.WARNING
@@ -535,7 +590,9 @@ def test_a_failed_job_is_logged_in_one_line_with_its_reason(services, job_id, ru
     assert line.endswith("reason=It is no [31mMP4.")
 
 
-def test_a_worker_without_a_work_folder_leaves_the_job_alone(services, job_id, log_lines) -> None:
+def test_a_worker_without_a_work_folder_leaves_the_job_alone(
+    services: Services, job_id: uuid.UUID, log_lines: LogLines
+) -> None:
     def full() -> Path:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -554,9 +611,16 @@ def test_a_worker_without_a_work_folder_leaves_the_job_alone(services, job_id, l
         (RuntimeError("can't start new thread"), "No more threads"),
     ],
 )
-def test_a_machine_short_of_something_is_a_passing_error(services, job_id, run, caplog, error, says) -> None:
+def test_a_machine_short_of_something_is_a_passing_error(
+    services: Services,
+    job_id: uuid.UUID,
+    run: Run,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    says: str,
+) -> None:
     assert run(Script(error))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures) == ("pending", 1)
-    assert says in job.error_message
+    assert says in (job.error_message or "")
     assert "bug" not in caplog.text
