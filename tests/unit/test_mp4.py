@@ -171,6 +171,21 @@ def test_another_container_is_named(container: str, codec: str, name: str) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("h264", "libx264"),
+        ("hevc", "libx265"),
+        ("mpeg", "mpeg2video"),
+        ("mpegts", "libx264"),
+        ("asf", "mpeg4"),
+    ],
+)
+def test_a_raw_stream_is_not_mp4(container: str, codec: str) -> None:
+    message = "This is not an MP4 or QuickTime file. Convert the video to MP4 and upload that."
+    assert fault(encode(codec, container)) == ("not_mp4", message)
+
+
 def test_a_segment_without_its_beginning_is_not_a_video() -> None:
     assert fault(sample("fragmented")[sample("fragmented").index(b"moof") - 4 :])[0] == "not_mp4"
 

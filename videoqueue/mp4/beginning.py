@@ -41,7 +41,7 @@ class Beginning:
         self._segment = self._segment or kind in _SEGMENT
         if kind == b"moof":
             _refuse_as_segment()
-        if not self.is_known and not (_is_name(kind) and (size == 1 or 8 <= size < _LARGE)):
+        if not self.is_known and not _may_be_box(size, kind):
             refuse_as_foreign()
 
     def end(self) -> None:
@@ -56,9 +56,11 @@ class Beginning:
             refuse_as_foreign()
 
 
-def _is_name(kind: bytes) -> bool:
-    """Whether it looks like the type of a box: letters, digits, spaces and the like; QuickTime has a (c)."""
-    return all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind)
+def _may_be_box(size: int, kind: bytes) -> bool:
+    """Whether this may be the header of an unknown box. A raw H.264 stream begins with 0, 0, 0, 1."""
+    if size == 1:
+        return all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind)
+    return 8 <= size < _LARGE
 
 
 def _refuse_as_segment() -> None:

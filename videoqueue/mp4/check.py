@@ -9,6 +9,7 @@ from videoqueue.mp4.beginning import Beginning
 from videoqueue.mp4.choice import Choice, VideoTrack
 from videoqueue.mp4.fragments import FRAGMENT_BOXES, Fragments
 from videoqueue.mp4.limits import CheckLimits
+from videoqueue.mp4.misplaced import MISPLACED, MisplacedBoxes
 from videoqueue.mp4.refusals import (
     refuse,
     refuse_as_cut_stream,
@@ -26,6 +27,7 @@ from videoqueue.mp4.walk import OPEN, OPENING, Steps, Walk
 _MAX_DEPTH = 10  # FFmpeg's own limit; real files need 6
 
 _OPENED = frozenset({b"moov", b"moof", b"meta"})
+_OUTERMOST = _OPENED | MISPLACED
 _OPENED_IN_HEADER = CONTAINERS | TRACK_BOXES.keys() | FRAGMENT_BOXES | {b"mvhd", b"trex", b"cmov"}
 
 
@@ -60,6 +62,7 @@ class Mp4Check:
         self._has_header = self._has_meta = False
         self._ends_in_box = False  # the last box does not say, or not truly, where the file ends
         self._beginning = Beginning()
+        self._misplaced = MisplacedBoxes()
         self._walk = Walk(limits)
         self._fragments = Fragments(self._walk)
         self._walk.start(self._file())
@@ -87,10 +90,7 @@ class Mp4Check:
             raise
 
     def finish(self) -> Mp4Info:
-        """Ends the file.
-
-        Returns:
-            What the file declares about itself."""
+        """Ends the file. Returns what it declares about itself."""
         if self._fault:
             raise self._fault
         try:
@@ -110,7 +110,7 @@ class Mp4Check:
         walk = self._walk
         while True:
             known = self._beginning.is_known
-            found = walk.find(OPEN, _OPENED, self._fragments.recognise) if known else None
+            found = walk.find(OPEN, _OUTERMOST, self._fragments.recognise) if known else None
             try:
                 kind, end = found or (yield from self._next_box())
             except EOFError:
@@ -137,6 +137,7 @@ class Mp4Check:
             return b"", OPEN  # something else was appended: a ZIP, zeros, a signature
 
     def _top_box(self, kind: bytes, end: int) -> Steps[None]:
+        self._misplaced.look(kind, self._walk.box_start)
         if kind in (b"meta", b"moov"):
             self._walk.spend(OPENING)
         self._has_meta = self._has_meta or kind == b"meta"
@@ -212,7 +213,7 @@ class Mp4Check:
         cut_at = self._fragments.cut_at(self._size)
         self._judge_extent()
         choice = Choice(self._tracks, self._fragments.sums.by_track, self._timescale)
-        video = choice.chosen(self._size if cut_at is None else cut_at)
+        video = choice.chosen(self._size if cut_at is None else cut_at, self._misplaced.types_at)
         if video is None and self._fragments.announced and not any(self._fragments.sums.by_track.values()):
             refuse(
                 "truncated_mp4",

@@ -45,6 +45,7 @@ class VideoTrack:
         int, ...
     ]  # positions behind the headers of the tracks in front that have no table of times
     samples: int  # declared frames, fragments included
+    misplaced: tuple[int, ...]  # positions of the types of outermost boxes that FFmpeg must not open
     usable_size: int  # bytes of the file in front of the first fragment that is cut off; else all of them
 
 
@@ -86,7 +87,7 @@ class Choice:
                 break
         return found
 
-    def chosen(self, usable_size: int) -> VideoTrack | None:
+    def chosen(self, usable_size: int, misplaced: Sequence[int] = ()) -> VideoTrack | None:
         """Returns the first enabled candidate with samples, else the first one with samples, else None."""
         qualified = [index for index in self.candidates if self._samples(index)]
         if not qualified:
@@ -108,6 +109,7 @@ class Choice:
             edits=self._edits(index),
             untimed=tuple(other.position for other in self._tracks[:index] if not other.timed),
             samples=self._samples(index),
+            misplaced=tuple(misplaced),
             usable_size=usable_size,
         )
 

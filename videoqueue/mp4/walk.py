@@ -37,6 +37,7 @@ class Walk:
         self._at = 0  # bytes of the piece that are used up: all of them whenever the generator yields
         self._before = 0  # bytes of the file in front of the piece
         self.unread = 0  # bytes behind the piece that are not read
+        self.box_start = 0  # position of the box that was returned last
 
     @property
     def position(self) -> int:
@@ -110,6 +111,7 @@ class Walk:
                     cost += shortcut(piece, at + 8, after, before + at)
                 if cost == 1:
                     if 8 <= size <= end - before - at:
+                        self.box_start = before + at
                         at, steps, found = at + 8, steps + 1, (kind, before + after)
                     break
             elif size == 1:
@@ -156,7 +158,7 @@ class Walk:
         """
         head = head or (yield from self.take(8))
         self.spend(1)
-        start = self.position - 8
+        self.box_start = start = self.position - 8
         size, kind = HEADER.unpack(head)
         if size == 0:
             return kind, end

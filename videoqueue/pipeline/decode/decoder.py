@@ -18,11 +18,12 @@ import av.container
 
 from videoqueue.mp4 import CODECS, VideoTrack, square_size
 from videoqueue.pipeline.decode.colour_tags import colour_tags
-from videoqueue.pipeline.decode.edits import patches_for_ffmpeg, read_edits
+from videoqueue.pipeline.decode.edits import read_edits
 from videoqueue.pipeline.decode.errors import opening, reading
 from videoqueue.pipeline.decode.file_view import file_view
 from videoqueue.pipeline.decode.frame import Frame
 from videoqueue.pipeline.decode.limits import DecodeLimits
+from videoqueue.pipeline.decode.patches import patches_for_ffmpeg
 from videoqueue.pipeline.decode.track import VideoStream, described_track, video_stream
 from videoqueue.pipeline.decode.video import Presentation, Video, codec_pixel_aspect
 

@@ -20,7 +20,6 @@ _SHORT = Struct(">IiI")
 _LONG = Struct(">QqI")
 _MOST_TICKS = 1 << 48  # of a media, more than a century at any rate in use; FFmpeg adds a few in 63 bits
 _BLOCK = 1 << 13  # entries of a table that are summed at a time
-_HEADERS = (8, 16)  # bytes of a box's header; the longer one has a size of 64 bits
 
 
 class Edit(NamedTuple):
@@ -133,25 +132,3 @@ def _media_duration(stream: BinaryIO, edits: EditList) -> int | None:
         total += int(counts @ durations)
         left -= len(counts)
     return min(total, edits.media_duration or total)
-
-
-def patches_for_ffmpeg(file: Path, track: VideoTrack | None, edits: Edits | None) -> dict[int, bytes]:
-    """Returns the bytes to replace, by position in the file, so that FFmpeg follows the edit list.
-
-    Raises:
-        InvalidVideoError: the fields of the file cannot hold the new numbers.
-        OSError: the file cannot be read.
-    """
-    if track is None or track.edits is None or edits is None:
-        return {}
-    patches = {}
-    if (entries := edits.rewritten()) is not None:
-        patches[track.edits.table.position] = entries
-    with file.open("rb") as stream:
-        for position in track.untimed:
-            for header in _HEADERS:
-                stream.seek(position - header + 4)
-                if stream.read(4) == b"trak":
-                    patches[position - header + 4] = b"free"
-                    break
-    return patches

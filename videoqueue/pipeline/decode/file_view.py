@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import SEEK_END, SEEK_SET, RawIOBase
@@ -33,7 +34,9 @@ class _View(RawIOBase):
     def __init__(self, stream: BinaryIO, size: int, patches: Mapping[int, bytes]) -> None:
         self._stream = stream
         self._size = size
-        self._patches = dict(patches)
+        self._patches = patches
+        self._places = sorted(patches)
+        self._longest = max(map(len, patches.values()), default=0)
 
     def readable(self) -> bool:
         return True
@@ -45,9 +48,10 @@ class _View(RawIOBase):
         start = self._stream.tell()
         left = max(0, self._size - start)
         content = self._stream.read(left if count < 0 else min(count, left))
-        for position, patch in self._patches.items():
-            if position < start + len(content) and start < position + len(patch):
-                content = _patched(content, position - start, patch)
+        first = bisect_right(self._places, start - self._longest)
+        last = bisect_left(self._places, start + len(content))
+        for position in self._places[first:last]:
+            content = _patched(content, position - start, self._patches[position])
         return content
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
@@ -60,6 +64,8 @@ class _View(RawIOBase):
 
 
 def _patched(content: bytes, at: int, patch: bytes) -> bytes:
-    """The content with the patch at this place, which may begin before it and end behind it."""
+    """The content with the patch at this place, of which a part or nothing may be in it."""
     begin, end = max(0, at), min(len(content), at + len(patch))
+    if end <= begin:
+        return content
     return content[:begin] + patch[begin - at : end - at] + content[end:]
