@@ -119,11 +119,7 @@ class Attempts:
         if claim.pipeline_version == version:
             return claim
         with writing(self.engine) as connection:
-            changes: Changes = {
-                "pipeline_version": version,
-                "progress": 0.0,
-                "updated_at": now(connection),
-            }
+            changes: Changes = {"pipeline_version": version, "progress": 0.0, "updated_at": now(connection)}
             update_fenced(connection, claim, changes)
             return start_over(connection, claim, version)
 
@@ -185,12 +181,8 @@ class Attempts:
         Raises:
             LeaseLostError: the job no longer belongs to this attempt.
         """
-        changes: Changes = {
-            "status": "completed",
-            "progress": 1.0,
-            "results_etag": etag,
-            "error_message": None,
-        }
+        changes: Changes = {"status": "completed", "progress": 1.0, "results_etag": etag}
+        changes["error_message"] = None
         try:
             self._finish(claim, changes, video)
         except (DatabaseUnavailableError, LeaseLostError):
