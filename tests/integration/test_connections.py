@@ -47,8 +47,8 @@ def test_when_all_are_in_use_it_is_503_and_names_the_setting(small_app: Flask) -
         for _ in range(2):
             busy.enter_context(engine.connect())
         answer = client.get(address)
-        assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
-        assert "VIDEOQUEUE_DATABASE_CONNECTIONS" in answer.json["detail"]
+        assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
+        assert "VIDEOQUEUE_DATABASE_CONNECTIONS" in answer.get_json()["detail"]
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200
     assert client.get(address).status_code == 404
@@ -72,7 +72,7 @@ def test_two_connections_are_enough_for_many_threads(small_app: Flask, tmp_path:
     def visit(number: int) -> list[int]:
         client = small_app.test_client()
         sent = client.post("/video/submit", data=video, content_type="video/mp4")
-        asked = client.get(f"/video/status/{sent.json['job_id']}")
+        asked = client.get(f"/video/status/{sent.get_json()['job_id']}")
         ready = client.get("/readyz") if number % 4 == 0 else asked
         return [sent.status_code, asked.status_code, ready.status_code]
 

@@ -53,7 +53,9 @@ def test_a_url_that_asks_for_prepared_statements_gets_none(database_url: str) ->
     engine = sa.create_engine(url, **engine_options(url, 1))
     prepare(engine)
     with reading(engine) as connection:
-        assert connection.connection.driver_connection.prepare_threshold is None
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert driver.prepare_threshold is None
     engine.dispose()
 
 
@@ -61,9 +63,10 @@ def _alone(driver: Any, statement: str) -> list[tuple[str, ...]]:
     """What the next client of the same session sees."""
     driver.autocommit = True
     try:
-        return driver.execute(statement).fetchall()
+        rows: list[tuple[str, ...]] = driver.execute(statement).fetchall()
     finally:
         driver.autocommit = False
+    return rows
 
 
 def test_a_statement_whose_reply_never_comes_ends_without_a_deadline_too(

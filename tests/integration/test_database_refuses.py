@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import PoolProxiedConnection
 from werkzeug.test import TestResponse
 
 from tests.support.log_lines import LogLines
@@ -59,6 +60,13 @@ class Stack:
     @property
     def engine(self) -> Engine:
         return self.services.store.engine
+
+    @property
+    def role(self) -> str:
+        """The app's user in Postgres."""
+        name = self.engine.url.username
+        assert name is not None
+        return name
 
     def spoil(self, *statements: str) -> None:
         """Takes effect in the app's next connections too."""
@@ -108,7 +116,6 @@ def stack(
 ) -> Iterator[Stack]:
     if database_url.startswith("postgresql"):
         with on_postgres(request.getfixturevalue("role"), database_url, tmp_path, redis_url) as stack:
-            stack.role = request.getfixturevalue("role")  # type: ignore[attr-defined]
             yield stack
     else:
         url = sa.make_url(database_url)
@@ -122,7 +129,7 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def refused(answer: TestResponse) -> None:
-    assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
     assert answer.headers["Retry-After"] == "5"
 
 
@@ -226,9 +233,11 @@ def every_connection(engine: Engine, statement: str) -> Iterator[None]:
 def test_another_writer_does_not_make_sqlite_unready(stack: Stack) -> None:
     is_well(stack)
     with stack.owner.connect() as writer:
-        writer.connection.driver_connection.execute("BEGIN IMMEDIATE")
+        driver = writer.connection.driver_connection
+        assert driver is not None
+        driver.execute("BEGIN IMMEDIATE")
         assert stack.client.get("/readyz").status_code == 200
-        writer.connection.driver_connection.execute("ROLLBACK")
+        driver.execute("ROLLBACK")
     assert stack.submit().status_code == 202
 
 
@@ -272,7 +281,7 @@ def test_an_error_of_our_own_is_no_refusal_and_leaves_nothing_behind(stack: Stac
     for state in BUGS:
         stack.spoil(*trigger(state))
         answer = stack.submit()
-        assert (answer.status_code, answer.json["code"]) == (500, "internal_error"), state
+        assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error"), state
         assert stack.files() == [], state
 
 
@@ -334,7 +343,7 @@ def lost_at_commit(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
     def arm() -> None:
         dialect = stack.engine.dialect
 
-        def commit(connection: object) -> None:
+        def commit(connection: PoolProxiedConnection) -> None:
             monkeypatch.undo()
             dialect.do_rollback(connection)
             raise dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")

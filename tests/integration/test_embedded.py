@@ -126,7 +126,7 @@ def connected(url: str) -> Iterator[redis.Redis]:
 
 def server_pid(url: str) -> int:
     with connected(url) as client:
-        return int(client.info("server")["process_id"])  # type: ignore[index]
+        return int(client.info("server")["process_id"])
 
 
 def test_valkey_answers_on_a_private_socket_and_on_no_port(short_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.records import lease_policy
 from tests.support.serving import Client, Web, padded, post, post_raw, serving
 from tests.support.stack import free_port
 from tests.support.videos import make_video
-from videoqueue.api.problems import PROBLEMS
+from videoqueue.api.problems import PROBLEMS, ProblemCode
 from videoqueue.jobs.store import JobStore
 
 KEYS = ["type", "title", "status", "detail", "instance", "code"]
@@ -79,7 +79,7 @@ def raw(web: Web, head: bytes, *, hang_up: bool = False) -> requests.Response:
     first, *headers = lines.decode("latin-1").split("\r\n")
     answer = requests.Response()
     answer.status_code = int(first.split()[1])
-    answer.headers.update(header.split(": ", 1) for header in headers)
+    answer.headers.update(dict(header.split(": ", 1) for header in headers))
     answer._content = body
     return answer
 
@@ -152,7 +152,7 @@ def get(path: str) -> Provocation:
 
 
 #: code -> (which server, how)
-PROVOCATIONS: dict[str, tuple[str, Provocation]] = {
+PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
     "file_missing": ("plain", lambda web, _: requests.post(f"{web.url}/video/submit", timeout=60)),
     "file_empty": ("plain", submit(saved(b""))),
     "not_mp4": ("plain", submit(saved(b"%PDF-1.7\n" + bytes(2000)))),
@@ -223,7 +223,7 @@ def test_every_code_is_provoked() -> None:
 
 @pytest.mark.parametrize("code", PROVOCATIONS)
 def test_the_provocation_is_answered_with_its_code(
-    servers: Callable[[str], Web], tmp_path: Path, code: str
+    servers: Callable[[str], Web], tmp_path: Path, code: ProblemCode
 ) -> None:
     name, provoke = PROVOCATIONS[code]
     web = servers(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return make_video(tmp_path_factory.mktemp("video") / "video.mp4").read_bytes()
 
 
-def send(web: Web, body: bytes, kind: bytes = KIND, more: bytes = b"") -> tuple[int, dict]:
+def send(web: Web, body: bytes, kind: bytes = KIND, more: bytes = b"") -> tuple[int, dict[str, Any]]:
     """One request whose every byte is given here."""
     head = (
         b"POST /video/submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
@@ -49,7 +50,7 @@ def field(name: bytes, value: bytes, headers: bytes = b"") -> bytes:
     return part(b'Content-Disposition: form-data; name="' + name + b'"' + (b"\r\n" + headers).rstrip(), value)
 
 
-def accepted(web: Web, video: bytes, answer: tuple[int, dict]) -> None:
+def accepted(web: Web, video: bytes, answer: tuple[int, dict[str, Any]]) -> None:
     assert answer[0] == 202, answer
     (stored,) = web.files()
     assert stored.read_bytes() == video
@@ -58,7 +59,7 @@ def accepted(web: Web, video: bytes, answer: tuple[int, dict]) -> None:
     assert job.input_key.isascii()
 
 
-def refused(web: Web, answer: tuple[int, dict], status: int, code: str) -> str:
+def refused(web: Web, answer: tuple[int, dict[str, Any]], status: int, code: str) -> str:
     assert (answer[0], answer[1]["code"]) == (status, code), answer
     assert (web.rows(), web.files()) == ([], [])
     detail: str = answer[1]["detail"]

@@ -121,11 +121,12 @@ def _keeps_to(path: str, method: str) -> Callable[..., None]:
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
-    def test(case: schemathesis.Case, web: Web) -> None:
+    def test(case: schemathesis.Case[Any], web: Web) -> None:
         web.clear()  # an Idempotency-Key that comes again is meant to be new
         case.call_and_validate(base_url=web.url)
 
-    return test
+    parametrized: Callable[..., None] = test
+    return parametrized
 
 
 # One function for each: parametrized, all would have one name, and xdist tells tests apart by it.

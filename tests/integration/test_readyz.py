@@ -65,26 +65,26 @@ def test_it_tells_how_long_the_oldest_pending_job_waits(client: FlaskClient, ser
     with services.store.engine.begin() as connection:
         connection.execute(sa.update(JobRow).values(created_at=JobRow.created_at - 1_000_000_000))
     services.store.create(NEW)
-    answer = client.get("/readyz").json
+    answer = client.get("/readyz").get_json()
     assert answer["pending"] == 2
     assert answer["oldest_pending_seconds"] == pytest.approx(1000, abs=60)
 
 
 def test_without_a_live_worker_it_is_degraded(client: FlaskClient, services: Services) -> None:
-    assert client.get("/readyz").json["degraded"] == ["no_live_worker"]
+    assert client.get("/readyz").get_json()["degraded"] == ["no_live_worker"]
     worker_lives(services)
-    assert client.get("/readyz").json["degraded"] == []
+    assert client.get("/readyz").get_json()["degraded"] == []
     with services.store.engine.begin() as connection:
         connection.execute(sa.update(WorkerHeartbeat).values(seen_at=WorkerHeartbeat.seen_at - 16_000_000))
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json["degraded"]) == (200, ["no_live_worker"])
+    assert (answer.status_code, answer.get_json()["degraded"]) == (200, ["no_live_worker"])
 
 
 def test_without_the_queue_it_is_degraded(start: Callable[..., FlaskClient]) -> None:
     client = start(REDIS_URL="redis://127.0.0.1:1")
     worker_lives(services_of(client.application))
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json["degraded"]) == (200, ["queue_unavailable"])
+    assert (answer.status_code, answer.get_json()["degraded"]) == (200, ["queue_unavailable"])
 
 
 def test_a_full_storage_is_degraded_because_results_can_still_be_read(
@@ -98,15 +98,15 @@ def test_a_full_storage_is_degraded_because_results_can_still_be_read(
     monkeypatch.setattr(_FileWriter, "write", full)
     worker_lives(services)
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json["degraded"]) == (200, ["storage_full"])
+    assert (answer.status_code, answer.get_json()["degraded"]) == (200, ["storage_full"])
 
 
 def unavailable(client: FlaskClient, code: str) -> str:
     answer = client.get("/readyz")
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
-    assert list(answer.json) == ["type", "title", "status", "detail", "instance", "code"]
-    assert answer.json["code"] == code
-    detail: str = answer.json["detail"]
+    assert list(answer.get_json()) == ["type", "title", "status", "detail", "instance", "code"]
+    assert answer.get_json()["code"] == code
+    detail: str = answer.get_json()["detail"]
     return detail
 
 

@@ -92,7 +92,7 @@ def test_pages_and_gzip_give_what_the_whole_gives(web: Web) -> None:
     packed = requests.get(url, headers={"Accept-Encoding": "gzip"}, stream=True, timeout=300)
     assert gzip.decompress(packed.raw.read(decode_content=False)) == whole.content
     found: list[object] = []
-    token = ""
+    token: str | None = ""
     while token is not None:
         page = requests.get(f"{url}?page_size=999{token and f'&page_token={token}'}", timeout=300).json()
         found += page["results"]

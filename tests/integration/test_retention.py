@@ -78,7 +78,7 @@ def backdate(store: JobStore, job_id: uuid.UUID, **columns: float) -> None:
 
 def chunks(store: JobStore) -> int:
     with store.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(ResultChunk))
+        return connection.scalars(sa.select(sa.func.count()).select_from(ResultChunk)).one()
 
 
 def grow_old(folder: Path, key: str, seconds: float) -> None:
@@ -167,7 +167,10 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
     again = store.retry(failed)
     purge.join(30)
     assert deleting.is_set()
-    assert (store.get(failed), again and store.get(again).status) == (None, "pending")
+    assert again is not None
+    tried = store.get(again)
+    assert tried is not None
+    assert (store.get(failed), tried.status) == (None, "pending")
     assert storage.exists(key)
 
 
@@ -324,7 +327,7 @@ def test_an_uploads_key_is_of_the_kind_that_is_collected(
 
     video = make_video(tmp_path / "v.mp4")
     answer = client.post("/video/submit", data=video.read_bytes(), content_type="video/mp4")
-    job_id = uuid.UUID(answer.json["job_id"])
+    job_id = uuid.UUID(answer.get_json()["job_id"])
     with services.store.engine.begin() as connection:
         connection.execute(sa.delete(JobRow).where(JobRow.job_id == job_id))
     (orphans,) = Retention(services.store, services.storage).orphans(1e-6, 10)

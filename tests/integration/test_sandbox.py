@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.process import child_environment
-from videoqueue.sandbox.protocol import Begun, Ended, Seen, Task
+from videoqueue.sandbox.protocol import Begun, Ended, Report, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox, Stopped
 from videoqueue.settings import load_settings
 
@@ -34,9 +35,14 @@ def sandbox(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iter
     sandbox.close()
 
 
-def task(path: Path, **changes: object) -> Task:
-    given = {"pipeline_id": "ocr_only", "frame_stride": 1, "max_frames": None, "start_after": None}
-    return Task(path=str(path), **given | changes)  # type: ignore[arg-type]
+def task(path: Path, **changes: Any) -> Task:
+    given: dict[str, Any] = {
+        "pipeline_id": "ocr_only",
+        "frame_stride": 1,
+        "max_frames": None,
+        "start_after": None,
+    }
+    return Task(path=str(path), **given | changes)
 
 
 def never() -> bool:
@@ -74,7 +80,7 @@ def test_the_limits_of_the_check_are_the_same_in_the_child(tmp_path: Path) -> No
         limited.close()
 
 
-def versions(reports: list[object]) -> list[str]:
+def versions(reports: list[Report]) -> list[str]:
     return [report.version for report in reports if isinstance(report, Begun)]
 
 
@@ -108,7 +114,7 @@ def test_a_task_ends_with_what_is_known_of_the_video(
     video = make_video(tmp_path / "v.mp4", frames=5)
     if not is_intact:
         spoil_samples(video)
-    reports: list[object] = []
+    reports: list[Report] = []
 
     def take_all() -> None:
         for report in sandbox.run(task(video), never):

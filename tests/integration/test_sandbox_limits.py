@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -39,9 +40,9 @@ def sandbox_with(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PYTHONPATH", str(packages))
     made: list[Sandbox] = []
 
-    def make(**limits: object) -> Sandbox:
+    def make(**limits: Any) -> Sandbox:
         options = PipelineOptions(pipelines_dir=str(pipelines))
-        made.append(Sandbox(options, SandboxLimits(**{"memory_bytes": MEMORY} | limits)))  # type: ignore[arg-type]
+        made.append(Sandbox(options, SandboxLimits(**{"memory_bytes": MEMORY} | limits)))
         return made[-1]
 
     yield make

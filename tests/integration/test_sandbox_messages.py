@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from tests.support.log_lines import LogLines
 from tests.support.videos import make_video
 from videoqueue.errors import PermanentError, SandboxCrashedError
 from videoqueue.jobs.results import encode
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.limits import SandboxLimits
 from videoqueue.sandbox.protocol import LENGTH, Seen, Task
@@ -33,11 +35,11 @@ def saying(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("PYTHONPATH", str(folders[0]))
     made: list[Sandbox] = []
 
-    def make(says: bytes | str = b"", **limits: object) -> Sandbox:
+    def make(says: bytes | str = b"", **limits: Any) -> Sandbox:
         given = says.encode("utf-8", "surrogatepass") if isinstance(says, str) else says
         values = {"misbehaving.says": given.hex()}
         options = PipelineOptions(pipelines_dir=str(folders[1]), plugin_values=values)
-        made.append(Sandbox(options, SandboxLimits(**limits)))  # type: ignore[arg-type]
+        made.append(Sandbox(options, SandboxLimits(**limits)))
         return made[-1]
 
     yield make
@@ -50,7 +52,7 @@ def video(tmp_path: Path) -> Path:
     return make_video(tmp_path / "v.mp4", frames=3)
 
 
-def items(sandbox: Sandbox, video: Path, pipeline_id: str) -> list[dict[str, object]]:
+def items(sandbox: Sandbox, video: Path, pipeline_id: str) -> list[FrameItem]:
     task = Task(
         path=str(video),
         pipeline_id=pipeline_id,
@@ -123,7 +125,7 @@ def test_the_words_of_a_plugin_are_cut_and_cleaned(saying: MakeSandbox, video: P
 
 def test_a_text_in_a_result_stays_as_it_is_but_for_lone_surrogates(saying: MakeSandbox, video: Path) -> None:
     found = items(saying(NASTY), video, "give_text")
-    assert [item["result"]["brightness"] for item in found] == [NASTY.replace("\ud800", "\ufffd")] * 3  # type: ignore[index]
+    assert [dict(item["result"])["brightness"] for item in found] == [NASTY.replace("\ud800", "\ufffd")] * 3
     assert json.loads(f"[{encode(found).decode()}]") == found
 
 

@@ -30,6 +30,7 @@ from videoqueue.errors import (
     VideoqueueError,
 )
 from videoqueue.storage import ObjectStorage, open_storage
+from videoqueue.storage.s3 import S3Storage
 
 KEY = "inputs/0123456789abcdef0123456789abcdef.mp4"
 HOUR = 3600.0
@@ -62,19 +63,42 @@ class Folder:
         self.root.write_bytes(b"no folder")
 
 
+def refusal(code: str, status: int, operation: str) -> ClientError:
+    """The error that boto3 raises for such a response of S3."""
+    return ClientError(
+        {
+            "Error": {"Code": code},
+            "ResponseMetadata": {
+                "HTTPStatusCode": status,
+                "HTTPHeaders": {},
+                "RequestId": "",
+                "HostId": "",
+                "RetryAttempts": 0,
+            },
+        },
+        operation,
+    )
+
+
+def open_bucket(url: str) -> S3Storage:
+    storage = open_storage(url, Path("unused"))
+    assert isinstance(storage, S3Storage)
+    return storage
+
+
 class Bucket:
     """A storage below a prefix of a bucket, and a look behind it."""
 
     def __init__(self, server: s3_server.S3Server, prefix: str | None = None) -> None:
         self.client = server.client
         self.prefix = prefix or f"test/{uuid.uuid4().hex}"
-        self.storage = open_storage(f"s3://{s3_server.BUCKET}/{self.prefix}", Path("unused"))
+        self.storage = open_bucket(f"s3://{s3_server.BUCKET}/{self.prefix}")
 
     def left(self) -> list[str]:
-        bucket = {"Bucket": s3_server.BUCKET, "Prefix": self.prefix + "/"}
-        objects = self.client.list_objects_v2(**bucket).get("Contents", [])
-        uploads = self.client.list_multipart_uploads(**bucket).get("Uploads", [])
-        return sorted(entry["Key"].removeprefix(self.prefix + "/") for entry in [*objects, *uploads])
+        bucket, below = s3_server.BUCKET, f"{self.prefix}/"
+        objects = self.client.list_objects_v2(Bucket=bucket, Prefix=below).get("Contents", [])
+        uploads = self.client.list_multipart_uploads(Bucket=bucket, Prefix=below).get("Uploads", [])
+        return sorted(entry["Key"].removeprefix(below) for entry in [*objects, *uploads])
 
     def age(self, key: str, seconds: float) -> None:
         s3_server.age(s3_server.BUCKET, f"{self.prefix}/{key}", seconds)
@@ -83,7 +107,7 @@ class Bucket:
         self.client.create_multipart_upload(Bucket=s3_server.BUCKET, Key=f"{self.prefix}/{KEY}")
 
     def make_unusable(self) -> None:
-        self.storage = open_storage(f"s3://no-such-bucket/{self.prefix}", Path("unused"))
+        self.storage = open_bucket(f"s3://no-such-bucket/{self.prefix}")
 
 
 Place: TypeAlias = Folder | Bucket
@@ -177,7 +201,9 @@ def test_leaving_without_commit_leaves_nothing(place: Place, size: int) -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_an_exception_in_the_with_block_passes_and_leaves_nothing(place: Place, error: Exception) -> None:
+def test_an_exception_in_the_with_block_passes_and_leaves_nothing(
+    place: Place, error: type[BaseException]
+) -> None:
     with pytest.raises(error), place.storage.open_writer(KEY) as writer:  # noqa: PT012 - the block is the case
         writer.write(bytes(20 * MIB))
         raise error
@@ -450,9 +476,7 @@ def test_an_object_that_may_not_be_read_is_not_missing(
     put(rightless.storage, KEY, b"x")
 
     def refuse(**_kwargs: Any) -> None:
-        raise ClientError(
-            {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "GetObject"
-        )
+        raise refusal("AccessDenied", 403, "GetObject")
 
     rightless.storage._client.meta.events.register("before-call.s3.GetObject", refuse)
     with pytest.raises(StorageUnavailableError):
@@ -508,8 +532,7 @@ def test_a_failure_in_a_large_upload_aborts_it(bucket: Bucket, operation: str) -
 )
 def test_an_error_of_s3_is_translated(bucket: Bucket, code: str, status: int, expected: Any) -> None:
     def fail(**_kwargs: Any) -> None:
-        answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        raise ClientError(answer, "PutObject")
+        raise refusal(code, status, "PutObject")
 
     bucket.storage._client.meta.events.register("before-call.s3.PutObject", fail)
     with pytest.raises(expected):
@@ -543,7 +566,7 @@ def test_the_bucket_is_in_the_path_for_every_endpoint_but_aws(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    client = open_storage("s3://videos/x", Path("unused"))._client
+    client = open_bucket("s3://videos/x")._client
     signed = client.generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "x/k"})
     assert signed.split("?")[0] == url
 
@@ -554,7 +577,7 @@ def test_a_style_chosen_in_awss_own_file_is_kept(
     (tmp_path / "config").write_text("[default]\ns3 =\n    addressing_style = virtual\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example:9000")
-    client = open_storage("s3://videos/x", Path("unused"))._client
+    client = open_bucket("s3://videos/x")._client
     signed = client.generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "x/k"})
     assert signed.split("?")[0] == "http://videos.minio.example:9000/x/k"
 

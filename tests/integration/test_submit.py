@@ -9,7 +9,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import requests
@@ -17,6 +17,9 @@ import requests
 from tests.support.serving import Client, Web, post, post_raw, serving
 from tests.support.stack import free_port
 from tests.support.videos import make_video
+
+#: A field of a form as `requests` takes it: its name, and its file name and content.
+Part: TypeAlias = tuple[str, tuple[str | None, str | bytes]]
 
 
 @pytest.fixture
@@ -206,7 +209,7 @@ def test_twenty_at_once_with_one_idempotency_key_give_one_job_and_one_object(web
 
 
 def test_fields_may_come_behind_the_file(web: Web, video: Path) -> None:
-    parts = [("file", ("v.mp4", video.read_bytes())), ("frame_stride", (None, "3"))]
+    parts: list[Part] = [("file", ("v.mp4", video.read_bytes())), ("frame_stride", (None, "3"))]
     assert requests.post(f"{web.url}/video/submit", files=parts, timeout=60).status_code == 202
     assert web.rows()[0].frame_stride == 3
 
@@ -237,7 +240,7 @@ def test_form_fields_outdo_the_query(web: Web, video: Path) -> None:
     ],
     ids=["two-files", "twice", "long", "binary", "unknown"],
 )
-def test_a_form_that_is_no_submission_is_refused(web: Web, video: Path, parts: list, says: str) -> None:
+def test_a_form_that_is_no_submission_is_refused(web: Web, video: Path, parts: list[Part], says: str) -> None:
     body = video.read_bytes()
     sent = [(name, (file, body if data == b"VIDEO" else data)) for name, (file, data) in parts]
     answer = requests.post(f"{web.url}/video/submit", files=sent, timeout=60)

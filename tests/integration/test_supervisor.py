@@ -51,9 +51,10 @@ Start = Callable[..., "Running"]
 
 def is_alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        is_running: bool = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    return is_running
 
 
 def pids_in(file: Path) -> list[int]:

@@ -45,8 +45,10 @@ class Workplace:
 
     def install(self, source: str) -> None:
         """What pip does with a folder, which not every environment has."""
-        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", self.folder]
-        subprocess.run(build, cwd=self.folder / source, check=True, capture_output=True, timeout=120)
+        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory"]
+        subprocess.run(
+            [*build, str(self.folder)], cwd=self.folder / source, check=True, capture_output=True, timeout=120
+        )
         (wheel,) = self.folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(self.packages)
