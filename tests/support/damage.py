@@ -89,6 +89,8 @@ def plain_decode(file: Path) -> Found:
                 pictures = packet.decode()
             except av.error.FFmpegError:
                 continue
-            frames += [picture.pts for picture in pictures if not picture.is_corrupt]
+            frames += [
+                picture.pts for picture in pictures if picture.pts is not None and not picture.is_corrupt
+            ]
     ranks = {time: rank for rank, time in enumerate(sorted(times))}
     return Found(sorted({ranks[time] for time in frames}), len(times))

@@ -63,7 +63,7 @@ def user(*rules: str) -> Fault:
     @contextmanager
     def fault(folder: Path) -> Iterator[str]:
         with valkey(folder) as (_, admin, url):
-            admin.execute_command("ACL", "SETUSER", "videoqueue", "on", ">secret", *rules)
+            admin.execute_command("ACL", "SETUSER", "videoqueue", "on", ">secret", *rules)  # type: ignore[no-untyped-call]
             yield url.replace("://", "://videoqueue:secret@")
 
     return fault

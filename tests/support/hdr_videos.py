@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tests.support.hevc import x265
 from tests.support.small_videos import Picture
+from tests.support.video_stream import add_video_stream
 from videoqueue.pipeline.decode.decoder import open_video
 
 Signal = npt.NDArray[np.float64]
@@ -97,7 +98,7 @@ def write_untagged(file: Path, signals: Sequence[Signal], codec: str, full: bool
     height, width = signals[0].shape[:2]
     options, pixels = ENCODERS[codec]
     with av.open(str(file), "w", format="mp4") as output:
-        stream = output.add_stream(codec, rate=1, width=width, height=height, options=options)
+        stream = add_video_stream(output, codec, rate=1, width=width, height=height, options=options)
         stream.pix_fmt = pixels
         for signal in signals:
             output.mux(stream.encode(planes(signal, full).reformat(format=pixels)))

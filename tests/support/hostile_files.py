@@ -12,6 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from tests.support.video_stream import add_video_stream
+
 LAYOUTS = {
     "header first": {"movflags": "faststart"},
     "header last": {},
@@ -43,14 +45,16 @@ def encode(
     noise = np.random.default_rng(7)
     with av.open(str(path), "w", format="mp4", options=options or {}) as output:
         width, height = sizes[0]
-        stream = output.add_stream(
-            codec, rate=25, width=width, height=height, pix_fmt=pixels, options=settings
+        stream = add_video_stream(
+            output, codec, rate=25, width=width, height=height, pix_fmt=pixels, options=settings
         )
         number = 0
         for width, height in dict.fromkeys(sizes):
             encoder = stream.codec_context
             if (width, height) != sizes[0]:
-                encoder = av.CodecContext.create(codec, "w")
+                created = av.CodecContext.create(codec, "w")
+                assert isinstance(created, av.VideoCodecContext)
+                encoder = created
                 encoder.width, encoder.height, encoder.pix_fmt = width, height, pixels
                 encoder.time_base, encoder.options = Fraction(1, 25), settings
             pictures = [

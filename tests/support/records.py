@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import replace
 from typing import Any
 
-from videoqueue.jobs.types import LeasePolicy, NewJob
+from videoqueue.jobs.attempts import Attempts
+from videoqueue.jobs.types import Job, LeasePolicy, NewJob
 from videoqueue.settings import Settings
 
 
@@ -21,6 +23,13 @@ def new_job(video: bytes = b"ten bytes!", **changes: Any) -> NewJob:
         "input_sha256": hashlib.sha256(video).hexdigest(),
     }
     return NewJob(**given | changes)
+
+
+def stored(store: Attempts, job_id: uuid.UUID) -> Job:
+    """Returns the job, which has to exist."""
+    job = store.get(job_id)
+    assert job is not None, f"there is no job {job_id}"
+    return job
 
 
 def lease_policy(**changes: Any) -> LeasePolicy:

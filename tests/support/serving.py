@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 import requests
@@ -39,14 +40,14 @@ class Web:
         host, port = self.url.removeprefix("http://").split(":")
         return host, int(port)
 
-    def rows(self) -> list[sa.Row]:
+    def rows(self) -> list[sa.Row[*tuple[Any, ...]]]:
         with self.engine.connect() as connection:
             return list(connection.execute(sa.select(JobRow.__table__)))
 
     def files(self) -> list[Path]:
         return [path for path in (self.folder / "objects").rglob("*") if path.is_file()]
 
-    def queued(self) -> list[dict]:
+    def queued(self) -> list[dict[str, Any]]:
         with redis.Redis.from_url(self.redis_url) as client:
             return [json.loads(text) for text in client.hvals(f"dramatiq:{QUEUE}.msgs")]
 

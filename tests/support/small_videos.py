@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.support.video_stream import add_video_stream
+
 Picture = npt.NDArray[np.uint8]
 MakeVideo = Callable[..., Path]
 
@@ -44,8 +46,8 @@ def make_video(tmp_path: Path) -> MakeVideo:
             output.metadata.update(metadata or {})
             settings = {"crf": "10", "preset": "ultrafast"} if codec == "libx264" else {}
             settings.update(encoding or {})
-            stream = output.add_stream(
-                codec, rate=25, width=width, height=height, pix_fmt=pixels, options=settings
+            stream = add_video_stream(
+                output, codec, rate=25, width=width, height=height, pix_fmt=pixels, options=settings
             )
             if matrix is not None:
                 stream.set_display_matrix(matrix)

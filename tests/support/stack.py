@@ -10,16 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import psutil
 import requests
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE_TEST = ROOT / "scripts" / "smoke_test"
 
 
-def eventually(condition: Callable[[], Any], what: str = "the expected state", seconds: float = 60) -> Any:
+def eventually(
+    condition: Callable[[], T | Literal[False] | None], what: str = "the expected state", seconds: float = 60
+) -> T:
     """Polls a condition of another process, which has no event to wait on. Returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -43,7 +46,7 @@ def procfile() -> dict[str, str]:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """This environment with the virtual environment's commands first, and the settings given."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | settings
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **settings}
 
 
 class Service:
@@ -149,20 +152,20 @@ def submit(url: str, video: Path, **parameters: object) -> str:
     return job_id
 
 
-def status(url: str, job_id: str) -> dict[str, object]:
+def status(url: str, job_id: str) -> dict[str, Any]:
     answer = requests.get(f"{url}/video/status/{job_id}", timeout=10)
     assert answer.status_code == 200, answer.text
-    body: dict[str, object] = answer.json()
+    body: dict[str, Any] = answer.json()
     return body
 
 
-def wait_for(url: str, job_id: str, *states: str, seconds: float = 90) -> dict[str, object]:
+def wait_for(url: str, job_id: str, *states: str, seconds: float = 90) -> dict[str, Any]:
     eventually(lambda: status(url, job_id)["status"] in states, f"{job_id} is {' or '.join(states)}", seconds)
     return status(url, job_id)
 
 
-def results(url: str, job_id: str) -> list[dict[str, object]]:
+def results(url: str, job_id: str) -> list[dict[str, Any]]:
     answer = requests.get(f"{url}/video/results/{job_id}", timeout=10)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, object]] = answer.json()["results"]
+    found: list[dict[str, Any]] = answer.json()["results"]
     return found

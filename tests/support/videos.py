@@ -11,6 +11,7 @@ import numpy as np
 
 from tests.support.damage import moving
 from tests.support.hevc import x265
+from tests.support.video_stream import add_video_stream
 
 
 def make_video(
@@ -46,7 +47,7 @@ def make_moving_video(path: Path, codec: str, frames: int) -> Path:
     """An MP4 at 10 frames a second in groups of ten, whose frames depend on those before them."""
     encoder, options = _encoder(codec, frames)
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream(encoder, rate=10, options=options)
+        stream = add_video_stream(container, encoder, rate=10, options=options)
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         for picture in moving(frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))

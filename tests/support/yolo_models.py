@@ -117,7 +117,8 @@ def frame(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 
 def detect(plugin: YoloPlugin, image: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
-    detections: list[dict[str, Any]] = plugin.run_tool("detect", {"image": image})["detections"]
+    detections = plugin.run_tool("detect", {"image": image})["detections"]
+    assert isinstance(detections, list)
     return detections
 
 
