@@ -24,15 +24,15 @@ def test_routing_errors_are_problems_too(
 ) -> None:
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
-    assert list(answer.json) == KEYS
-    assert answer.json["type"] == f"urn:videoqueue:problem:{code}"
-    assert (answer.json["status"], answer.json["code"]) == (status, code)
-    assert answer.json["instance"] == f"urn:videoqueue:request:{answer.headers['X-Request-Id']}"
+    assert list(answer.get_json()) == KEYS
+    assert answer.get_json()["type"] == f"urn:videoqueue:problem:{code}"
+    assert (answer.get_json()["status"], answer.get_json()["code"]) == (status, code)
+    assert answer.get_json()["instance"] == f"urn:videoqueue:request:{answer.headers['X-Request-Id']}"
 
 
 def test_a_wrong_method_names_the_right_ones(client: FlaskClient) -> None:
     answer = client.get("/video/submit")
-    assert "POST" in answer.json["detail"]
+    assert "POST" in answer.get_json()["detail"]
     assert "POST" in answer.headers["Allow"]
 
 
@@ -42,7 +42,7 @@ def test_a_bug_is_500_without_a_word_of_its_inside(app: Flask, client: FlaskClie
         raise RuntimeError("secret /path")
 
     answer = client.get("/bug")
-    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
 
 
@@ -52,4 +52,4 @@ def test_every_problem_has_an_error_status_and_a_title() -> None:
 
 def test_the_process_says_that_it_lives(client: FlaskClient) -> None:
     answer = client.get("/healthz")
-    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})

@@ -33,7 +33,7 @@ def test_every_answer_has_the_security_headers(client: FlaskClient, path: str) -
 def test_a_sane_request_id_is_kept(client: FlaskClient, name: str) -> None:
     answer = client.get("/nope", headers={"X-Request-Id": name})
     assert answer.headers["X-Request-Id"] == name
-    assert answer.json["instance"] == f"urn:videoqueue:request:{name}"
+    assert answer.get_json()["instance"] == f"urn:videoqueue:request:{name}"
 
 
 @pytest.mark.parametrize("name", ["", "two words", "x" * 201, "a%0ab", "é", '"'])

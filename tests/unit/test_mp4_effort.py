@@ -227,7 +227,7 @@ def test_large_tables_are_summed_in_constant_memory() -> None:
     count = 1_000_000
 
     def pieces() -> Iterator[bytes]:
-        inner = (("stsz", 12, 4), ("stts", 8, 8), ("stsc", 8, 12), ("co64", 8, 8))
+        inner = ((b"stsz", 12, 4), (b"stts", 8, 8), (b"stsc", 8, 12), (b"co64", 8, 8))
         size = sum(8 + head + count * width for _, head, width in inner)
         stbl = struct.pack(">I4s", 8 + size + len(stsd(entry())), b"stbl") + stsd(entry())
         yield FTYP + box(b"mdat", bytes(100))
@@ -236,7 +236,7 @@ def test_large_tables_are_summed_in_constant_memory() -> None:
         yield hdlr(b"vide") + stbl
         for kind, head, width in inner:
             numbers = (0, 0, count) if head == 12 else (0, count)
-            yield struct.pack(f">I4s{len(numbers)}I", 8 + head + count * width, kind.encode(), *numbers)
+            yield struct.pack(f">I4s{len(numbers)}I", 8 + head + count * width, kind, *numbers)
             piece = b"\0\0\0\1" * 1000 if width < 8 else b"\0\0\0\0\0\0\0\1" * 500
             for _ in range(count * width // len(piece)):
                 yield piece

@@ -159,13 +159,17 @@ CUTS = st.lists(st.integers(0, 2**16), max_size=20)
 
 @CALM
 @given(mutations(), CUTS)
-def test_a_mutated_file_ends_in_an_answer_that_does_not_depend_on_the_pieces(data, cuts):
+def test_a_mutated_file_ends_in_an_answer_that_does_not_depend_on_the_pieces(
+    data: bytes, cuts: list[int]
+) -> None:
     assert outcome(data, cuts) == outcome(data, [])
 
 
 @CALM
 @given(mutations(), CUTS)
-def test_where_cut_files_are_accepted_the_answer_does_not_depend_on_the_pieces_either(data, cuts):
+def test_where_cut_files_are_accepted_the_answer_does_not_depend_on_the_pieces_either(
+    data: bytes, cuts: list[int]
+) -> None:
     whole = outcome(data, [], accept_truncated=True)
     assert outcome(data, cuts, accept_truncated=True) == whole
     strict = outcome(data, [])
@@ -178,7 +182,7 @@ def test_where_cut_files_are_accepted_the_answer_does_not_depend_on_the_pieces_e
 
 @CALM
 @given(mutations())
-def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(data):
+def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(data: bytes) -> None:
     with NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -192,14 +196,16 @@ def test_a_file_on_disk_is_judged_like_the_bytes_of_an_upload(data):
 
 @CALM
 @given(st.lists(TREES, max_size=4), st.sampled_from([b"", FTYP, movie(GOOD), stream()]), CUTS)
-def test_any_tree_of_boxes_ends_in_an_answer_that_does_not_depend_on_the_pieces(trees, start, cuts):
+def test_any_tree_of_boxes_ends_in_an_answer_that_does_not_depend_on_the_pieces(
+    trees: list[bytes], start: bytes, cuts: list[int]
+) -> None:
     data = start + b"".join(trees)
     assert outcome(data, cuts) == outcome(data, [])
 
 
 @CALM
 @given(fragments(), CUTS)
-def test_fragments_end_in_an_answer_that_does_not_depend_on_the_pieces(data, cuts):
+def test_fragments_end_in_an_answer_that_does_not_depend_on_the_pieces(data: bytes, cuts: list[int]) -> None:
     data = stream(data)
     assert outcome(data, cuts) == outcome(data, [])
 
@@ -211,7 +217,7 @@ LONG = box(b"moof", KNOWN[8:], large=True)
 @pytest.mark.parametrize(
     "last", [KNOWN, LONG, box(b"moof", box(b"free")), box(b"free", large=True), box(b"meta"), box(b"moov")]
 )
-def test_the_limit_of_effort_is_met_at_the_same_place_however_the_file_is_cut(last):
+def test_the_limit_of_effort_is_met_at_the_same_place_however_the_file_is_cut(last: bytes) -> None:
     data = stream(KNOWN * 3, LONG, box(b"free") * 3, last)
     answers = set()
     for steps in range(700, 1100):
@@ -224,7 +230,7 @@ def test_the_limit_of_effort_is_met_at_the_same_place_however_the_file_is_cut(la
 
 @CALM
 @given(fragments())
-def test_a_fragment_that_is_recognised_counts_as_if_it_was_read(data):
+def test_a_fragment_that_is_recognised_counts_as_if_it_was_read(data: bytes) -> None:
     read = stream(box(b"moof", box(b"free", bytes(1 << 16))), data)
     with pytest.MonkeyPatch.context() as patch:
         recognised = outcome(read, [])
@@ -234,7 +240,7 @@ def test_a_fragment_that_is_recognised_counts_as_if_it_was_read(data):
 
 @CALM
 @given(st.binary(max_size=300))
-def test_any_content_of_a_box_ends_in_an_answer(data):
+def test_any_content_of_a_box_ends_in_an_answer(data: bytes) -> None:
     for file in (
         FTYP + box(b"moov", data) + data,
         movie(trak(stsd(data))),
@@ -252,7 +258,9 @@ COLOUR_CODES = st.lists(st.sampled_from([0, 1, 2, 9, 16, 255, 256, 0xFFFF]), min
 
 @CALM
 @given(st.lists(st.tuples(COLOUR_TYPES, COLOUR_CODES, st.integers(0, 8)), min_size=1, max_size=4), CUTS)
-def test_the_colours_are_those_of_the_first_box_with_tags(contents, cuts):
+def test_the_colours_are_those_of_the_first_box_with_tags(
+    contents: list[tuple[bytes, list[int], int]], cuts: list[int]
+) -> None:
     parts = [(kind, struct.pack(">4H", *codes)[:size]) for kind, codes, size in contents]
     tagged = [
         (kind, struct.unpack_from(">3H", rest), rest[6:7])
@@ -262,8 +270,9 @@ def test_the_colours_are_those_of_the_first_box_with_tags(contents, cuts):
     expected = None
     if tagged:
         kind, codes, flags = tagged[0]
-        known = [code if 0 < code < 256 else 2 for code in codes]
-        expected = ColourTags(*known, full_range=flags[0] >= 0x80 if kind == b"nclx" and flags else None)
+        primaries, transfer, matrix = (code if 0 < code < 256 else 2 for code in codes)
+        full_range = flags[0] >= 0x80 if kind == b"nclx" and flags else None
+        expected = ColourTags(primaries, transfer, matrix, full_range)
     inside = b"".join(box(b"colr", *part) for part in parts)
 
     found = outcome(movie(trak(stsd(entry(inside=inside)) + tables())), cuts)
@@ -273,7 +282,7 @@ def test_the_colours_are_those_of_the_first_box_with_tags(contents, cuts):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_passes_however_it_is_cut(layout):
+def test_every_layout_passes_however_it_is_cut(layout: str) -> None:
     data = sample(layout)
     assert outcome(data, []) == outcome(data, list(range(len(data))))
     assert isinstance(outcome(data, []), Mp4Info)

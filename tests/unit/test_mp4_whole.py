@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -265,13 +266,14 @@ def test_the_place_of_samples_is_told_by_the_fragment_however_it_is_written(room
         return box(b"moof", box(b"traf", head, *boxes), box(b"free", bytes(room)))
 
     offset = struct.pack(">i", 500 + room)
-    for made, needed in (
+    fragments: list[tuple[Callable[[int], bytes], int]] = [
         (lambda at: moof(0x20000, b"", (1, offset)), 600),  # counted from the fragment
         (lambda at: moof(0, b"", (1, offset)), 600),
         (lambda at: moof(0, b"", (1, offset), (0, b"")), 700),  # the second run behind the first
         (lambda at: moof(1, struct.pack(">Q", at + 40 + room), (1, offset)), 640 + room),
         (lambda at: moof(1, struct.pack(">Q", at + 40 + room), (0, b"")), 140),
-    ):
+    ]
+    for made, needed in fragments:
         start = len(stream())
         last = len(stream(made(start)))
         data = stream(made(start), made(last))

@@ -30,7 +30,9 @@ def test_web_and_worker_are_started_as_the_procfile_says() -> None:
 
 def test_dramatiq_starts_as_many_processes_and_threads_as_the_settings_say() -> None:
     settings = load_settings({"VIDEOQUEUE_WORKER_PROCESSES": "2", "VIDEOQUEUE_WORKER_THREADS": "3"})
-    parsed = make_argument_parser().parse_args(dramatiq_arguments(settings))
+    parsed = make_argument_parser().parse_args(  # type: ignore[no-untyped-call]
+        dramatiq_arguments(settings)
+    )
     assert (parsed.broker, parsed.processes, parsed.threads) == ("videoqueue.worker.entry", 2, 3)
     assert (parsed.path, parsed.worker_shutdown_timeout, parsed.worker_fork_timeout) == ([], 10_000, 10)
 

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import dramatiq
 import pytest
@@ -18,7 +18,7 @@ from videoqueue.errors import QueueUnavailableError
 from videoqueue.worker import actors
 
 
-def messages(url: str, queue: str = QUEUE) -> list[dict]:
+def messages(url: str, queue: str = QUEUE) -> list[dict[str, Any]]:
     with redis.Redis.from_url(url) as client:
         return [json.loads(text) for text in client.hvals(f"dramatiq:{queue}.msgs")]
 

@@ -37,9 +37,9 @@ def completed(services: Services, claim: Claim) -> uuid.UUID:
 def test_completed_results_are_the_contracts_body(client: FlaskClient, completed: uuid.UUID) -> None:
     answer = client.get(f"/video/results/{completed}")
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
-    assert list(answer.json) == ["job_id", "results", "created_at", "updated_at"]
-    assert answer.json["job_id"] == str(completed)
-    assert answer.json["results"] == ITEMS
+    assert list(answer.get_json()) == ["job_id", "results", "created_at", "updated_at"]
+    assert answer.get_json()["job_id"] == str(completed)
+    assert answer.get_json()["results"] == ITEMS
 
 
 def test_results_do_not_change_and_need_not_be_sent_twice(client: FlaskClient, completed: uuid.UUID) -> None:
@@ -65,21 +65,21 @@ def test_a_thread_that_has_sent_results_waits_again_as_long_as_it_takes(
 
 def test_a_job_that_is_not_finished_is_404(client: FlaskClient, claim: Claim) -> None:
     answer = client.get(f"/video/results/{claim.job_id}")
-    assert (answer.status_code, answer.json["code"]) == (404, "results_not_ready")
-    assert "running" in answer.json["detail"]
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "results_not_ready")
+    assert "running" in answer.get_json()["detail"]
     assert answer.headers["Retry-After"] == "1"
 
 
 def test_a_failed_job_is_404_with_its_reason(client: FlaskClient, services: Services, claim: Claim) -> None:
     services.store.fail(claim, "The file ends early.")
     answer = client.get(f"/video/results/{claim.job_id}")
-    assert (answer.status_code, answer.json["code"]) == (404, "job_failed")
-    assert "The file ends early." in answer.json["detail"]
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "job_failed")
+    assert "The file ends early." in answer.get_json()["detail"]
 
 
 def test_an_unknown_job_is_404(client: FlaskClient) -> None:
     answer = client.get(f"/video/results/{uuid.uuid4()}")
-    assert (answer.status_code, answer.json["code"]) == (404, "job_not_found")
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "job_not_found")
 
 
 def test_a_damaged_result_breaks_off_instead_of_ending_validly(
@@ -170,10 +170,10 @@ def test_head_has_the_headers_and_no_body(client: FlaskClient, completed: uuid.U
 def test_pages_follow_each_other_to_the_end(client: FlaskClient, completed: uuid.UUID) -> None:
     path = f"/video/results/{completed}?page_size=2"
     first = client.get(path)
-    assert list(first.json) == ["job_id", "results", "created_at", "updated_at", "next_page_token"]
-    assert first.json["results"] == ITEMS[:2]
-    second = client.get(f"{path}&page_token={first.json['next_page_token']}")
-    assert (second.json["results"], second.json["next_page_token"]) == (ITEMS[2:], None)
+    assert list(first.get_json()) == ["job_id", "results", "created_at", "updated_at", "next_page_token"]
+    assert first.get_json()["results"] == ITEMS[:2]
+    second = client.get(f"{path}&page_token={first.get_json()['next_page_token']}")
+    assert (second.get_json()["results"], second.get_json()["next_page_token"]) == (ITEMS[2:], None)
     whole = client.get(f"/video/results/{completed}")
     assert len({answer.headers["ETag"] for answer in (first, second, whole)}) == 3
     assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
@@ -181,9 +181,9 @@ def test_pages_follow_each_other_to_the_end(client: FlaskClient, completed: uuid
 
 
 def test_a_token_alone_asks_for_a_page_too(client: FlaskClient, completed: uuid.UUID) -> None:
-    token = client.get(f"/video/results/{completed}?page_size=1").json["next_page_token"]
+    token = client.get(f"/video/results/{completed}?page_size=1").get_json()["next_page_token"]
     answer = client.get(f"/video/results/{completed}?page_token={token}")
-    assert (answer.json["results"], answer.json["next_page_token"]) == (ITEMS[1:], None)
+    assert (answer.get_json()["results"], answer.get_json()["next_page_token"]) == (ITEMS[1:], None)
 
 
 @pytest.mark.parametrize(
@@ -203,18 +203,18 @@ def test_a_page_that_cannot_be_is_refused(
     client: FlaskClient, completed: uuid.UUID, query: str, says: str
 ) -> None:
     answer = client.get(f"/video/results/{completed}?{query}")
-    assert (answer.status_code, answer.json["code"]) == (400, "invalid_parameter")
-    assert says in answer.json["detail"]
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_parameter")
+    assert says in answer.get_json()["detail"]
 
 
 def test_a_token_of_another_job_is_refused(client: FlaskClient, completed: uuid.UUID) -> None:
     foreign = base64.urlsafe_b64encode(b"0123456789abcdef.0.1").decode().rstrip("=")
     answer = client.get(f"/video/results/{completed}?page_token={foreign}")
-    assert (answer.status_code, answer.json["code"]) == (400, "invalid_parameter")
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_parameter")
 
 
 def test_results_that_were_sent_give_their_turn_back(client: FlaskClient, completed: uuid.UUID) -> None:
     """More often than there are turns; also those that were given up."""
     for _ in range(20):
         client.get(f"/video/results/{completed}", buffered=False).close()
-        assert len(client.get(f"/video/results/{completed}").json["results"]) == 3
+        assert len(client.get(f"/video/results/{completed}").get_json()["results"]) == 3

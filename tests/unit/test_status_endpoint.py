@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from tests.support.records import new_job
+from videoqueue.jobs.store import Claim
 from videoqueue.jobs.tables import JobRow
 from videoqueue.services import Services
 
@@ -17,14 +18,21 @@ def job_id(services: Services) -> uuid.UUID:
     return services.store.create(new_job())[0]
 
 
+def claimed(services: Services, job_id: uuid.UUID) -> Claim:
+    claim = services.store.claim(job_id, "worker")
+    assert claim is not None
+    return claim
+
+
 def test_a_pending_job(client: FlaskClient, job_id: uuid.UUID) -> None:
     answer = client.get(f"/video/status/{job_id}")
     assert answer.status_code == 200
-    assert list(answer.json) == ["job_id", "status", "progress", "created_at", "updated_at", "error_message"]
-    assert answer.json["job_id"] == str(job_id)
-    assert (answer.json["status"], answer.json["progress"]) == ("pending", 0.0)
-    assert RFC3339.fullmatch(answer.json["created_at"])
-    assert answer.json["error_message"] is None
+    body = answer.get_json()
+    assert list(body) == ["job_id", "status", "progress", "created_at", "updated_at", "error_message"]
+    assert body["job_id"] == str(job_id)
+    assert (body["status"], body["progress"]) == ("pending", 0.0)
+    assert RFC3339.fullmatch(body["created_at"])
+    assert body["error_message"] is None
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Retry-After"] == "1"
 
@@ -32,37 +40,38 @@ def test_a_pending_job(client: FlaskClient, job_id: uuid.UUID) -> None:
 def test_a_running_job_shows_progress_in_tenths(
     client: FlaskClient, services: Services, job_id: uuid.UUID
 ) -> None:
-    claim = services.store.claim(job_id, "worker")
+    claim = claimed(services, job_id)
     services.store.checkpoint(claim, 0, b"{}", [0], 0.77)
-    answer = client.get(f"/video/status/{job_id}")
-    assert (answer.json["status"], answer.json["progress"]) == ("running", 0.7)
+    body = client.get(f"/video/status/{job_id}").get_json()
+    assert (body["status"], body["progress"]) == ("running", 0.7)
 
 
 def test_a_completed_job(client: FlaskClient, services: Services, job_id: uuid.UUID) -> None:
-    services.store.complete(services.store.claim(job_id, "worker"), "etag")
+    services.store.complete(claimed(services, job_id), "etag")
     answer = client.get(f"/video/status/{job_id}")
-    assert (answer.json["status"], answer.json["progress"]) == ("completed", 1.0)
+    assert (answer.get_json()["status"], answer.get_json()["progress"]) == ("completed", 1.0)
     assert "Retry-After" not in answer.headers
 
 
 def test_a_failed_job_says_why(client: FlaskClient, services: Services, job_id: uuid.UUID) -> None:
-    services.store.fail(services.store.claim(job_id, "worker"), "The file ends early.")
+    services.store.fail(claimed(services, job_id), "The file ends early.")
     answer = client.get(f"/video/status/{job_id}")
-    assert (answer.json["status"], answer.json["error_message"]) == ("failed", "The file ends early.")
+    body = answer.get_json()
+    assert (body["status"], body["error_message"]) == ("failed", "The file ends early.")
 
 
 def test_the_error_of_a_try_that_will_be_repeated_is_not_shown(
     client: FlaskClient, services: Services, job_id: uuid.UUID
 ) -> None:
-    services.store.release(services.store.claim(job_id, "worker"), "failures", "storage away", 60)
-    answer = client.get(f"/video/status/{job_id}")
-    assert (answer.json["status"], answer.json["error_message"]) == ("pending", None)
+    services.store.release(claimed(services, job_id), "failures", "storage away", 60)
+    body = client.get(f"/video/status/{job_id}").get_json()
+    assert (body["status"], body["error_message"]) == ("pending", None)
 
 
 @pytest.mark.parametrize("unknown", [str(uuid.UUID(int=0)), "7", "x" * 36, "%00", "{}".format("é" * 36)])
 def test_an_unknown_or_malformed_id_is_404(client: FlaskClient, unknown: str) -> None:
     answer = client.get(f"/video/status/{unknown}")
-    assert (answer.status_code, answer.json["code"]) == (404, "job_not_found")
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "job_not_found")
     assert answer.mimetype == "application/problem+json"
 
 
@@ -70,5 +79,5 @@ def test_a_database_that_is_away_is_503(client: FlaskClient, services: Services,
     with services.store.engine.begin() as connection:
         connection.execute(sa.text(f"DROP TABLE {JobRow.__tablename__}"))
     answer = client.get(f"/video/status/{job_id}")
-    assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
     assert answer.headers["Retry-After"] == "5"

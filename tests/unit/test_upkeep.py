@@ -118,7 +118,7 @@ def test_a_worker_lives_as_long_as_its_signs_are_fresh(store: JobStore, queries:
     assert {row.started_at == 1 for row in rows if row.worker == "host:1"} == {True}
     workers.heartbeat(store.engine, "host:1", 2, starting=True)
     with store.engine.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.min(WorkerHeartbeat.started_at))) > 1
+        assert connection.scalars(sa.select(sa.func.min(WorkerHeartbeat.started_at))).one() > 1
     workers.forget(store.engine, "host:2")
     assert queries.counts(60).workers == 1
 

@@ -21,6 +21,7 @@ from videoqueue.errors import (
 )
 from videoqueue.jobs.results import encode
 from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.sandbox.protocol import (
     LENGTH,
     OUTCOMES,
@@ -34,7 +35,7 @@ from videoqueue.sandbox.protocol import (
     video_of,
 )
 
-ITEM = {"frame_index": 4, "result": {"text": "ä", "timestamp": 0.16}}
+ITEM: FrameItem = {"frame_index": 4, "result": {"text": "ä", "timestamp": 0.16}}
 
 
 def nested(levels: int) -> list[Any]:
@@ -91,7 +92,9 @@ def test_a_sign_of_life_stays_a_fraction(sent: float, taken: float) -> None:
 def test_the_version_is_reported_once_and_before_the_first_frame() -> None:
     version = {"type": "version", "version": "0123456789abcdef" * 4}
     assert report_of(version, 0, None, has_begun=False) == Begun(version["version"])
-    for message, has_begun in [(version, True), ({"type": "item", "item": ITEM}, False)]:
+    item = {"type": "item", "item": ITEM}
+    refused: list[tuple[dict[str, Any], bool]] = [(version, True), (item, False)]
+    for message, has_begun in refused:
         with pytest.raises(SandboxCrashedError, match="makes no sense"):
             report_of(message, 0, None, has_begun)
 
@@ -146,7 +149,7 @@ def test_an_outcome_is_an_error_with_its_words(kind: str, error: type[Exception]
 
 def test_an_item_keeps_its_text_and_nothing_beside_it() -> None:
     text = "a\n\t\x00\x1b[31m\u202eb\u2028 \U0001f600"
-    result = {"text": text, "timestamp": 0, "deep": nested(30), "whole": 2**64 - 1}
+    result: Any = {"text": text, "timestamp": 0, "deep": nested(30), "whole": 2**64 - 1}
     message = {"type": "item", "item": {"frame_index": 4, "result": result, "more": 1}}
     assert report_of(unpack(pack(message)[LENGTH.size :]), 9, None, has_begun=True) == Seen(
         {"frame_index": 4, "result": result}, 9
