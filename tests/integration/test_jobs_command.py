@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from tests.support.records import new_job
+from tests.support.records import new_job, stored
 from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
@@ -128,16 +128,16 @@ def test_retry_makes_a_new_job_and_announces_it(run: Run, services: Services) ->
     job_id = failed(services)
     done = run("retry", str(job_id))
     assert (done.exit_code, done.stderr) == (0, "")
-    again = services.store.get(uuid.UUID(done.stdout.strip()))
+    again = stored(services.store, uuid.UUID(done.stdout.strip()))
     assert (again.status, again.frame_stride, again.max_frames) == ("pending", 3, 9)
-    assert again.input_key == services.store.get(job_id).input_key
-    assert services.store.get(job_id).status == "failed"
+    assert again.input_key == stored(services.store, job_id).input_key
+    assert stored(services.store, job_id).status == "failed"
     assert queued(services.broker) == 1
 
 
 def test_retry_without_a_queue_leaves_the_job_to_the_sweeper(run: Run, services: Services) -> None:
     done = run("retry", str(failed(services)), REDIS_URL="redis://127.0.0.1:1")
-    assert services.store.get(uuid.UUID(done.stdout.strip())).status == "pending"
+    assert stored(services.store, uuid.UUID(done.stdout.strip())).status == "pending"
     assert done.stderr.startswith("Redis cannot be reached (")
     assert done.stderr.endswith(" A worker will find the job within 15 seconds.\n")
 
@@ -150,7 +150,7 @@ def test_retry_takes_failed_jobs_only(run: Run, services: Services) -> None:
 
 def test_retry_needs_the_video(run: Run, services: Services) -> None:
     job_id = failed(services)
-    services.storage.delete(services.store.get(job_id).input_key)
+    services.storage.delete(stored(services.store, job_id).input_key)
     with pytest.raises(VideoqueueError, match="The video of this job is no longer in the storage"):
         run("retry", str(job_id))
     assert json.loads(run("list", "--status", "pending", "--json").stdout) == []

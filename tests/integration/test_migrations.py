@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 
+from tests.support.records import stored
 from tests.support.stack import ROOT, environment, procfile
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app, migrations_folder
@@ -57,7 +58,7 @@ def test_jobs_live_through_a_step_up_and_down(fresh_app: Flask) -> None:
             columns = [sa.column(name, JOB.c[name].type) for name in row]
             connection.execute(sa.insert(sa.table("job", *columns)).values(row))
         flask_migrate.upgrade()
-        job = services_of(fresh_app).store.get(running)
+        job = stored(services_of(fresh_app).store, running)
         assert (job.claimed_at, job.worked, job.attempt) == (7, 0, 1)
         flask_migrate.downgrade(revision="0001")
         with engine.connect() as connection:

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from tests.support import faulty_queue
 from tests.support.faulty_queue import Certificate, Fault, valkey
 from tests.support.log_lines import LogLines
+from tests.support.records import stored
 from tests.support.stack import ROOT, eventually
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.videos import make_video
@@ -76,7 +77,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def degraded(client: FlaskClient) -> list[str]:
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    found: list[str] = answer.json["degraded"]
+    found: list[str] = answer.get_json()["degraded"]
     return found
 
 
@@ -125,14 +126,14 @@ def test_a_sweeper_postpones_no_job_while_the_queue_refuses_messages(tmp_path: P
         client_of(tmp_path, url, VIDEOQUEUE_ANNOUNCE_SECONDS="0.001") as client,
     ):
         admin.config_set("maxmemory", 1)
-        job_id = client.post("/video/submit", data=video, content_type="video/mp4").json["job_id"]
+        job_id = client.post("/video/submit", data=video, content_type="video/mp4").get_json()["job_id"]
         services = services_of(client.application)
         sweeper = Sweeper(services.store, services.broker, services.settings, "host:1")
         for _ in range(3):
             with pytest.raises(QueueUnavailableError, match="maxmemory"):
                 sweeper.sweep()
         admin.config_set("maxmemory", 0)
-        assert services.store.get(uuid.UUID(job_id)).announcements == 1
+        assert stored(services.store, uuid.UUID(job_id)).announcements == 1
         assert sweeper.sweep() == 1
 
 

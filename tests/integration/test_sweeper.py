@@ -9,7 +9,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from tests.support.records import new_job
+from tests.support.records import new_job, stored
 from videoqueue.broker import QUEUE, announce, queued
 from videoqueue.errors import QueueUnavailableError
 from videoqueue.jobs.changes import new_row
@@ -49,14 +49,16 @@ def test_a_job_whose_worker_is_gone_is_taken_back_and_announced(services: Servic
     assert sweeper.sweep() == 0
     backdate(services, lease_until=1)
     assert sweeper.sweep() == 1
-    job = services.store.get(job_id)
+    job = stored(services.store, job_id)
     assert (job.status, job.crashes) == ("pending", 1)
     assert services.broker.do_qsize(QUEUE) == 1
 
 
 def test_finished_jobs_are_left_alone(services: Services, sweeper: Sweeper) -> None:
     job_id = submitted(services)
-    services.store.fail(services.store.claim(job_id, "worker"), "why")
+    claim = services.store.claim(job_id, "worker")
+    assert claim is not None
+    services.store.fail(claim, "why")
     backdate(services, announce_after=1)
     before = services.store.get(job_id)
     assert sweeper.sweep() == 0
@@ -72,7 +74,7 @@ def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> N
     with pytest.raises(QueueUnavailableError):
         Sweeper(services.store, away, services.settings, "test:1").sweep()
     (job_id,) = services.store.take_announcements(10)
-    assert services.store.get(job_id).announcements == 2
+    assert stored(services.store, job_id).announcements == 2
     assert JobQueries(services.store.engine).counts(60).workers == 1
 
 
@@ -173,7 +175,11 @@ def drained(services: Services, client: redis.Redis, count: int) -> int:
     ids = client.lpop(f"dramatiq:{QUEUE}", count) or []
     if not ids:
         return 0
-    messages = client.hmget(f"dramatiq:{QUEUE}.msgs", ids)
-    jobs = [uuid.UUID(json.loads(message)["kwargs"]["job_id"]) for message in messages]
+    jobs = [job_of(message) for message in client.hmget(f"dramatiq:{QUEUE}.msgs", ids)]
     with services.store.engine.begin() as connection:
         return connection.execute(sa.delete(JobRow).where(JobRow.job_id.in_(jobs))).rowcount
+
+
+def job_of(message: bytes | str | None) -> uuid.UUID:
+    assert message is not None
+    return uuid.UUID(json.loads(message)["kwargs"]["job_id"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,15 @@ from flask import Flask
 from sqlalchemy.engine import Engine
 
 from tests.support.log_lines import LogLines
-from tests.support.records import new_job
+from tests.support.records import new_job, stored
 from tests.support.stack import eventually
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.jobs.tables import Base
 from videoqueue.maintenance.sweeper import Sweeper
-from videoqueue.sandbox.protocol import Seen, Task
+from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.protocol import Report, Seen, Task
+from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.services import Services
 from videoqueue.settings import load_settings
 from videoqueue.worker.run_job import JobRunner
@@ -27,15 +29,16 @@ from videoqueue.worker.run_job import JobRunner
 KEY = "inputs/" + "a" * 32 + ".mp4"
 
 
-class Script:
+class Script(Sandbox):
     """Plays the child process: does what it is told, then reports a frame."""
 
     def __init__(self, before: Callable[[], None]) -> None:
+        super().__init__(PipelineOptions())
         self._before = before
 
-    def run(self, task: Task, should_stop: Callable[[], bool]) -> Iterator[Seen]:
+    def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
         self._before()
-        yield Seen({"frame_index": 0, "result": {}})
+        yield Seen({"frame_index": 0, "result": {"timestamp": 0.0}})
 
 
 class Server:
@@ -110,7 +113,7 @@ def job_id(services: Services) -> uuid.UUID:
 
 
 def run(services: Services, folder: Path, job_id: uuid.UUID, before: Callable[[], None]) -> float | None:
-    runner = JobRunner(services, Script(before), lambda: folder, "test", threading.Event())  # type: ignore[arg-type]
+    runner = JobRunner(services, Script(before), lambda: folder, "test", threading.Event())
     return runner.run(job_id)
 
 
@@ -144,8 +147,9 @@ def test_results_that_are_refused_cost_no_try_and_the_job_waits(
     """The interruption itself is recorded: without a pause the same work would be done again at once."""
     before = lambda: server.execute(statement.format(role=server.name))  # noqa: E731
     assert run(services, tmp_path, job_id, before) == services.settings.retry_seconds
-    job = services.store.get(job_id)
+    job = stored(services.store, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
+    assert job.error_message is not None
     assert "database cannot be used" in job.error_message
     (line,) = log_lines.having("Job interrupted.")
     assert line.startswith(f"[job_id={job_id} attempt=1] ")
@@ -183,11 +187,11 @@ def test_a_database_that_became_read_only_costs_the_job_no_try(
     assert run(services, tmp_path, job_id, become_read_only) == 0.0
     operator.join()
     sweeper.stop()
-    job = services.store.get(job_id)
+    job = stored(services.store, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
     assert "bug" not in str(log_lines.written)
     assert run(services, tmp_path, job_id, lambda: None) is None
-    assert services.store.get(job_id).status == "completed"
+    assert stored(services.store, job_id).status == "completed"
 
 
 def test_a_job_that_cannot_be_claimed_stays_pending(
@@ -199,7 +203,7 @@ def test_a_job_that_cannot_be_claimed_stays_pending(
 ) -> None:
     server.execute(f"REVOKE UPDATE ON job FROM {server.name}")
     assert run(services, tmp_path, job_id, lambda: None) == services.settings.retry_seconds
-    assert services.store.get(job_id).status == "pending"
+    assert stored(services.store, job_id).status == "pending"
     (line,) = log_lines.written
     assert line.startswith(f"[job_id={job_id}] Job not claimed. reason=")
     assert line.endswith("cause=SQLSTATE 42501 (InsufficientPrivilege): permission denied for table job")
