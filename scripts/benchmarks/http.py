@@ -1,10 +1,12 @@
-"""The HTTP edge beside the least a WSGI application can do on the same gunicorn; medians of several rounds.
+"""Speed and memory of the HTTP API, compared with a bare WSGI application on the same gunicorn.
+
+All figures are medians of several rounds.
 
 uploads    MB/s of raw and multipart bodies, into a folder and into S3 (moto's server, on this machine too),
            against a bare application that only writes the raw body to a file and syncs it
 status     requests a second with many jobs in the table, against a bare Flask route doing one indexed read;
            idle, and while four uploads run
-results    of many frames: seconds to the first byte and to the last, memory, and what a 304 costs
+results    of many frames: seconds to the first byte and to the last, memory, and the time of a 304
 memory     of the web process: before, the most during four uploads at once, after
 """
 
@@ -199,7 +201,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=100_000, help="jobs in the table (default: 100000)")
     parser.add_argument("--frames", type=int, default=100_000, help="frames of the results (default: 100000)")
     parser.add_argument(
-        "--folder", type=Path, help="where to write (default: the folder for temporary files)"
+        "--folder", type=Path, help="folder for the data (default: the folder for temporary files)"
     )
     parser.add_argument("--no-s3", action="store_true", help="leave S3 out")
     return parser.parse_args()

@@ -1,10 +1,10 @@
-"""What a job costs beside its pipeline, on SQLite, a folder and a Valkey of its own, with one worker.
+"""The overhead of a job, with SQLite, a folder, a Valkey of its own and one worker.
 
     overhead   from the start of the upload to `completed`, minus the pipeline's own time over the same video
                in this process; one job after the other, on an idle service
-    backlog    jobs a second that one worker finishes when many tiny videos wait
+    backlog    jobs per second of one worker with many tiny videos pending
 
-The pipeline is a test plugin that digests each picture.
+The pipeline is a test plugin that computes a digest of each frame.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--jobs", type=int, default=50, help="jobs one at a time (default: 50)")
-    parser.add_argument("--backlog", type=int, default=300, help="jobs that wait (default: 300)")
+    parser.add_argument("--backlog", type=int, default=300, help="pending jobs (default: 300)")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
-"""Frames a second of the pipeline, side by side with a plain loop and with its models alone.
+"""Frames per second of the pipeline, compared with a plain loop and with its models alone.
 
     a  the plain loop: cv2.VideoCapture, RapidOCR and YOLO on ONNX Runtime with their defaults
     b  videoqueue: VideoFilePipelineService
-    c  the floor: b's models alone, over the very tensors b gives them, preloaded
+    c  the floor: the models of b alone, on the same tensors, preloaded
     d  decoding alone, with conversion to BGR
 
 Each side runs in a process of its own, one after the other, several rounds; figures are medians. "peak" is

@@ -1,13 +1,13 @@
-"""Runs every video of a folder through a real service and compares with what its manifest.json says.
+"""Submits every video of a folder to a real service and compares the outcomes with manifest.json.
 
-The manifest is a list of objects: `file` (path in the folder), `expect` and, where videos are to be accepted,
-`frames_pyav`, the number of frames. `expect` is one of
+The manifest is a list of objects: `file` (path in the folder), `expect` and, for videos that must be
+accepted, `frames_pyav`, the number of frames. `expect` is one of
 
     accept    the job completes with exactly these frames
-    reject    it is refused at submission or fails, with a reason that names the cause told by `note`
-    either    it comes to an end
+    reject    the submission is refused or the job fails, with a reason that names the cause in `note`
+    either    the job ends
 
-Prints every deviation and a summary; exit code 1 when there is a deviation.
+Prints every deviation and a summary. The exit code is 1 if there is a deviation.
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="check_corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where manifest.json and the videos are")
-    parser.add_argument("--url", help="a running service [default: one of its own, ended afterwards]")
+    parser.add_argument("folder", type=Path, help="folder with manifest.json and the videos")
     parser.add_argument(
-        "--pipeline-id", help="[default: brightness, a plugin for the check; ocr_only with --url]"
+        "--url", help="address of a running service [default: start one, and stop it afterwards]"
     )
-    parser.add_argument("--frame-stride", type=int, default=1, help="[default: 1]")
-    parser.add_argument("--seconds", type=float, default=900, help="most for one file [default: 900]")
+    parser.add_argument(
+        "--pipeline-id", help="pipeline to run [default: brightness, a test plugin; ocr_only with --url]"
+    )
+    parser.add_argument("--frame-stride", type=int, default=1, help="process every n-th frame [default: 1]")
+    parser.add_argument("--seconds", type=float, default=900, help="time limit for one file [default: 900]")
     parser.add_argument("--verbose", action="store_true", help="print every file, not only deviations")
     arguments = parser.parse_args()
     if not (arguments.folder / "manifest.json").is_file():

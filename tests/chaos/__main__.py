@@ -13,9 +13,10 @@ from tests.chaos.run import run_chaos, short_folder
 from tests.chaos.settings import QUICK
 
 _DESCRIPTION = """\
-Runs the real service - gunicorn, two Dramatiq masters, Valkey, a database - under load, while it is killed,
-frozen, cut off and emptied at random; then checks that no job was lost, none finished twice, every result is
-that of an undisturbed run, and nothing was left behind. Exit code 0 when every promise was kept.
+Runs the real service (gunicorn, two Dramatiq masters, Valkey, a database) under load and injects random
+faults: kills and freezes processes, cuts connections, flushes the queue. Then checks that no job was lost,
+none finished twice, every result equals that of an uninterrupted run, and nothing is left over. Exit code 0
+if all checks pass.
 """
 #: A backlog of so many jobs a second is slow enough for a busy machine with two cores.
 _JOBS_A_SECOND = 5
@@ -51,8 +52,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/chaos", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=60, help="how long faults are injected [60]")
-    parser.add_argument("--seed", type=int, help="repeats the faults of an earlier run [a random one]")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to inject faults [default: 60]")
+    parser.add_argument("--seed", type=int, help="repeat the faults of an earlier run [default: random]")
     parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
     parser.add_argument(
         "--measure-recovery",
@@ -61,7 +62,7 @@ def _arguments() -> argparse.Namespace:
         help="instead: kill N workers and N children with the default settings, and time the recovery",
     )
     parser.add_argument(
-        "--backlog", type=int, metavar="N", help="instead: have two workers drain N pending jobs"
+        "--backlog", type=int, metavar="N", help="instead: let two workers process N pending jobs"
     )
     return parser.parse_args()
 

@@ -13,6 +13,7 @@ from tests.support.stack import Service, eventually, submit, wait_for
 from tests.support.videos import make_video
 from tests.system.test_up import running
 
+MISSPELT = {"VIDEOQUEUE_LEASE_SECOND": "30"}
 ALWAYS = {"time", "level", "process", "message"}
 
 
@@ -20,6 +21,23 @@ def lines_of(log: str) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in log.splitlines()]
     assert all(line.keys() >= ALWAYS for line in lines)
     return lines
+
+
+def warnings_of_unknown_variables(lines: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    return [
+        (line["process"], line["variable"], line["nearest_setting"]) for line in lines if "variable" in line
+    ]
+
+
+def test_web_and_worker_each_log_one_warning_for_a_misspelt_setting(tmp_path: Path, redis_url: str) -> None:
+    settings = {"REDIS_URL": redis_url, "VIDEOQUEUE_LOG_FORMAT": "json", "WEB_CONCURRENCY": "2"}
+    service = Service(tmp_path / "service", settings | MISSPELT)
+    service.start()
+    service.stop()
+    for name in ("web", "worker"):
+        assert warnings_of_unknown_variables(lines_of(service.log(name))) == [
+            (name, "VIDEOQUEUE_LEASE_SECOND", "VIDEOQUEUE_LEASE_SECONDS")
+        ]
 
 
 def test_web_worker_and_child_name_request_job_attempt_node_plugin_and_tool(
@@ -73,6 +91,16 @@ def test_web_worker_and_child_name_request_job_attempt_node_plugin_and_tool(
     assert str(child["exception"]).startswith("Traceback (most recent call last):\n")
     assert str(child["exception"]).endswith("\nValueError: a plugin's own mistake")
     assert child["pid"] != started["pid"]
+
+
+def test_up_logs_one_warning_for_a_misspelt_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"VIDEOQUEUE_LOG_FORMAT": "json", **MISSPELT}.items():
+        monkeypatch.setenv(name, value)
+    with running(tmp_path / "data") as up:
+        eventually(lambda: "Worker ready." in up.log.read_text(), "the worker is ready")
+    assert warnings_of_unknown_variables(lines_of(up.log.read_text())) == [
+        ("up", "VIDEOQUEUE_LEASE_SECOND", "VIDEOQUEUE_LEASE_SECONDS")
+    ]
 
 
 def test_up_writes_objects_that_name_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The documentation is complete and its links lead somewhere."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,13 @@ def test_every_script_is_in_the_contributors_table() -> None:
         for script in (ROOT / "scripts").iterdir()
         if script.is_file() and f"scripts/{script.name}" not in text
     ] == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [path for path in sorted((ROOT / "scripts").iterdir()) if path.is_file()],
+    ids=lambda path: path.name,
+)
+def test_the_help_of_every_script_names_the_script_in_its_usage(script: Path) -> None:
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True, timeout=120)
+    assert re.search(rf"[Uu]sage: ([\w./]*/)?{script.name} ", done.stdout)

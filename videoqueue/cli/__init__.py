@@ -3,6 +3,7 @@
 import videoqueue.search_path  # noqa: F401 - first: it removes the working directory from the search path
 
 # isort: split
+import os
 import sys
 
 import click
@@ -16,6 +17,8 @@ from videoqueue.cli.up import up
 from videoqueue.cli.validate import validate
 from videoqueue.errors import VideoqueueError
 from videoqueue.hardening import private_files
+from videoqueue.logs import escape
+from videoqueue.settings.unknown import unknown_variables
 
 
 def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -39,7 +42,8 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
     callback=_show_version,
     help="Show the version.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Process videos frame by frame, in the background.
 
     \b
@@ -47,6 +51,14 @@ def cli() -> None:
     Run the service:   videoqueue up
     Without a server:  videoqueue process FILE
     """
+    if context.invoked_subcommand != "up":  # `up` logs them
+        _warn_of_unknown_variables()
+
+
+def _warn_of_unknown_variables() -> None:
+    for name, nearest in unknown_variables(os.environ).items():
+        hint = f"Did you mean {nearest}?" if nearest else "`videoqueue settings` prints all settings."
+        click.echo(f"videoqueue: warning: {escape(name)} is no setting and is ignored. {hint}", err=True)
 
 
 for command in (up, demo, submit, status, results, jobs, process, validate, settings):

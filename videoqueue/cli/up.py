@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 
 from videoqueue.settings import load_settings
+from videoqueue.settings.unknown import log_unknown_variables
 from videoqueue.settings.urls import is_loopback
 
 
@@ -38,6 +40,7 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     settings = load_settings()
     is_json = settings.log_format == "json"
     logs.configure("up", settings.log_level, settings.log_format)
+    log_unknown_variables(os.environ)
     address = host or settings.host or "127.0.0.1"
     with DataFolder(data_dir or settings.data_path) as folder:
         stack = prepare_stack(folder, address, port or settings.bind[1])

@@ -24,6 +24,7 @@ from videoqueue.server.concurrency import ConcurrencyLimit, Lane
 from videoqueue.server.connection import Pace
 from videoqueue.server.worker import BoundedThreadWorker, ServerLimits
 from videoqueue.settings import Settings, absolute_paths, load_settings
+from videoqueue.settings.unknown import log_unknown_variables
 from videoqueue.settings.urls import authority, is_loopback
 
 #: Open files that a web process needs besides its clients' connections, and further ones for each request:
@@ -99,7 +100,8 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Logs once, at the start, the number of database connections, and a warning if strangers have access."""
+    """Logs database connections, unknown variables, and a warning if strangers have access."""
+    log_unknown_variables(os.environ)
     logger.info(
         "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS).",
         extra={

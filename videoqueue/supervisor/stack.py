@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from videoqueue import launch
 from videoqueue.settings import Settings, absolute_paths, load_settings
+from videoqueue.settings.unknown import unknown_variables
 from videoqueue.settings.urls import authority
 from videoqueue.supervisor.embedded import DataFolder, check_port, valkey_program
 from videoqueue.supervisor.program import Program
@@ -41,7 +42,10 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
     """
     check_port(host, port)
     programs = []
-    environ = absolute_paths(os.environ) | {
+    # `up` has logged the unknown variables; web and worker would log them again.
+    unknown = unknown_variables(os.environ)
+    known = {name: value for name, value in os.environ.items() if name not in unknown}
+    environ = absolute_paths(known) | {
         "VIDEOQUEUE_DATA_DIR": str(folder.path),
         "VIDEOQUEUE_HOST": host,
         "PORT": str(port),

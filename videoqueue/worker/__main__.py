@@ -9,6 +9,7 @@ from __future__ import annotations
 import videoqueue.search_path  # noqa: F401 - first: it removes the working directory from the search path
 
 # isort: split
+import os
 import sys
 
 from dramatiq.cli import main, make_argument_parser
@@ -16,6 +17,7 @@ from dramatiq.cli import main, make_argument_parser
 from videoqueue import launch, logs
 from videoqueue.errors import SettingsError
 from videoqueue.settings import Settings, load_settings
+from videoqueue.settings.unknown import log_unknown_variables
 
 #: Milliseconds. Jobs are released within a second; without a limit, Dramatiq tries for ten minutes to
 #: acknowledge their messages while the queue is down.
@@ -48,6 +50,7 @@ def start() -> int:
     except SettingsError as error:
         raise SystemExit(f"videoqueue: {error}") from None
     logs.configure("worker", settings.log_level, settings.log_format)
+    log_unknown_variables(os.environ)
     # On SIGHUP Dramatiq replaces its process by this command line.
     sys.argv = launch.command("videoqueue.worker")
     parser = make_argument_parser()  # type: ignore[no-untyped-call]
