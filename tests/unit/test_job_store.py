@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import PoolProxiedConnection
 
-from tests.support.records import lease_policy, new_job
+from tests.support.records import lease_policy, new_job, stored
 from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import engine_options, prepare, writing
 from videoqueue.jobs.store import Claim, JobStore, NewJob
@@ -56,14 +57,12 @@ def chunks(store: JobStore, claim: Claim) -> list[bytes]:
 
 
 def row(store: JobStore, claim: Claim) -> Job:
-    found = store.get(claim.job_id)
-    assert found is not None
-    return found
+    return stored(store, claim.job_id)
 
 
 def test_a_new_job_is_pending_and_due_at_once(store: JobStore) -> None:
     job_id, is_new = store.create(NEW)
-    job = store.get(job_id)
+    job = stored(store, job_id)
     assert is_new
     assert (job.status, job.progress, job.attempt, job.announcements) == ("pending", 0.0, 0, 1)
     assert job.created_at == job.updated_at == job.run_after
@@ -78,6 +77,8 @@ def test_a_claim_takes_the_job_for_one_worker_only(store: JobStore) -> None:
     assert store.claim(job_id, "two") is None
     job = row(store, claim)
     assert (job.status, job.worker) == ("running", "one")
+    assert job.lease_until is not None
+    assert job.started_at is not None
     assert job.lease_until - job.started_at == 20_000_000
 
 
@@ -91,6 +92,7 @@ def test_a_checkpoint_stores_results_progress_and_lease_together(store: JobStore
     store.checkpoint(claim, 0, b"a,b", [0, 2], 0.37)
     job = row(store, claim)
     assert job.progress == pytest.approx(0.3)
+    assert job.lease_until is not None
     assert job.lease_until > job.updated_at + 19_000_000
     with store.engine.connect() as connection:
         chunk = connection.execute(sa.select(ResultChunk.__table__)).one()
@@ -194,7 +196,7 @@ def test_two_versions_that_take_turns_and_crash_at_one_frame_come_to_an_end(stor
         store.checkpoint(claim, 0, b"a", [0], 0.1)
         waits = store.release(claim, "crashes", "killed")
     assert not waits
-    assert row(store, claim).status == "failed"
+    assert stored(store, job_id).status == "failed"
 
 
 @pytest.mark.parametrize(("end", "said"), [("complete", "etag"), ("fail", "why")])
@@ -259,7 +261,7 @@ def test_one_passing_error_too_many_fails_the_job(store: JobStore) -> None:
         claim = store.claim(job_id, "worker")
         assert claim is not None
         assert store.release(claim, "failures", "storage away") is waits
-    job = store.get(job_id)
+    job = stored(store, job_id)
     assert (job.status, job.error_message) == ("failed", f"{GAVE_UP}storage away")
 
 
@@ -274,7 +276,7 @@ def test_the_reason_of_a_job_that_is_given_up_has_at_most_1000_characters(
         assert claim is not None
         store.release(claim, "failures", reason)
     whole = GAVE_UP + reason
-    assert row(store, claim).error_message == (whole if len(whole) <= 1000 else f"{whole[:999]}…")
+    assert stored(store, job_id).error_message == (whole if len(whole) <= 1000 else f"{whole[:999]}…")
 
 
 def test_a_committed_chunk_forgives_earlier_setbacks(store: JobStore) -> None:
@@ -307,7 +309,9 @@ def test_a_lease_that_ended_unnoticed_can_still_be_renewed(store: JobStore) -> N
     age(store, claim.job_id, lease_until=50)
     store.renew(claim)
     assert not store.expire(claim.job_id)
-    assert row(store, claim).lease_until > row(store, claim).updated_at + 19_000_000
+    job = row(store, claim)
+    assert job.lease_until is not None
+    assert job.lease_until > job.updated_at + 19_000_000
 
 
 def test_after_a_failed_call_a_process_expires_nothing_until_others_could_renew(
@@ -349,6 +353,8 @@ def test_an_attempt_whose_worker_died_counts_to_the_end_of_its_lease(store: JobS
     claim = claimed(store)
     age(store, claim.job_id, claimed_at=1000, lease_until=900)
     job = row(store, claim)
+    assert job.lease_until is not None
+    assert job.claimed_at is not None
     assert store.expire(claim.job_id)
     assert row(store, claim).worked == job.lease_until - job.claimed_at
     assert row(store, claim).claimed_at is None
@@ -369,7 +375,7 @@ def lost_reply(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
         dialect = store.engine.dialect
         error = dialect.loaded_dbapi.OperationalError
 
-        def commit(connection: object) -> None:
+        def commit(connection: PoolProxiedConnection) -> None:
             monkeypatch.undo()
             dialect.do_commit(connection)
             raise error("server closed the connection unexpectedly")
@@ -440,7 +446,7 @@ def test_a_write_that_did_not_count_is_no_success(
     dialect = store.engine.dialect
     error = dialect.loaded_dbapi.OperationalError
 
-    def commit(connection: object) -> None:
+    def commit(connection: PoolProxiedConnection) -> None:
         monkeypatch.undo()
         dialect.do_rollback(connection)
         raise error("server closed the connection unexpectedly")
@@ -464,7 +470,7 @@ def test_a_failed_job_is_tried_again_as_a_new_one(store: JobStore) -> None:
     store.fail(claim, "why")
     again = store.retry(claim.job_id)
     assert again is not None
-    old, new = row(store, claim), store.get(again)
+    old, new = row(store, claim), stored(store, again)
     assert (old.status, new.status, new.attempt, new.error_message) == ("failed", "pending", 0, None)
     assert [getattr(old, name) for name in vars(NEW)] == [getattr(new, name) for name in vars(NEW)]
     assert store.retry(uuid.uuid4()) is None
@@ -477,7 +483,7 @@ def test_a_job_tried_again_does_not_take_the_idempotency_key(store: JobStore) ->
     store.fail(claim, "why")
     again = store.retry(first)
     assert again is not None
-    assert store.get(again).idempotency_key is None
+    assert stored(store, again).idempotency_key is None
 
 
 def test_a_job_whose_worker_keeps_dying_fails(store: JobStore) -> None:
@@ -486,9 +492,9 @@ def test_a_job_whose_worker_keeps_dying_fails(store: JobStore) -> None:
         assert store.claim(job_id, "worker") is not None
         age(store, job_id, lease_until=21)
         assert store.expire(job_id)
-    job = store.get(job_id)
+    job = stored(store, job_id)
     assert job.status == "failed"
-    assert job.error_message.startswith(
+    assert (job.error_message or "").startswith(
         "The worker stopped 2 times in a row while processing this video (VIDEOQUEUE_MAX_CRASHES): "
     )
 
@@ -532,7 +538,9 @@ def test_transactions_that_read_and_then_write_do_not_get_in_each_others_way(sto
                 store.checkpoint(claim, seq, b"x", [seq * 2], 0.1)
                 store.release(claim, "interruption", None)
                 assert store.take_announcements(1, [claim.job_id]) == [claim.job_id]
-                claim = store.claim(claim.job_id, "again")
+                again = store.claim(claim.job_id, "again")
+                assert again is not None
+                claim = again
         except (DatabaseUnavailableError, LeaseLostError, AssertionError) as failure:
             failures.append(failure)
 

@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from tests.support.full_disk import files_of_at_most
 from tests.support.log_lines import LogLines
-from tests.support.records import new_job
+from tests.support.records import new_job, stored
 from tests.support.stack import eventually
 from videoqueue.errors import (
     DatabaseUnavailableError,
@@ -30,6 +30,7 @@ from videoqueue.errors import (
 from videoqueue.jobs.tables import JobRow
 from videoqueue.jobs.types import Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen, Task
 from videoqueue.sandbox.sandbox import Stopped
 from videoqueue.services import Services
@@ -43,7 +44,7 @@ ITEMS: list[Any] = [{"frame_index": index, "result": {"text": str(index)}} for i
 class Script:
     """Plays the sandbox: begins under a version, yields what it is given, raises what it is given."""
 
-    def __init__(self, *steps: object, version: str = "a" * 64) -> None:
+    def __init__(self, *steps: Report | Exception | Callable[[], object], version: str = "a" * 64) -> None:
         self.steps = (Begun(version), *steps)
         self.tasks: list[Task] = []
         self.video = b""
@@ -98,9 +99,7 @@ def run(services: Services, folder: Path) -> Run:
 
 
 def row(services: Services, job_id: uuid.UUID) -> Job:
-    job = services.store.get(job_id)
-    assert job is not None
-    return job
+    return stored(services.store, job_id)
 
 
 def results(services: Services, job_id: uuid.UUID) -> list[Any]:
@@ -239,7 +238,7 @@ def test_a_worker_that_stops_during_a_download_returns_its_job(
     ids=["completed", "failed"],
 )
 def test_damaged_frames_are_in_the_row_and_in_the_log(
-    services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines, error: Exception, line: str
+    services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines, error: list[Exception], line: str
 ) -> None:
     run(Script(Seen(ITEMS[0]), Ended(VideoInfo(damaged_frames=2, codec="h264")), *error))(job_id)
     job = row(services, job_id)
@@ -305,8 +304,8 @@ def test_an_attempt_under_another_version_begins_anew(
     stopping = threading.Event()
     run(Script(Alive(0.9), Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id)
     before = row(services, job_id)
-    others = [{"frame_index": index, "result": {"text": "other"}} for index in range(4)]
-    seen: list[sa.Row] = []
+    others: list[Any] = [{"frame_index": index, "result": {"text": "other"}} for index in range(4)]
+    seen: list[Job] = []
     script = Script(lambda: seen.append(row(services, job_id)), *map(Seen, others), version="b" * 64)
     run(script)(job_id)
     assert (script.tasks[0].start_after, script.tasks[0].version) == (1, "a" * 64)
@@ -321,7 +320,7 @@ def test_a_version_that_changes_within_an_attempt_begins_anew(
 ) -> None:
     """As when a task is tried once more in a fresh process, and a model was replaced meanwhile."""
     object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
-    others = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
+    others: list[Any] = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
     later = Begun("b" * 64)
     run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), later, *map(Seen, others)))(job_id)
     assert results(services, job_id) == others
@@ -331,7 +330,7 @@ def test_a_version_that_changes_within_an_attempt_begins_anew(
 def test_what_is_not_yet_committed_goes_too_when_the_version_changes(
     services: Services, job_id: uuid.UUID, run: Run
 ) -> None:
-    others = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
+    others: list[Any] = [{"frame_index": index, "result": {"text": "other"}} for index in range(2)]
     run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), Begun("b" * 64), *map(Seen, others)))(job_id)
     assert results(services, job_id) == others
 
@@ -370,10 +369,10 @@ def test_a_job_is_given_back_uncounted_when_the_database_was_away(
     release = services.store.release
     tries = []
 
-    def away(*_: object) -> None:
+    def away(*_: object) -> NoReturn:
         raise DatabaseUnavailableError("The database does not answer.")
 
-    def away_at_first(*arguments: object) -> bool:
+    def away_at_first(*arguments: Any) -> bool:
         tries.append(arguments)
         return away() if len(tries) < 3 else release(*arguments)
 
@@ -476,7 +475,7 @@ def test_a_job_whose_outcome_is_never_recorded_fails_in_the_end(
             connection.execute(sa.update(JobRow).values(run_after=0))
     job = row(services, job_id)
     assert job.status == "failed"
-    assert job.error_message.startswith("Gave up after 5 tries in a row (VIDEOQUEUE_MAX_ATTEMPTS): ")
+    assert (job.error_message or "").startswith("Gave up after 5 tries in a row (VIDEOQUEUE_MAX_ATTEMPTS): ")
 
 
 def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_waits(
@@ -491,7 +490,7 @@ def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_wait
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 8}").close()
 
-    item = {"frame_index": 0, "result": {"text": "x" * 500_000}}
+    item: FrameItem = {"frame_index": 0, "result": {"text": "x" * 500_000, "timestamp": 0.0}}
     assert run(Script(Seen(item)))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)
@@ -536,7 +535,11 @@ def test_a_lease_is_renewed_again_after_an_error_that_nothing_knows(
     services: Services, job_id: uuid.UUID, run: Run, log_lines: LogLines
 ) -> None:
     object.__setattr__(services.settings, "renew_seconds", 0.01)
-    lease = lambda: row(services, job_id).lease_until  # noqa: E731
+
+    def lease() -> int:
+        until = row(services, job_id).lease_until
+        assert until is not None
+        return until
 
     def is_renewed_after_refusal() -> None:
         refuse(services, "UPDATE OF lease_until ON job WHEN NEW.lease_until > OLD.lease_until")
