@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from sqlalchemy.engine import Engine
+
 from benchmarks import load, rows, servers
 from benchmarks.load import Upload, Uploads, request_rate
 
@@ -132,7 +134,7 @@ def _status(
             )
 
 
-def _results(web: servers.Server, engine: rows.Engine, options: argparse.Namespace) -> None:
+def _results(web: servers.Server, engine: Engine, options: argparse.Namespace) -> None:
     before = web.peak_mb()
     print("\nResults")
     path = etag = ""

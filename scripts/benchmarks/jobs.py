@@ -91,7 +91,9 @@ def _one_job(url: str, video: Path, engine: sa.Engine) -> float:
         time.sleep(_POLL_SECONDS)
     with engine.connect() as connection:
         ended = sa.select(JobRow.finished_at).where(JobRow.job_id == uuid.UUID(job_id))
-        return connection.execute(ended).scalar_one() / 1e6 - started
+        finished_at = connection.execute(ended).scalar_one()
+    assert finished_at is not None, "a completed job has an end"
+    return finished_at / 1e6 - started
 
 
 def _submit_backlog(url: str, video: Path, count: int) -> None:

@@ -72,13 +72,15 @@ def _corners(box: list[float], left: int, top: int, across: float, down: float) 
 def make_reader(yolo: Path | None) -> Any:
     """frame -> what is found in it; `yolo` is the folder of the plugin, None to read text only."""
     from rapidocr import RapidOCR
+    from rapidocr.utils.output import RapidOCROutput
 
     ocr = RapidOCR(params={"Global.log_level": "error"})
     detect = None if yolo is None else Yolo(yolo / "yolov3-tiny.onnx", yolo / "coco.txt")
 
     def read(frame: np.ndarray) -> dict[str, Any]:
         found = ocr(frame)
-        corners = [] if found.boxes is None else np.asarray(found.boxes)
+        assert isinstance(found, RapidOCROutput)
+        corners = () if found.boxes is None else np.asarray(found.boxes)
         boxes = [[*box.min(axis=0).tolist(), *box.max(axis=0).tolist()] for box in corners]
         result: dict[str, Any] = {
             "text_blocks": [

@@ -30,7 +30,8 @@ class Server:
 
     def memory_mb(self) -> float:
         """Resident memory of the largest process, in MB."""
-        return max(process.memory_info().rss for process in self._family()) / 1e6
+        largest: int = max(process.memory_info().rss for process in self._family())
+        return largest / 1e6
 
     def peak_mb(self) -> float:
         """The most that ever was resident of one process, in MB."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -80,16 +81,14 @@ def _recording() -> Iterator[dict[int, tuple[Any, list[np.ndarray]]]]:
     from videoqueue.pipeline.plugins.openvino import CompiledModel
 
     seen: dict[int, tuple[Any, list[np.ndarray]]] = {}
-
     run = CompiledModel.run
 
     def recorded(self: Any, tensor: np.ndarray) -> Any:
         seen.setdefault(id(self._compiled), (self._compiled, []))[1].append(np.array(tensor))
         return run(self, tensor)
 
-    CompiledModel.run = recorded
-    yield seen
-    CompiledModel.run = run
+    with patch.object(CompiledModel, "run", recorded):
+        yield seen
 
 
 def _pipeline() -> str:

@@ -94,7 +94,8 @@ def write(file: Path, count: int, seed: int = 1) -> list[list[str]]:
         stream.options = {"preset": "fast", "crf": "20", "flags": "+bitexact"}
         for picture, lines in frames(count, seed):
             texts.append(lines)
-            video.mux(stream.encode(av.VideoFrame.from_image(picture)))
+            frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
+            video.mux(stream.encode(frame))
         video.mux(stream.encode())
     return texts
 

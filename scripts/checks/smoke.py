@@ -38,7 +38,7 @@ def main() -> None:
             )
         try:
             wait_until_up(up, url)
-            smoke_test = [sys.executable, ROOT / "scripts" / "smoke_test", url, *sys.argv[1:]]
+            smoke_test = [sys.executable, str(ROOT / "scripts" / "smoke_test"), url, *sys.argv[1:]]
             passed = subprocess.run(smoke_test, check=False).returncode == 0
         finally:
             up.send_signal(signal.SIGTERM)

@@ -17,7 +17,10 @@ import tempfile
 import uuid
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from videoqueue.pipeline.results import FrameItem
 
 SAMPLE = Path("videoqueue/cli/sample.mp4")
 FRAMES = 2
@@ -185,7 +188,7 @@ def answered(answer: Any, code: int) -> dict[str, Any]:
     return body
 
 
-def frames(video: Path) -> list[dict[str, Any]]:
+def frames(video: Path) -> list[FrameItem]:
     from videoqueue.pipeline.definitions.definition import Node, PipelineDefinition
     from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
     from videoqueue.pipeline.registry import PluginRegistry

@@ -73,9 +73,9 @@ class Catalogue:
     def make(self, pipeline: str, seed: int, frames: int, **options: str) -> Submission:
         """A good video of its own, with its golden results."""
         video = make_moving_video(self._folder / f"{seed}.mp4", seed, frames)
-        counts = {name: int(value) for name, value in options.items()}
+        stride, most = options.get("frame_stride", "1"), options.get("max_frames")
         # The tool that sleeps gives what the quick one gives.
-        items = self._service.iter_file(video, "quick", **counts)
+        items = self._service.iter_file(video, "quick", int(stride), None if most is None else int(most))
         return Submission(
             f"{pipeline}-{seed}",
             video.read_bytes(),

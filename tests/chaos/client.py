@@ -28,6 +28,12 @@ class Submitted:
     tries: int = 0
     finished: bool = False
 
+    @property
+    def accepted(self) -> uuid.UUID:
+        """The id of its job; the service has to have accepted it."""
+        assert self.job_id is not None, f"{self.submission.name} was refused: {self.code}"
+        return self.job_id
+
 
 @dataclass
 class Observed:

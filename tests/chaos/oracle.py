@@ -48,7 +48,7 @@ class Oracle:
         if submitted.job_id is None:
             return ["the service takes no job any more"]
         ended = ("completed", "failed")
-        eventually(lambda: self._client.status(submitted.job_id) in ended, "one more job ends")
+        eventually(lambda: self._client.status(submitted.accepted) in ended, "one more job ends")
         return list(self._outcome(submitted))
 
     def _outcome(self, submitted: Submitted) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from pathlib import Path
 
 import psutil
@@ -35,7 +36,7 @@ def measure_recovery(folder: Path, database: str, kills: int) -> tuple[list[str]
                 one = client.submit(video, new_key(), lambda: False)
                 submitted.append(one)
                 done.append(_kill_in_the_middle(service, kind))
-                eventually(lambda one=one: client.status(one.job_id) == "completed", "it is completed", 120)
+                _await_completed(client, one.accepted)
         broken = Oracle(service).broken(submitted)
         found = report.recoveries(service, done)
     for kind, limit in LIMITS.items():
@@ -43,6 +44,10 @@ def measure_recovery(folder: Path, database: str, kills: int) -> tuple[list[str]
         if len(claims) != kills or max(claims) >= limit:
             broken.append(f"{kind}: {claims} seconds to the next claim, each should be under {limit:g}")
     return broken, report.recovery_lines(found)
+
+
+def _await_completed(client: Client, job_id: uuid.UUID) -> None:
+    eventually(lambda: client.status(job_id) == "completed", "it is completed", 120)
 
 
 def _kill_in_the_middle(service: ChaosService, kind: str) -> Kill:

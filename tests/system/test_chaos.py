@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -133,12 +134,18 @@ def log(engine: sa.Engine) -> TransitionLog:
     return log
 
 
+def failed_job(store: JobStore) -> uuid.UUID:
+    claim = store.claim(store.create(new_job())[0], "worker")
+    assert claim is not None
+    store.fail(claim, "why")
+    return claim.job_id
+
+
 @pytest.mark.parametrize("change", ["UPDATE transition SET attempt = 7", "DELETE FROM transition"])
 def test_the_transition_log_cannot_be_changed(
     engine: sa.Engine, log: TransitionLog, store: JobStore, change: str
 ) -> None:
-    job_id, _ = store.create(new_job())
-    store.fail(store.claim(job_id, "worker"), "why")
+    job_id = failed_job(store)
     before = log.transitions()
     assert [(t.job_id, t.before, t.after, t.attempt) for t in before] == [
         (job_id, None, "pending", 0),
@@ -153,8 +160,7 @@ def test_the_transition_log_cannot_be_changed(
 def test_a_later_write_to_an_ended_job_is_in_the_log(
     engine: sa.Engine, log: TransitionLog, store: JobStore
 ) -> None:
-    job_id, _ = store.create(new_job())
-    store.fail(store.claim(job_id, "worker"), "why")
+    failed_job(store)
     assert list(faults_of(log.transitions())) == []
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE job SET updated_at = updated_at + 1"))

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -41,14 +42,13 @@ class Bench:
 
     def await_obeyed(self, *steps: str) -> None:
         for step in steps:
-            eventually(lambda step=step: self.service.is_obeyed(step), f"{step} is passed")
+            eventually(partial(self.service.is_obeyed, step), f"{step} is passed")
 
     def await_ended(self, submitted: Submitted) -> None:
         eventually(lambda: self.has_ended(submitted), f"{submitted.job_id} ends")
 
     def has_ended(self, submitted: Submitted) -> bool:
-        assert submitted.job_id is not None
-        return self.client.status(submitted.job_id) in ("completed", "failed")
+        return self.client.status(submitted.accepted) in ("completed", "failed")
 
     def assert_nothing_is_broken(self, *submitted: Submitted) -> None:
         for one in submitted:
@@ -140,7 +140,7 @@ def test_a_child_that_died_between_two_jobs_is_no_crash_of_the_second(bench: Ben
     eventually(lambda: not bench.service.children(), "no child is left")
     jobs.append(bench.submit(bench.catalogue.quick))
     bench.assert_nothing_is_broken(*jobs)
-    way = bench.service.log.by_job()[jobs[-1].job_id]
+    way = bench.service.log.by_job()[jobs[-1].accepted]
     assert [transition.after for transition in way] == ["pending", "running", "completed"]
 
 
@@ -226,7 +226,7 @@ def test_jobs_are_taken_while_the_queue_is_down_and_run_when_it_is_back(bench: B
         # A web process that waited for the queue would wait for a minute or for ever.
         assert time.monotonic() - began < 30
         assert [one.tries for one in submitted] == [1, 1, 1]
-        assert {bench.client.status(one.job_id) for one in submitted} == {"pending"}
+        assert {bench.client.status(one.accepted) for one in submitted} == {"pending"}
     bench.assert_nothing_is_broken(*submitted)
 
 

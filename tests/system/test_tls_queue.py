@@ -48,7 +48,8 @@ def test_without_trust_web_and_worker_name_the_handshake_and_what_to_set(
 ) -> None:
     with service_with_tls(tmp_path, redis_url, "") as service:
         submit(service.url, make_video(tmp_path / "video.mp4"))
-        for process in ("web", "worker"):
-            eventually(lambda name=process: "VIDEOQUEUE_REDIS_TLS=no-verify" in service.log(name))
+        hint = "VIDEOQUEUE_REDIS_TLS=no-verify"
+        eventually(lambda: hint in service.log("web"), "web names the setting")
+        eventually(lambda: hint in service.log("worker"), "the worker names the setting")
         assert "Traceback" not in service.log("web") + service.log("worker")
         assert requests.get(f"{service.url}/readyz", timeout=10).json()["degraded"] == ["queue_unavailable"]

@@ -31,7 +31,7 @@ def service(tmp_path: Path, redis_url: str) -> Iterator[Service]:
 def job(service: Service) -> tuple[str, int, int, int]:
     """Status, crashes, failures and stored chunks of the only job."""
     with sqlite3.connect(service.folder / "videoqueue.db") as connection:
-        row = connection.execute(
+        row: tuple[str, int, int, int] = connection.execute(
             "SELECT status, crashes, failures, (SELECT count(*) FROM result_chunk) FROM job"
         ).fetchone()
     connection.close()

@@ -50,8 +50,8 @@ class Around:
             connection.execute(sa.update(JOB).where(JOB.c.job_id == job_id).values(columns))
 
     def status(self, job_id: uuid.UUID) -> str | None:
-        row = self.store.get(job_id)
-        return row and row.status
+        job = self.store.get(job_id)
+        return job.status if job else None
 
     def beats(self) -> list[int]:
         """When each worker was last seen."""
@@ -81,7 +81,11 @@ def around(postgres_server: str, redis_url: str, workplace: Workplace) -> Iterat
     socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.port or 5432}"
     with ExitStack() as stack:
         s3 = stack.enter_context(s3_server())
-        upstream = {"database": socket, "queue": _address(redis_url), "storage": _address(s3.url)}
+        upstream: dict[str, Path | tuple[str, int]] = {
+            "database": socket,
+            "queue": _address(redis_url),
+            "storage": _address(s3.url),
+        }
         proxies = {name: stack.enter_context(TcpProxy(where)) for name, where in upstream.items()}
         settings = workplace.environ | s3.environ
         settings |= {
