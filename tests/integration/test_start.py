@@ -132,7 +132,7 @@ def test_a_data_folder_in_which_nothing_can_be_made_stops_the_worker(tmp_path: P
     lines = [line for line in done.stderr.splitlines() if line.startswith("videoqueue: ")]
     assert lines == [
         "videoqueue: VIDEOQUEUE_DATA_DIR cannot be used: the worker cannot make its work folder there "
-        "(File exists). It takes a folder that the worker may write in."
+        "(File exists). It takes a folder in which the worker can write files."
     ]
     assert "Traceback" not in done.stderr
 

@@ -134,13 +134,13 @@ def test_without_the_package_the_pipeline_is_a_fault(workplace: Workplace) -> No
         (
             "from videoqueue.pipeline.plugin",
             "import nowhere\nfrom videoqueue.pipeline.plugin",
-            "Plugin 'brightness' cannot be imported. The log has the reason; reinstall it together with what "
-            "it needs. [ModuleNotFoundError: No module named 'nowhere']",
+            "Plugin 'brightness' cannot be imported. The log contains the reason; reinstall it together with "
+            "what it needs. [ModuleNotFoundError: No module named 'nowhere']",
         ),
         (
             '"""Load models here',
             'raise OSError("no model")\n        """Load models here',
-            "Plugin 'brightness' cannot be loaded. The log has the reason; reinstalling it may help. "
+            "Plugin 'brightness' cannot be loaded. The log contains the reason; reinstalling it may help. "
             "[OSError: no model]",
         ),
         (

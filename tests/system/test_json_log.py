@@ -83,7 +83,7 @@ def test_web_worker_and_child_name_request_job_attempt_node_plugin_and_tool(
     for line in (started, failed):
         assert (line["process"], line["job_id"], line["attempt"]) == ("worker", job_id, 1)
     assert isinstance(failed["seconds"], float)
-    assert "The worker's log has the reason." in str(failed["reason"])
+    assert "The worker's log contains the reason." in str(failed["reason"])
 
     child, *_ = [line for line in worker if line["message"] == "A plugin failed."]
     assert (child["process"], child["job_id"], child["attempt"]) == ("child", job_id, 1)

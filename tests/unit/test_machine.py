@@ -180,9 +180,9 @@ def test_memory_too_low_for_the_models_is_refused_with_the_number_needed(tmp_pat
     with pytest.raises(SettingsError) as caught:
         check_memory(settings_on(machine(tmp_path), SANDBOX_MEMORY_BYTES=str(512 * MIB)))
     assert str(caught.value) == (
-        f"VIDEOQUEUE_SANDBOX_MEMORY_BYTES={512 * MIB} is too low (unless set, it is what this container or "
-        "machine has to spare). With VIDEOQUEUE_INFERENCE_THREADS=1, loading the models and reading 1080p "
-        f"needs {800 * MIB} bytes. Set it to at least {800 * MIB} where there is so much memory."
+        f"VIDEOQUEUE_SANDBOX_MEMORY_BYTES={512 * MIB} is too low (the default is the available memory of "
+        "this container or machine). With VIDEOQUEUE_INFERENCE_THREADS=1, loading the models and reading "
+        f"1080p needs {800 * MIB} bytes. Set it to at least {800 * MIB} on a machine with enough memory."
     )
     with pytest.raises(
         SettingsError, match=rf"at least {1360 * MIB} .*, or lower VIDEOQUEUE_INFERENCE_THREADS"

@@ -256,7 +256,7 @@ def test_a_job_fails_when_all_its_attempts_together_took_too_long(
     assert run(Script(Seen(ITEMS[0]), lambda: None))(job_id) is None
     job = row(services, job_id)
     assert job.status == status
-    expected = "100 seconds of work, the most that a job may take (VIDEOQUEUE_JOB_TIMEOUT_SECONDS)"
+    expected = "time limit of 100 seconds (VIDEOQUEUE_JOB_TIMEOUT_SECONDS)"
     assert (expected in (job.error_message or "")) == (status == "failed")
 
 

@@ -227,7 +227,7 @@ def results(job_id: str) -> Response:
     if job.status != "completed":
         raise ApiError(
             "results_not_ready",
-            f"The job is {job.status}. Ask /video/status/{job.job_id} until it is completed.",
+            f"The job is {job.status}. Poll /video/status/{job.job_id} until it is completed.",
             {"Retry-After": _POLL_SECONDS},
         )
     seconds = services.settings.backend_timeout_seconds

@@ -82,11 +82,11 @@ class DagPipelineService:
         except (Exception, SystemExit) as error:
             if is_out_of_memory(error):
                 logger.exception("Memory ran out in a plugin.")
-                raise OutOfMemoryError(f"{_step(node)} failed: memory ran out.") from error
+                raise OutOfMemoryError(f"{_step(node)} failed: out of memory.") from error
             if isinstance(error, PermanentError):
                 raise PipelineError(f"{_step(node)} failed: {error}") from error
             logger.exception("A plugin failed.")
-            raise PipelineError(f"{_step(node)} failed. The worker's log has the reason.") from error
+            raise PipelineError(f"{_step(node)} failed. The worker's log contains the reason.") from error
         self._check_outputs(node, outputs)
         return outputs
 
@@ -105,8 +105,8 @@ class DagPipelineService:
                 json.dumps(dict(outputs), allow_nan=False)
             except (TypeError, ValueError) as error:
                 raise PipelineError(
-                    f"{_step(node)} returned a value that JSON cannot hold: it must return plain numbers "
-                    f"and texts, whole numbers of at most 64 bits, nested at most {MAX_DEPTH} deep."
+                    f"{_step(node)} returned a value that JSON cannot represent: it must return plain "
+                    f"numbers and texts, whole numbers of at most 64 bits, nested at most {MAX_DEPTH} deep."
                 ) from error
 
 

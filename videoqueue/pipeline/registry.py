@@ -110,7 +110,7 @@ class PluginRegistry:
             if isinstance(error, VideoqueueError):
                 raise
             raise PipelineError(
-                f"Plugin {name!r} cannot be loaded. The log has the reason; reinstalling it may help."
+                f"Plugin {name!r} cannot be loaded. The log contains the reason; reinstalling it may help."
             ) from error
         if faults:
             raise FaultyPluginError(name, faults)
@@ -134,7 +134,7 @@ class PluginRegistry:
         except (Exception, SystemExit) as error:
             _raise_if_out_of_memory(name, error)
             raise PipelineError(
-                f"Plugin {name!r} cannot be imported. The log has the reason; "
+                f"Plugin {name!r} cannot be imported. The log contains the reason; "
                 "reinstall it together with what it needs."
             ) from error
 
@@ -147,7 +147,7 @@ def reason(error: VideoqueueError) -> str:
 
 def _raise_if_out_of_memory(name: str, error: BaseException) -> None:
     if is_out_of_memory(error):
-        raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: memory ran out.") from error
+        raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: out of memory.") from error
 
 
 def _origin(name: str) -> Origin:

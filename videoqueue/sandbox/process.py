@@ -187,7 +187,7 @@ class ChildProcess:
         if self._was_full or is_out_of_memory_text(self._said()):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
         return SandboxCrashedError(
-            "The process that reads the video gave no sign of life for "
+            "The process that reads the video made no progress for "
             f"{self._stall_seconds:g} seconds (VIDEOQUEUE_STALL_TIMEOUT_SECONDS) and was ended."
         )
 
@@ -195,7 +195,9 @@ class ChildProcess:
         try:
             code = self._process.wait(_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
-            return SandboxCrashedError("The process that reads the video hung up without ending.")
+            return SandboxCrashedError(
+                "The process that reads the video closed its connection without exiting."
+            )
         # At the limit of the child an allocation fails; SIGKILL comes from the kernel, for the whole machine.
         if (code in _MAY_BE_MEMORY and self._was_full) or (
             code != -signal.SIGKILL and is_out_of_memory_text(self._said())

@@ -13,7 +13,7 @@ def failpoints_folder(value: str) -> str:
     """Returns the absolute path of a folder of valid failpoint orders."""
     folder = existing_folder(value)
     if found := failpoints.flaws(Path(folder)):
-        raise ValueError(f"takes a folder of orders for named steps; {found[0]}")
+        raise ValueError(f"takes a folder with orders for failpoints; {found[0]}")
     return folder
 
 

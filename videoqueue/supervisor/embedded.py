@@ -88,7 +88,7 @@ class DataFolder:
             if base and _fits(short) and _make_private(short):
                 self._socket_folder = short
                 return short / _SOCKET_NAME
-        raise VideoqueueError(f"{self.path} is too long a path. Choose a shorter --data-dir.")
+        raise VideoqueueError(f"{self.path} is too long. Choose a shorter --data-dir.")
 
     def close(self) -> None:
         """Removes the socket's folder outside the data folder, and releases the lock."""

@@ -86,7 +86,7 @@ class WorkerProcess:
             if error.errno in _UNUSABLE_FOLDER:
                 raise SystemExit(
                     "videoqueue: VIDEOQUEUE_DATA_DIR cannot be used: the worker cannot make its work folder "
-                    f"there ({error.strerror}). It takes a folder that the worker may write in."
+                    f"there ({error.strerror}). It takes a folder in which the worker can write files."
                 ) from None
             logger.warning("No work folder yet: no job is started without one.", extra=cause_fields(error))
 

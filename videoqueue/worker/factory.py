@@ -35,7 +35,7 @@ def check_memory(settings: Settings) -> None:
         return
     fewer = "" if threads == 1 else ", or lower VIDEOQUEUE_INFERENCE_THREADS"
     raise SettingsError(
-        f"VIDEOQUEUE_SANDBOX_MEMORY_BYTES={memory} is too low (unless set, it is what this container or "
-        f"machine has to spare). With VIDEOQUEUE_INFERENCE_THREADS={threads}, loading the models and reading "
-        f"1080p needs {needed} bytes. Set it to at least {needed} where there is so much memory{fewer}."
+        f"VIDEOQUEUE_SANDBOX_MEMORY_BYTES={memory} is too low (the default is the available memory of this "
+        f"container or machine). With VIDEOQUEUE_INFERENCE_THREADS={threads}, loading the models and reading "
+        f"1080p needs {needed} bytes. Set it to at least {needed} on a machine with enough memory{fewer}."
     )

@@ -26,8 +26,8 @@ from videoqueue.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_BUG = "Something went wrong on our side; it has been logged."
-_NOT_RECORDED = "How the work on the video ended could not be recorded. The worker's log has the reason."
+_BUG = "An error occurred in the service. It has been logged."
+_NOT_RECORDED = "The outcome of the attempt could not be recorded. The worker's log contains the reason."
 
 #: The machine has run out of something (disk, memory, open files, processes), or its disk fails.
 _SHORTAGES = (
@@ -108,8 +108,8 @@ def _shortage(error: Exception) -> str:
     else:
         return ""
     return (
-        f"The worker's machine is short of something that the work on the video needs: {what}. "
-        "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
+        f"The worker's machine has too few resources: {what}. Free some there; the job is retried a limited "
+        "number of times (VIDEOQUEUE_MAX_ATTEMPTS)."
     )
 
 

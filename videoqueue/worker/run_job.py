@@ -142,7 +142,7 @@ class JobRunner:
         def check() -> None:
             if time.monotonic() >= deadline:
                 raise JobTimeoutError(
-                    f"The video was not done after {limit:g} seconds of work, the most that a job may take "
+                    f"The job reached its time limit of {limit:g} seconds "
                     "(VIDEOQUEUE_JOB_TIMEOUT_SECONDS). Submit a shorter video, or use a larger frame_stride."
                 )
 
@@ -165,8 +165,8 @@ class JobRunner:
         except StorageFullError as error:
             # The storage's message is about stored videos; here the worker's disk is full.
             raise StorageFullError(
-                "There is no room to work on the video: the disk of the worker is full. "
-                "Free some there; the job is tried again for a while (VIDEOQUEUE_MAX_ATTEMPTS)."
+                "The disk of the worker is full, so the video cannot be downloaded. Free space there; the "
+                "job is retried a limited number of times (VIDEOQUEUE_MAX_ATTEMPTS)."
             ) from error
         if found != claim.input_sha256:
             logger.warning(
@@ -181,5 +181,5 @@ class JobRunner:
             )
             raise TransientError(
                 "The stored video is not the one that was submitted: its checksum differs. "
-                "If that does not pass, submit the video again."
+                "If the job fails with this error, submit the video again."
             )

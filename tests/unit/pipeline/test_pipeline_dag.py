@@ -88,7 +88,7 @@ def test_a_pipeline_that_does_not_fit_its_plugins_is_refused_when_built() -> Non
 
     assert str(caught.value) == (
         "Pipeline 'mine', node 'shout': it writes 'mean' into the result, and so does node 'mean'. "
-        "Take one of them out of output_nodes."
+        "Remove one of them from output_nodes."
     )
 
 
@@ -111,7 +111,7 @@ def test_a_failing_plugin_names_the_step_and_leaves_its_reason_in_the_log(
         pipeline.run_frame(flat(4, 4, 0))
 
     text = str(caught.value)
-    assert text == "Step 'bad' (tool 'bad' of plugin 'steps') failed. The worker's log has the reason."
+    assert text == "Step 'bad' (tool 'bad' of plugin 'steps') failed. The worker's log contains the reason."
     assert "/secret/path" in caplog.text
 
 
@@ -129,7 +129,7 @@ def test_a_failed_allocation_is_no_fault_of_the_plugin(wrapped: bool) -> None:
     if wrapped:
         cause, error = error, PermanentError("OpenVINO cannot run it. Export it again.")
         error.__cause__ = cause
-    with LogLines() as log_lines, pytest.raises(OutOfMemoryError, match="memory ran out"):
+    with LogLines() as log_lines, pytest.raises(OutOfMemoryError, match="out of memory"):
         service({"bad": failing(error)}).run_frame(flat(4, 4, 0))
     (line,) = log_lines.written
     assert line.startswith("[node=bad plugin=steps tool=bad] Memory ran out in a plugin.\n")
@@ -158,7 +158,7 @@ def test_a_passing_error_of_a_plugin_is_handed_on() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), np.int64(1), b"x", np.zeros(2)])
 def test_a_value_that_json_cannot_hold_is_the_plugins_fault(value: object) -> None:
-    with pytest.raises(PipelineError, match="JSON cannot hold"):
+    with pytest.raises(PipelineError, match="JSON cannot represent"):
         service({"bad": giving(x=value)}).run_frame(flat(4, 4, 0))
 
 

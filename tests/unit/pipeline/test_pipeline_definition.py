@@ -157,13 +157,13 @@ LINES = {
     ),
     "an entry that is none": (
         pipeline(entry_nodes=["a", "b"]),
-        [f"{FILE}, node 'b': it has an incoming edge: take it out of entry_nodes."],
+        [f"{FILE}, node 'b': it has an incoming edge: remove it from entry_nodes."],
     ),
     "a node that nothing reaches": (
         pipeline(nodes=[A, B, C], edges=[AB, {"from": "c", "to": "b"}]),
         [
-            f"{FILE}, node 'c': it has no incoming edge and is no entry node, so that nothing reaches it: "
-            "list it in entry_nodes, or lead an edge to it."
+            f"{FILE}, node 'c': it has no incoming edge and is no entry node, so it cannot be reached: "
+            "list it in entry_nodes, or add an edge to it."
         ],
     ),
     "a cycle": (
@@ -182,8 +182,8 @@ LINES = {
         pipeline(nodes=[A, B, C, D], edges=[AB, *CD, {"from": "d", "to": "b"}]),
         [
             f"{FILE}: its nodes form a cycle: c -> d -> c. Remove one of these edges.",
-            f"{FILE}, node 'c': no entry node leads to it. Lead an edge to it, or remove it.",
-            f"{FILE}, node 'd': no entry node leads to it. Lead an edge to it, or remove it.",
+            f"{FILE}, node 'c': no entry node leads to it. Add an edge to it, or remove it.",
+            f"{FILE}, node 'd': no entry node leads to it. Add an edge to it, or remove it.",
         ],
     ),
     "two cycles": (
@@ -213,8 +213,8 @@ LINES = {
             f"{FILE}: the node 'a' appears more than once. Keep one.",
             f"{FILE}: output_nodes names the node 'x', which is not in nodes. Known nodes: 'a', 'b', 'c'.",
             f"{FILE}: its nodes form a cycle: a -> b -> a. Remove one of these edges.",
-            f"{FILE}, node 'c': it has no incoming edge and is no entry node, so that nothing reaches it: "
-            "list it in entry_nodes, or lead an edge to it.",
+            f"{FILE}, node 'c': it has no incoming edge and is no entry node, so it cannot be reached: "
+            "list it in entry_nodes, or add an edge to it.",
             f"{FILE}, node 'c': it leads to no output node. List it in output_nodes, or remove it.",
         ],
     ),

@@ -155,7 +155,7 @@ def test_a_plugin_that_runs_out_of_memory_is_not_called_faulty(make_video: MakeV
         def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
             raise RuntimeError("Check failed: [ GENERAL ] std::bad_alloc")
 
-    with pytest.raises(OutOfMemoryError, match=r"^Frame 0: Step 'measure' .* failed: memory ran out"):
+    with pytest.raises(OutOfMemoryError, match=r"^Frame 0: Step 'measure' .* failed: out of memory"):
         service(Large()).run_on_file(film(make_video, 2), "level")
 
 
@@ -164,7 +164,7 @@ def test_a_plugin_that_has_no_memory_to_load_is_not_called_faulty(make_video: Ma
         raise MemoryError
 
     registry = PluginRegistry(PluginOptions(), {"level": make})
-    with pytest.raises(OutOfMemoryError, match=r"^Plugin 'level' cannot be loaded: memory ran out"):
+    with pytest.raises(OutOfMemoryError, match=r"^Plugin 'level' cannot be loaded: out of memory"):
         VideoFilePipelineService({"level": LEVEL}, registry).run_on_file(film(make_video, 1), "level")
 
 

@@ -75,7 +75,7 @@ FAULTS = {
     "a plugin that cannot be made": (
         document([], nodes=[node("a", "broken", "t")], entry_nodes=["a"], output_nodes=["a"]),
         [
-            f"{FILE}, node 'a': Plugin 'broken' cannot be loaded. The log has the reason; "
+            f"{FILE}, node 'a': Plugin 'broken' cannot be loaded. The log contains the reason; "
             "reinstalling it may help. [OSError: no model]"
         ],
     ),
@@ -90,14 +90,14 @@ FAULTS = {
         document(["double"]),
         [
             f"{FILE}, node 'double': it needs 'mean' of type 'number', but no node before it returns one. "
-            "Lead an edge from a tool that returns it."
+            "Add an edge from a tool that returns it."
         ],
     ),
     "two inputs that nothing gives": (
         document(["sum"]),
         [
             f"{FILE}, node 'sum': it needs '{key}' of type 'number', but no node before it returns one. "
-            "Lead an edge from a tool that returns it."
+            "Add an edge from a tool that returns it."
             for key in ("mean", "double")
         ],
     ),
@@ -105,7 +105,7 @@ FAULTS = {
         document(["mean", "name"], [("mean", "name")]),
         [
             f"{FILE}, node 'name': it needs 'mean' of type 'text', but node 'mean' returns 'number'. "
-            "Lead an edge from a tool that returns it."
+            "Add an edge from a tool that returns it."
         ],
     ),
     "an input from two nodes": (
@@ -126,21 +126,21 @@ FAULTS = {
         document(["mean", "shout"]),
         [
             f"{FILE}, node 'shout': it writes 'mean' into the result, and so does node 'mean'. "
-            "Take one of them out of output_nodes."
+            "Remove one of them from output_nodes."
         ],
     ),
     "a node that writes the frame": (
         document(["echo"]),
         [
             f"{FILE}, node 'echo': it writes 'image' into the result, and so does the frame. "
-            "Take one of them out of output_nodes."
+            "Remove one of them from output_nodes."
         ],
     ),
     "a node that writes the frame's time": (
         document(["clock"]),
         [
             f"{FILE}, node 'clock': it writes 'timestamp' into the result, and so does the frame. "
-            "Take one of them out of output_nodes."
+            "Remove one of them from output_nodes."
         ],
     ),
     "a fault of the file beside one of the plugins": (
@@ -149,7 +149,7 @@ FAULTS = {
             f"{FILE}: it has an unknown field 'name'. "
             "It takes id, description, nodes, edges, entry_nodes, output_nodes.",
             f"{FILE}, node 'double': it needs 'mean' of type 'number', but no node before it returns one. "
-            "Lead an edge from a tool that returns it.",
+            "Add an edge from a tool that returns it.",
         ],
     ),
     "an edge that cannot be read, which may be what is missing": (

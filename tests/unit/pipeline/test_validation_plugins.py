@@ -210,14 +210,14 @@ def test_an_image_is_an_array_of_bytes(picture: Any, count: int) -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (float("nan"), "JSON cannot hold it (Out of range float values"),
-        ([float("inf")], "JSON cannot hold it (Out of range float values"),
-        (np.float32(1), "JSON cannot hold it (Object of type float32"),
-        (np.zeros(1), "JSON cannot hold it (Object of type ndarray"),
-        (b"x", "JSON cannot hold it (Object of type bytes"),
-        ("\ud800", "JSON cannot hold it ('utf-8' codec"),
-        ((1, 2), "JSON turns it into [1, 2]. Give lists"),
-        ({1: 2}, "JSON turns it into {'1': 2}. Give lists, and dicts with texts as keys."),
+        (float("nan"), "JSON cannot represent it (Out of range float values"),
+        ([float("inf")], "JSON cannot represent it (Out of range float values"),
+        (np.float32(1), "JSON cannot represent it (Object of type float32"),
+        (np.zeros(1), "JSON cannot represent it (Object of type ndarray"),
+        (b"x", "JSON cannot represent it (Object of type bytes"),
+        ("\ud800", "JSON cannot represent it ('utf-8' codec"),
+        ((1, 2), "JSON turns it into [1, 2]. Return lists"),
+        ({1: 2}, "JSON turns it into {'1': 2}. Return lists, and dicts with texts as keys."),
     ],
 )
 def test_outputs_of_any_type_can_be_stored(value: Any, told: str) -> None:
@@ -467,7 +467,7 @@ def test_a_plugin_that_cannot_be_loaded_does_not_keep_others_from_being_tried() 
             "bad",
             (),
             [
-                "Plugin 'bad' cannot be loaded. The log has the reason; reinstalling it may help. "
+                "Plugin 'bad' cannot be loaded. The log contains the reason; reinstalling it may help. "
                 "[OSError: no model]"
             ],
         ),

@@ -34,9 +34,9 @@ def json_fault(value: object) -> str | None:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        return f"JSON cannot hold it ({error}). Give plain texts, numbers, lists and dicts, no numpy, no NaN."
+        return f"JSON cannot represent it ({error}). Return plain texts, numbers, lists, dicts; no NaN."
     if json.loads(text) != value:
-        return f"JSON turns it into {shown(json.loads(text))}. Give lists, and dicts with texts as keys."
+        return f"JSON turns it into {shown(json.loads(text))}. Return lists, and dicts with texts as keys."
     return None
 
 
@@ -57,7 +57,7 @@ def _pixels(value: object) -> list[object]:
 def _image_fault(value: object, image: Image) -> str | None:
     if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
         return None
-    return f"it is {shown(value)}. Give a numpy array of uint8, (height, width, 3)."
+    return f"it is {shown(value)}. Return a NumPy array of uint8, (height, width, 3)."
 
 
 def _text_fault(value: object, image: Image) -> str | None:

@@ -119,16 +119,16 @@ def _wrong_entries(
         if entries and name not in entries:
             yield Fault(
                 at_node(where, name),
-                "it has no incoming edge and is no entry node, so that nothing reaches it: "
-                "list it in entry_nodes, or lead an edge to it.",
+                "it has no incoming edge and is no entry node, so it cannot be reached: "
+                "list it in entry_nodes, or add an edge to it.",
             )
     for name in entries:
         if name in targets and name in nodes and name not in _behind([name], pairs):
-            yield Fault(at_node(where, name), "it has an incoming edge: take it out of entry_nodes.")
+            yield Fault(at_node(where, name), "it has an incoming edge: remove it from entry_nodes.")
     reached = _behind([*first, *entries], pairs) | {*first, *entries}
     for name in nodes:
         if name not in reached:
-            yield Fault(at_node(where, name), "no entry node leads to it. Lead an edge to it, or remove it.")
+            yield Fault(at_node(where, name), "no entry node leads to it. Add an edge to it, or remove it.")
 
 
 def _wrong_outputs(

@@ -64,7 +64,7 @@ def _input_faults(
         elif wanted not in given.values():
             got = "".join(f"{source} returns {type_name!r}" for source, type_name in given.items())
             what = f"it needs {key!r} of type {wanted!r}, but {got or 'no node before it returns one'}. "
-            yield Fault(at_node(where, node.id), f"{what}Lead an edge from a tool that returns it.")
+            yield Fault(at_node(where, node.id), f"{what}Add an edge from a tool that returns it.")
 
 
 def _result_faults(pipeline: PipelineDefinition, tools: Mapping[str, Tool], where: str) -> Iterator[Fault]:
@@ -77,6 +77,6 @@ def _result_faults(pipeline: PipelineDefinition, tools: Mapping[str, Tool], wher
                 yield Fault(
                     at_node(where, node.id),
                     f"it writes {key!r} into the result, and so does {writers[key]}. "
-                    "Take one of them out of output_nodes.",
+                    "Remove one of them from output_nodes.",
                 )
             writers.setdefault(key, f"node {node.id!r}")
