@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
 import sqlalchemy as sa
@@ -29,6 +30,10 @@ from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from videoqueue.services import Services
+
+# How long an example takes depends on the machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 OURS = ("VIDEOQUEUE_", "DATABASE_URL", "REDIS_URL", "PORT", "WEB_CONCURRENCY", "AWS_")
 

@@ -21,6 +21,12 @@ def flat(width: int, height: int, level: int) -> Picture:
     return np.full((height, width, 3), level, np.uint8)
 
 
+def seconds(frame: av.VideoFrame) -> float:
+    """The time of a decoded frame, to a microsecond."""
+    assert frame.time is not None
+    return round(frame.time, 6)
+
+
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
     """Writes pictures (BGR) to an MP4 and returns its path.

@@ -231,7 +231,7 @@ def test_the_pixels_of_a_damaged_video_do_not_depend_on_how_long_frames_are_held
             pictures = []
             for frame in video.frames():
                 held.append(frame)
-                pictures.append((frame.index, sha256(frame.image()).hexdigest()))
+                pictures.append((frame.index, sha256(frame.image().tobytes()).hexdigest()))
         found.append(pictures)
 
     assert found == found[:1] * 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.logging
@@ -32,9 +33,9 @@ def write_two_tracks(file: Path, second: str) -> None:
     """A good h264 track of six frames, and a second track of the codec `second`, filled with noise."""
     noise = np.random.default_rng(1)
     with av.open(str(file), "w", format="mp4") as output:
-        good = output.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        good: Any = output.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
         sound = second == "aac"
-        other = (
+        other: Any = (
             output.add_stream("aac", rate=48000, layout="stereo")
             if sound
             else output.add_stream(second, rate=25, width=64, height=48, pix_fmt="yuv420p")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.edited_videos import boxes, edit_list, media_clock, with_edits
 from tests.support.hevc import x265
 from tests.support.mp4_boxes import check
-from tests.support.small_videos import MakeVideo, flat
+from tests.support.small_videos import MakeVideo, flat, seconds
 from videoqueue.errors import InvalidVideoError, NoFrameError
 from videoqueue.mp4 import EditList, NoReadableTrackError, TableAt
 from videoqueue.pipeline.decode.decoder import open_video
@@ -25,10 +26,11 @@ FRAMES = 12
 PICTURES = [flat(64, 48, 20 * number) for number in range(FRAMES)]
 B_FRAMES = {"preset": "medium", "x264-params": "bframes=2:keyint=10:b-adapt=0:scenecut=0"}
 EMPTY = None
+FrameEdit: TypeAlias = tuple[int, int | None]
 
 # Of each edit how many frames it lasts, and with which frame it begins; then what is shown: pairs of a frame
 # and the place where it is shown, counted in frames; then the place where the video ends.
-LISTS = {
+LISTS: dict[str, tuple[list[FrameEdit], list[tuple[int, int]], int]] = {
     "open": ([(0, 0)], [*zip(range(12), range(12), strict=True)], 12),
     "open, behind what it cuts off": ([(0, 5)], [*zip(range(5, 12), range(7), strict=True)], 7),
     "open, behind another": (
@@ -56,9 +58,7 @@ LISTS = {
 }
 
 
-def edited(
-    file: Path, edits: Sequence[tuple[int, int | None]], version: int = 0, timescale: int = 1000
-) -> Path:
+def edited(file: Path, edits: Sequence[FrameEdit], version: int = 0, timescale: int = 1000) -> Path:
     """A file whose edits are counted in frames."""
     step, first = media_clock(file)
     ticks = [
@@ -97,10 +97,10 @@ def test_an_edit_list_is_followed_that_is(
 
 def times_of(file: Path) -> list[float]:
     with av.open(str(file)) as container:
-        return [round(float(frame.pts * frame.time_base), 6) for frame in container.decode(video=0)]
+        return [seconds(frame) for frame in container.decode(video=0)]
 
 
-OPEN_LISTS = {
+OPEN_LISTS: dict[str, tuple[list[FrameEdit], list[FrameEdit]]] = {
     "alone": ([(0, 0)], [(12, 0)]),
     "last": ([(4, 0), (0, 4)], [(4, 0), (8, 4)]),
     "first": ([(0, 5), (4, 0)], [(7, 5), (4, 0)]),
@@ -287,7 +287,7 @@ def test_a_view_of_a_file_is_the_same_however_it_is_read(
     file = tmp_path_factory.getbasetemp() / "content"
     file.write_bytes(content)
     expected = bytearray(content[:size])
-    for position, patch in places.items():
+    for position, patch in sorted(places.items()):
         for offset, value in enumerate(patch):
             if position + offset < len(expected):
                 expected[position + offset] = value

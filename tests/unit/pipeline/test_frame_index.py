@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import av
 import av.error
@@ -13,14 +14,16 @@ import pytest
 from tests.support.damage import moving, plain_decode, zero
 from tests.support.field_pictures import write_fields
 from tests.support.hevc import x265
-from tests.support.small_videos import MakeVideo, flat
+from tests.support.small_videos import MakeVideo, flat, seconds
 from videoqueue.pipeline.decode.coded_frames import frame_test
 from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.decode.frame_index import FrameNumbers
 from videoqueue.pipeline.decode.limits import DecodeLimits
 
+Packet: TypeAlias = "av.Packet[Any]"
+
 B_FRAMES = {"preset": "medium", "g": "10", "x264-params": "bframes=3:scenecut=0"}
-Change = Callable[[list[av.Packet]], list[av.Packet]]
+Change = Callable[[list[Packet]], list[Packet]]
 
 
 def read(file: Path, share: float = 0.5) -> tuple[list[int], int]:
@@ -48,10 +51,27 @@ def remux(file: Path, change: Change, options: dict[str, str] | None = None) -> 
     return changed
 
 
+def shown_at(packet: Packet) -> int:
+    assert packet.pts is not None
+    return packet.pts
+
+
+def decoded_at(packet: Packet) -> int:
+    assert packet.dts is not None
+    return packet.dts
+
+
+def earlier(packets: list[Packet], ticks: int) -> list[Packet]:
+    """The packets with times that are earlier by so many ticks."""
+    for packet in packets:
+        packet.pts, packet.dts = shown_at(packet) - ticks, decoded_at(packet) - ticks
+    return packets
+
+
 def as_it_comes(file: Path) -> list[float]:
     """Times of the frames that a plain loop finds, in its order."""
     with av.open(str(file)) as container:
-        return [round(float(frame.pts * frame.time_base), 6) for frame in container.decode(video=0)]
+        return [seconds(frame) for frame in container.decode(video=0)]
 
 
 def test_fields_that_are_packets_of_their_own_make_one_frame(tmp_path: Path) -> None:
@@ -75,7 +95,7 @@ def test_a_damaged_field_costs_its_frame(tmp_path: Path, damaged: list[int], los
 
 
 def test_packets_in_which_nothing_is_coded_are_no_frames(make_video: MakeVideo) -> None:
-    def leave_out(packets: list[av.Packet]) -> list[av.Packet]:
+    def leave_out(packets: list[Packet]) -> list[Packet]:
         for number in (4, 9):
             # A predicted picture, no whole second, five bits of time (25 a second), not coded.
             time = number % 25
@@ -107,14 +127,12 @@ def test_a_video_that_begins_in_the_middle_of_an_open_group_is_counted_from_its_
     }[codec]
     whole = make_video(moving(40), codec=codec, encoding=options)
 
-    def begin_later(packets: list[av.Packet]) -> list[av.Packet]:
+    def begin_later(packets: list[Packet]) -> list[Packet]:
         keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
         start = keys[1]
-        assert min(packet.pts for packet in packets[start:]) < packets[start].pts, "no open group"
-        first = packets[start].dts
-        for packet in packets[start:]:
-            packet.pts, packet.dts = packet.pts - first, packet.dts - first
-        return packets[start:]
+        begin = packets[start]
+        assert min(map(shown_at, packets[start:])) < shown_at(begin), "no open group"
+        return earlier(packets[start:], decoded_at(begin))
 
     file = remux(whole, begin_later)
     times = as_it_comes(file)
@@ -158,11 +176,8 @@ def test_frames_of_a_variable_rate_are_numbered_as_they_come(make_video: MakeVid
 def test_frames_that_an_edit_list_cuts_off_are_not_counted(make_video: MakeVideo, begins: int) -> None:
     """Times before zero are written as an edit that begins later; what lies before is decoded, not shown."""
 
-    def shift(packets: list[av.Packet]) -> list[av.Packet]:
-        step = packets[1].duration or 512
-        for packet in packets:
-            packet.pts, packet.dts = packet.pts - begins * step, packet.dts - begins * step
-        return packets
+    def shift(packets: list[Packet]) -> list[Packet]:
+        return earlier(packets, begins * (packets[1].duration or 512))
 
     file = remux(make_video(moving(30), encoding=B_FRAMES), shift, {"use_editlist": "1"})
     times = as_it_comes(file)
@@ -172,11 +187,8 @@ def test_frames_that_an_edit_list_cuts_off_are_not_counted(make_video: MakeVideo
 
 
 def test_damage_behind_an_edit_that_cuts_frames_off_leaves_a_gap_of_its_own(make_video: MakeVideo) -> None:
-    def shift(packets: list[av.Packet]) -> list[av.Packet]:
-        step = packets[1].duration or 512
-        for packet in packets:
-            packet.pts, packet.dts = packet.pts - 5 * step, packet.dts - 5 * step
-        return packets
+    def shift(packets: list[Packet]) -> list[Packet]:
+        return earlier(packets, 5 * (packets[1].duration or 512))
 
     file = remux(make_video(moving(30), encoding={"g": "10"}), shift, {"use_editlist": "1"})
     assert len(as_it_comes(file)) == 25
@@ -189,17 +201,17 @@ def test_pictures_out_of_order_in_a_file_without_their_offsets_come_as_the_decod
 ) -> None:
     """Such files say that pictures are shown in the order of decoding, which is wrong."""
 
-    def forget_offsets(packets: list[av.Packet]) -> list[av.Packet]:
-        first = packets[0].dts
+    def forget_offsets(packets: list[Packet]) -> list[Packet]:
+        first = decoded_at(packets[0])
         for packet in packets:
-            packet.pts = packet.dts = packet.dts - first
+            packet.pts = packet.dts = decoded_at(packet) - first
         return packets
 
     levels = [20 + 6 * number for number in range(30)]
     whole = make_video([flat(64, 48, level) for level in levels], encoding=B_FRAMES)
     file = remux(whole, forget_offsets)
     with av.open(str(file)) as container:
-        times = [packet.pts for packet in container.demux(video=0) if packet.dts is not None]
+        times = [shown_at(packet) for packet in container.demux(video=0) if packet.dts is not None]
     assert times == sorted(times)
 
     with open_video(file) as video:

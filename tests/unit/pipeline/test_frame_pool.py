@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from videoqueue.pipeline.decode.decoder import Frame
 from videoqueue.pipeline.frame_pool import FramePool
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline.service import VideoFilePipelineService
 
 SECONDS = 30  # after which a test that waits for something gives up
@@ -69,7 +70,7 @@ def pool_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("frame ")]
 
 
-def indexes(items: Iterator[dict[str, Any]]) -> Iterator[int]:
+def indexes(items: Iterable[FrameItem]) -> Iterator[int]:
     for item in items:
         yield item["frame_index"]
 
@@ -116,7 +117,12 @@ def test_frames_are_processed_at_once_and_keep_their_order(make_video: MakeVideo
 def test_the_first_failure_by_frame_is_raised_after_all_earlier_frames(make_video: MakeVideo) -> None:
     plugin = Gated({3: PipelineError("slow failure"), 4: PipelineError("quick failure")})
     plugin.hold(3)
-    opener = threading.Thread(target=lambda: (plugin.wait_until_begun(3, 4), plugin.let_go(3)))
+
+    def let_the_slow_one_go() -> None:
+        plugin.wait_until_begun(3, 4)
+        plugin.let_go(3)
+
+    opener = threading.Thread(target=let_the_slow_one_go)
     opener.start()
     seen: list[int] = []
 
@@ -340,7 +346,8 @@ def test_items_of_equal_frames_share_nothing(make_video: MakeVideo) -> None:
     plugin = Lists()
     first, second, third = service(plugin, 2).run_on_file(make_video([flat(32, 32, 50)] * 3), "level")
 
-    first["result"]["level"].append(2)
+    levels = first["result"]["level"]  # type: ignore[typeddict-item]
+    levels.append(2)
 
     assert plugin.begun == [5]
     assert (second["result"], third["result"]) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ def test_side_data_of_a_type_that_pyav_does_not_know_does_no_harm(
     file = make_video([picture], matrix=matrix)
     with av.open(str(file)) as container:
         frame = next(container.decode(video=0))
-        assert Type.SEI_UNREGISTERED in [data.type for data in frame.side_data]
+        side_data: Any = frame.side_data
+        assert Type.SEI_UNREGISTERED in [data.type for data in side_data]
     monkeypatch.delitem(Type._value2member_map_, Type.SEI_UNREGISTERED.value)
 
     with open_video(file) as video:

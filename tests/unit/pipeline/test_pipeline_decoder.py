@@ -7,6 +7,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -107,7 +108,7 @@ def test_pixels_are_blue_green_red_and_lie_together(make_video: MakeVideo) -> No
         image = next(video.frames()).image()
 
     assert image[24, 32] == pytest.approx([0, 0, 200], abs=6)
-    assert (image.dtype, image.flags.c_contiguous) == (np.uint8, True)
+    assert (image.dtype, image.flags.c_contiguous) == (np.dtype(np.uint8), True)
 
 
 @pytest.mark.parametrize(("width", "aspect"), [(66, None), (854, None), (64, (4, 3)), (80, (32, 11))])
@@ -315,7 +316,7 @@ def write_growing(file: Path, codec: str, larger: tuple[int, int]) -> Path:
         stream = output.add_stream(codec, rate=25, width=64, height=48, pix_fmt="yuv420p", options=options)
         packets = []
         for width, height in ((64, 48), larger):
-            encoder = av.CodecContext.create(codec, "w")
+            encoder: Any = av.CodecContext.create(codec, "w")
             encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
             encoder.time_base, encoder.options = Fraction(1, 25), options
             for picture in steps(2, width, height):
@@ -352,7 +353,7 @@ def test_the_frame_limit_counts_decoded_frames(make_video: MakeVideo) -> None:
 
     with open_video(file, DecodeLimits(frames=5)) as video:
         assert len(list(video.frames())) == 5
-    seen = []
+    seen: list[int] = []
     with (
         pytest.raises(InvalidVideoError, match=r"more than 4 frames \(VIDEOQUEUE_MAX_FRAMES\)"),
         open_video(file, DecodeLimits(frames=4)) as video,

@@ -20,6 +20,7 @@ from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, models, recognize
 from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
 from videoqueue.pipeline.plugins.ocr.recognizer import TextRecognizer
 from videoqueue.pipeline.plugins.openvino import CompiledModel
+from videoqueue.pipeline.results import TextBlock
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,15 @@ def page(*lines: tuple[str, int, int], width: int = 640, height: int = 360) -> P
     return picture
 
 
+def read(ocr: OcrPlugin, picture: Picture) -> dict[str, Any]:
+    """The text and its blocks."""
+    return dict(ocr.run_tool("read", {"image": picture}))
+
+
 def test_text_is_read_line_by_line_from_the_left(ocr: OcrPlugin) -> None:
     picture = page(("WORLD", 400, 80), ("HELLO", 40, 84), ("second line", 40, 200))
 
-    result = ocr.run_tool("read", {"image": picture})
+    result = read(ocr, picture)
 
     assert result["text"] == "HELLO\nWORLD\nsecond line"
     assert [block["text"] for block in result["text_blocks"]] == ["HELLO", "WORLD", "second line"]
@@ -48,7 +54,7 @@ def test_a_box_holds_its_text_in_pixels_of_the_frame(ocr: OcrPlugin) -> None:
     picture = page(("HELLO", 1000, 600), width=1280, height=720)
     rows, columns = np.where(picture[:, :, 0] > 200)
 
-    (block,) = ocr.run_tool("read", {"image": picture})["text_blocks"]
+    (block,) = read(ocr, picture)["text_blocks"]
 
     x1, y1, x2, y2 = block["box"]
     assert (x1 <= columns.min(), y1 <= rows.min(), x2 > columns.max(), y2 > rows.max()) == (True,) * 4
@@ -194,8 +200,8 @@ def test_a_missing_model_is_named_and_not_fetched(monkeypatch: pytest.MonkeyPatc
         create(PluginOptions())
 
 
-def block(text: str, *box: int) -> dict[str, object]:
-    return {"text": text, "confidence": 1.0, "box": list(box)}
+def block(text: str, *box: int) -> TextBlock:
+    return TextBlock(text=text, confidence=1.0, box=list(box))
 
 
 def test_reading_order_keeps_lines_together_and_apart() -> None:

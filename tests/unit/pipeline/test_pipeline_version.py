@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 _PLUGIN = """
 from pathlib import Path
+from typing import Any
 from videoqueue.pipeline.plugin import Manifest, Tool
 from {package}.helper import number
 
@@ -39,6 +41,7 @@ class Counter:
 _TELL = """
 import json, sys
 from pathlib import Path
+from typing import Any
 from videoqueue.pipeline.service import build_service
 from videoqueue.pipeline_options import PipelineOptions
 order = json.loads(sys.argv[1])
@@ -63,11 +66,11 @@ class Workshop:
         self.folder = folder
         self.video = video
         self.environ: dict[str, str] = {}
-        self.options: dict[str, object] = {
+        self.options: dict[str, Any] = {
             "pipelines_dir": str(folder / "pipelines"),
             "plugin_values": {"counter.model": str(folder / "model.xml"), "counter.kind": "plain"},
         }
-        self.definition = {
+        self.definition: dict[str, Any] = {
             "id": "count",
             "description": "Counts.",
             "nodes": [
@@ -102,9 +105,9 @@ class Workshop:
         folder = f"packages/{name.replace('-', '_')}-1.0.dist-info"
         self.write(f"{folder}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
 
-    def write_definition(self, **layout: int) -> None:
+    def write_definition(self, indent: int | None = None) -> None:
         for name in ("count", "the_same"):
-            self.write(f"pipelines/{name}.json", json.dumps(self.definition | {"id": name}, **layout))
+            self.write(f"pipelines/{name}.json", json.dumps(self.definition | {"id": name}, indent=indent))
 
     def edit(self, name: str, old: str, new: str) -> None:
         text = (self.folder / name).read_text()
@@ -154,7 +157,7 @@ def _options(workshop: Workshop, **changes: object) -> None:
 
 
 def _value(workshop: Workshop, name: str, value: str) -> None:
-    workshop.options["plugin_values"] |= {name: value}  # type: ignore[operator]
+    workshop.options["plugin_values"] |= {name: value}
 
 
 def _define(workshop: Workshop, **changes: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -29,7 +30,8 @@ def test_the_file_has_two_views_and_side_data_that_names_them(tmp_path: Path) ->
     levels = [float(picture.to_ndarray(format="bgr24").mean()) for picture in pictures]
     assert levels[::2] == pytest.approx([40 + 20 * number for number in range(8)], abs=6)
     assert levels[1::2] == pytest.approx([230] * 8, abs=6)
-    assert VIEW_ID in [data.type.value for data in pictures[0].side_data]
+    side_data: Any = pictures[0].side_data
+    assert VIEW_ID in [data.type.value for data in side_data]
 
 
 @pytest.mark.parametrize("described", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import pytest
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = None) -> Path:
     """A file with a track for each part, all frames of which are grey of its level."""
     with av.open(str(file), "w", format="mp4", options=options or {}) as output:
-        streams = []
+        streams: list[Any] = []
         for part in parts:
             pixels = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(part.codec, "yuv420p")
             width, height = part.size
@@ -51,7 +51,7 @@ def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = No
 
 def levels(file: Path, bounds: DecodeLimits | None = None) -> list[int]:
     with open_video(file, bounds) as video:
-        return [round(float(frame.image().mean()), -1) for frame in video.frames()]
+        return [10 * round(float(frame.image().mean()) / 10) for frame in video.frames()]
 
 
 H264, MPEG4, MJPEG, PNG = "libx264", "mpeg4", "mjpeg", "png"

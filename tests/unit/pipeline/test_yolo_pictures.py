@@ -106,7 +106,7 @@ def test_a_frame_is_scaled_like_opencv_does_it_and_put_in_the_middle() -> None:
 
     # 64 / 101 of 75 rows are 47.5: 48 of them, and 24 of the 48 rows that are left stand above.
     expected = cv2.cvtColor(cv2.resize(image, (64, 48)), cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
-    assert (picture.shape, picture.dtype) == ((1, 3, 96, 64), np.float32)
+    assert (picture.shape, picture.dtype) == ((1, 3, 96, 64), np.dtype(np.float32))
     assert np.array_equal(picture[0, :, 24:72], expected.astype(np.float32) / np.float32(255))
     assert np.array_equal(np.unique(picture[0, :, :24]), np.array([114 / 255], np.float32))
     assert np.array_equal(np.unique(picture[0, :, 72:]), np.array([114 / 255], np.float32))
