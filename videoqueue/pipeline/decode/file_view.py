@@ -19,7 +19,7 @@ def file_view(file: Path, size: int, patches: Mapping[int, bytes]) -> Iterator[s
     Args:
         file: The file.
         size: Bytes that FFmpeg may read.
-        patches: Bytes, by position, that replace the file's own. Where they overlap, the later position counts.
+        patches: Bytes, by position, that replace the file's own. The later position counts where two overlap.
     """
     if size == file.stat().st_size and not patches:
         yield str(file)
