@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PIECE = 64 * 1024
@@ -99,11 +99,11 @@ class TcpProxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, function: object) -> None:
+    def _call(self, function: Callable[[], object]) -> None:
         done = threading.Event()
 
         def run() -> None:
-            function()  # type: ignore[operator]
+            function()
             done.set()
 
         self._loop.call_soon_threadsafe(run)
