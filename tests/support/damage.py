@@ -57,6 +57,46 @@ def garble(file: Path, numbers: Iterable[int], seed: int = 5) -> Path:
     return file
 
 
+def fill(file: Path, numbers: Iterable[int], seed: int = 5) -> Path:
+    """Replaces samples by noise."""
+    content = bytearray(file.read_bytes())
+    samples = samples_of(file)
+    noise = Random(seed)
+    for number in numbers:
+        position, size = samples[number]
+        content[position : position + size] = noise.randbytes(size)
+    file.write_bytes(content)
+    return file
+
+
+def flip(file: Path, number: int, bit: int) -> Path:
+    """Writes a copy in which one bit of a sample is inverted; bits count from its beginning."""
+    content = bytearray(file.read_bytes())
+    position, _ = samples_of(file)[number]
+    content[position + bit // 8] ^= 128 >> bit % 8
+    flipped = file.with_name(f"flipped {file.name}")
+    flipped.write_bytes(content)
+    return flipped
+
+
+def begin_at(file: Path, number: int) -> Path:
+    """Writes a copy without the first `number` packets, whose times begin anew."""
+    later = file.with_name(f"later {file.name}")
+    with av.open(str(file)) as container, av.open(str(later), "w", format="mp4") as output:
+        track = container.streams.video[0]
+        copy = output.add_stream_from_template(track, opaque=True)
+        packets = [packet for packet in container.demux(track) if packet.dts is not None][number:]
+        first = packets[0].dts
+        for packet in packets:
+            assert first is not None
+            assert packet.pts is not None
+            assert packet.dts is not None
+            packet.pts, packet.dts = packet.pts - first, packet.dts - first
+            packet.stream = copy
+            output.mux(packet)
+    return later
+
+
 def remove(file: Path, numbers: Iterable[int]) -> Path:
     """Writes the file anew without these samples."""
     left_out = set(numbers)

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 
-from tests.support.damage import garble, moving, plain_decode, remove, zero
+from tests.support.damage import garble, moving, plain_decode, remove, samples_of, zero
 from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError
@@ -30,6 +30,7 @@ CODECS: dict[str, tuple[str, dict[str, str]]] = {
     "av1": ("libsvtav1", {"preset": "12", "g": "10", "svtav1-params": "lp=1"}),
     "vp9": ("libvpx-vp9", {"g": "10", "deadline": "realtime", "cpu-used": "8", "b": "500k"}),
     "mpeg4": ("mpeg4", {"g": "10", "bf": "2", "q": "3"}),
+    "mpeg2": ("mpeg2video", {"g": "10", "bf": "2", "b": "1M"}),
 }
 DAMAGES: dict[str, tuple[Callable[[Path, Iterable[int]], Path], list[int]]] = {
     "a sample zeroed": (zero, [15]),
@@ -158,6 +159,16 @@ def test_a_video_without_any_intact_frame_is_damaged(make_moving: Callable[[str]
         list(video.frames())
 
     assert caught.value.code == "video_damaged"
+
+
+def test_frames_behind_a_damaged_packet_of_several_are_decoded(make_moving: Callable[[str], Path]) -> None:
+    """In VP9 the first of them is hidden. Without a key frame the decoder refuses it, and keeps the other."""
+    file = make_moving("vp9")
+    content = file.read_bytes()
+    ends = [content[position + size - 1] for position, size in samples_of(file)]
+    assert any(end >> 5 == 0b110 for end in ends[10:20])
+
+    assert share_of(zero(file, [0, 10]), 0.0) == (list(range(20)), 20)
 
 
 def test_a_sample_without_data_ends_nothing(make_video: MakeVideo) -> None:

@@ -33,3 +33,14 @@ class Bits:
         zeros = self._left - self._value.bit_length()
         self.take(zeros)
         return self.take(min(zeros, 32) + 1) - 1
+
+
+def leb128(data: bytes, at: int) -> tuple[int, int]:
+    """Returns the number that begins at `at`, and where it ends (AV1 bitstream specification, 4.10.5)."""
+    value = 0
+    for place in range(8):
+        byte = data[at + place] if at + place < len(data) else 0
+        value |= (byte & 127) << 7 * place
+        if not byte & 128:
+            break
+    return value, at + place + 1

@@ -16,9 +16,15 @@ from videoqueue.pipeline.decode.field_pairs import FieldPairs
 HoldsFrame = Callable[[PacketData], bool]
 
 _HEADER_BYTES = 64  # more than any header that is read here
+# MPEG-4 part 2: what a plane begins with, and what anything begins with.
+_PLANE, _START = b"\0\0\1\xb6", b"\0\0\1"
+# A plane that is not coded ends behind its header. One that is coded goes on for 12 bits and more.
+_MOST_UNCODED_BYTES = 16
+_MOST_STUFFING_BITS = 15
 # The highest bits of the last byte of a superframe, and of the first byte of a frame (VP9).
 _SEVERAL_FRAMES = 0b110
 _FRAME_MARKER = 0b10
+_HIDDEN_TICKS = 2  # most that a muxer counts for a hidden frame, so that times increase
 
 
 def frame_test(codec: str, configuration: bytes | None) -> HoldsFrame:
@@ -33,15 +39,37 @@ def frame_test(codec: str, configuration: bytes | None) -> HoldsFrame:
     if codec == "mpeg4":
         return _CodedPlanes(configuration or b"")
     if codec == "vp9":
-        return _is_shown
+        return _ShownFrames()
     return lambda packet: True
 
 
-def _is_shown(packet: PacketData) -> bool:
-    """Whether a packet of VP9 has a frame that is shown (VP9 bitstream specification, 6.2 and annex B)."""
+def has_several_frames(packet: PacketData) -> bool:
+    """Whether a packet of VP9 holds several frames (VP9 bitstream specification, annex B)."""
     data = memoryview(packet)
-    bits = Bits(bytes(data[:2]))
-    if data[-1] >> 5 == _SEVERAL_FRAMES or bits.take(2) != _FRAME_MARKER:
+    return bool(data.nbytes) and data[-1] >> 5 == _SEVERAL_FRAMES
+
+
+class _ShownFrames:
+    """Finds the packets of VP9 with a frame that is shown (VP9 bitstream specification, 6.2 and annex B).
+
+    A hidden frame should be in the packet of a shown one (VP Codec ISO Media File Format Binding). One in a
+    packet of its own takes no time; if it takes as long as other frames, its header is damaged.
+    """
+
+    def __init__(self) -> None:
+        self._duration = 0  # of the shown frame before, in ticks
+
+    def __call__(self, packet: PacketData) -> bool:
+        duration = getattr(packet, "duration", None) or 0
+        shown = _is_shown(packet) or 2 * duration > max(self._duration, _HIDDEN_TICKS)
+        if shown:
+            self._duration = duration
+        return shown
+
+
+def _is_shown(packet: PacketData) -> bool:
+    bits = Bits(bytes(memoryview(packet)[:2]))
+    if has_several_frames(packet) or bits.take(2) != _FRAME_MARKER:
         return True
     if bits.take(2) == 3:
         bits.take(1)
@@ -57,17 +85,27 @@ class _CodedPlanes:
         self._time_bits = _time_bits(configuration)
 
     def __call__(self, packet: PacketData) -> bool:
-        data = bytes(packet)
-        start = data.find(b"\0\0\1\xb6")
-        if start < 0 or self._time_bits is None:
+        if self._time_bits is None:
             return True
-        bits = Bits(data[start + 4 : start + 4 + _HEADER_BYTES])
-        bits.take(2)
-        for _ in range(8 * _HEADER_BYTES):
-            if not bits.take(1):
-                break
-        bits.take(1 + self._time_bits + 1)
-        return bool(bits.take(1))
+        _, *planes = bytes(packet).split(_PLANE)
+        return not planes or any(_is_coded(plane, self._time_bits) for plane in planes)
+
+
+def _is_coded(plane: bytes, time_bits: int) -> bool:
+    """Whether a plane, read behind its start code, is coded. If more than stuffing follows, it is."""
+    plane = plane.split(_START, 1)[0]
+    if len(plane) > _MOST_UNCODED_BYTES:
+        return True
+    bits = Bits(plane)
+    bits.take(2)
+    read = 2 + 1 + 1 + time_bits + 1 + 1
+    while bits.take(1):
+        read += 1
+    marker = bits.take(1)
+    bits.take(time_bits)
+    if not marker or not bits.take(1) or bits.take(1):
+        return True
+    return 8 * len(plane.rstrip(b"\0").removesuffix(b"\x7f")) - read > _MOST_STUFFING_BITS
 
 
 def _time_bits(configuration: bytes) -> int | None:

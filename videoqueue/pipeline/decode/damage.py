@@ -5,44 +5,41 @@ from __future__ import annotations
 from typing import NoReturn
 
 from videoqueue.errors import InvalidVideoError, NoFrameError
+from videoqueue.pipeline.decode.beginning import Beginning
 from videoqueue.pipeline.decode.frame_index import FrameNumbers
 
 
 class Damage:
     """What was decoded of a video, and what could not be.
 
-    `min_share` of the frames that are read, from 0 to 1, must be intact.
+    `min_share` of the frames that are read, from 0 to 1, must be intact. `beginning` is what happens in front
+    of the first frame.
     """
 
-    def __init__(self, numbers: FrameNumbers, min_share: float) -> None:
+    def __init__(self, numbers: FrameNumbers, beginning: Beginning, min_share: float) -> None:
         #: How many frames are read; None means all.
         self.wanted: int | None = None
         self._numbers = numbers
         self._min_share = min_share
+        self._beginning = beginning
         self._came_out = self._intact = 0
-        self._begins_damaged = False
         self._refusal: InvalidVideoError | None = None
 
-    def failed(self, refusal: InvalidVideoError | None = None) -> None:
-        """Counts a packet that the decoder refused; `refusal` says why, when it may be other than damage."""
-        self._begins_damaged = self._begins_damaged or not self._came_out
+    def refused(self, refusal: InvalidVideoError | None) -> None:
+        """Notes a packet that the decoder refused; `refusal` says why, when it may be other than damage."""
         self._refusal = self._refusal or refusal
 
-    def left_out(self) -> None:
-        """Counts a frame that the decoder marks corrupt."""
-        self._begins_damaged = self._begins_damaged or not self._came_out
+    def frame(self, pts: int | None, intact: bool) -> None:
+        """Counts a frame that came out; it is not `intact` when the decoder marks it corrupt."""
+        self._beginning.frame(pts, intact)
         self._came_out += 1
-
-    def intact(self) -> None:
-        """Counts an intact frame."""
-        self._came_out += 1
-        self._intact += 1
+        self._intact += intact
 
     @property
     def frames(self) -> int:
         """Returns the number of frames, up to the last wanted one, without an intact picture.
 
-        Frames before the first decoded one count only when the decoder met damage there: an intact recording
+        Frames before the first decoded one count only from the first damaged packet on: an intact recording
         may begin with frames that nothing can decode.
         """
         return max(0, self._expected - self._intact)
@@ -53,7 +50,7 @@ class Damage:
         indexed = self._numbers.packets - leading
         if self.wanted is not None:
             indexed = min(indexed, self.wanted)
-        return indexed + (leading if self._begins_damaged else 0)
+        return indexed + self._beginning.damaged(leading)
 
     def check(self, no_frame: str) -> None:
         """Decides, when the last wanted frame was decoded, whether the video is good enough.

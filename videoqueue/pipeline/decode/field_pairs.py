@@ -1,19 +1,34 @@
-"""Finds the packets of an H.264 track are the second field of a frame (ISO/IEC 14496-10, 7.3.3)."""
+"""Finds the packets of an H.264 track that are the second field of a frame (ISO/IEC 14496-10, 7.3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple
 
 from videoqueue.pipeline.decode.bits import Bits, PacketData
+from videoqueue.pipeline.decode.length_prefixed import units
 
-# Number of the frame, None when it cannot be read, and parity of a field.
-_Field: TypeAlias = tuple[int | None, int]
-_DAMAGED: _Field = (None, -1)
+_WHOLE_FRAME = 2
+
+
+class _Picture(NamedTuple):
+    """The header of a field or of a whole frame.
+
+    `number` is that of the frame. `parity` is 0 for a top field, 1 for a bottom field, 2 for a whole frame.
+    A header that cannot be read has no number, and that of a field no parity.
+    """
+
+    number: int | None
+    parity: int | None
+    is_reference: bool
+
 
 # Profiles whose sequence parameter set says more about the colours (ISO/IEC 14496-10, 7.3.2.1.1).
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 _SLICES = frozenset({1, 2, 5})
+_IDR = 5
+_REFERENCE = 0b0110_0000  # bits of the first byte of a unit
+_LAST_KIND = 9  # of slices
 _HEADER_BYTES = 64  # more than the header of a slice takes
 
 
@@ -27,9 +42,9 @@ class FieldPairs:
         self._length_size = (configuration[4] & 3) + 1 if len(configuration) > 4 else 4
         self._sequences: dict[int, tuple[int, int, bool]] = {}
         self._sequence_of: dict[int, int] = {}
-        self._begun: _Field | None = None  # the first field of a frame whose second may follow
-        self._fields = False  # whether the packets before are fields
-        self._first_parity = 0
+        self._begun: _Picture | None = None  # the picture before, if it did not complete a frame
+        self._fields = True  # whether the picture before was a field
+        self._first_parity: int | None = None  # of the first fields of frames
         for unit in _configured_units(configuration):
             self._learn(unit)
         # Nearly every video declares that it has frames only: then no packet has to be read.
@@ -39,42 +54,61 @@ class FieldPairs:
         if self._never:
             return True
         begun, self._begun = self._begun, None
-        field = self._field(bytes(packet))
-        if field == _DAMAGED:
-            # A packet that cannot be read counts as a field if the packets before it were fields.
-            second = 1 - self._first_parity
-            field = (None, second if begun else self._first_parity) if self._fields else None
+        picture = self._picture(bytes(packet))
+        if picture is None:
+            # It counts as a field if the one before was one.
+            picture = _Picture(None, None if self._fields else _WHOLE_FRAME, False)
         else:
-            self._fields = field is not None
-        if not field:
-            return True
-        number, parity = field
-        if begun and parity != begun[1] and (number == begun[0] or None in (number, begun[0])):
+            self._fields = picture.parity != _WHOLE_FRAME
+        if begun and self._completes(begun, picture):
             return False
-        self._begun = field
-        self._first_parity = parity
+        self._begun = picture
         return True
 
-    def _field(self, packet: bytes) -> _Field | None:
-        """The field that a packet holds; None when it is a whole frame, _DAMAGED when it cannot be read."""
-        for unit in _units(packet, 0, self._length_size):
-            if unit[0] & 31 in _SLICES:
-                return self._slice_field(Bits(_unescaped(unit[1:])))
-            self._learn(unit)
-        return _DAMAGED
+    def _completes(self, begun: _Picture, picture: _Picture) -> bool:
+        """Whether the two pictures are the fields of one frame, even if bits of either header are damaged."""
+        known = self._first_parity is not None and picture.parity in (0, 1)
+        if known and picture.parity != self._first_parity:
+            return True
+        same = picture.number == begun.number
+        if begun.parity == _WHOLE_FRAME:
+            # A reference and a field behind it have different numbers, so this is a field taken for a frame.
+            return same and begun.is_reference and picture.parity in (0, 1)
+        if begun.number is None:
+            return not known and picture.parity != _WHOLE_FRAME
+        if same and picture.parity == 1 - (begun.parity or 0):
+            self._first_parity = begun.parity
+        if picture.parity == _WHOLE_FRAME and begun.parity == self._first_parity:
+            return True
+        # The first field of another frame has the next number, or begins to count anew.
+        return same or picture.number not in (begun.number + 1, 0)
 
-    def _slice_field(self, bits: Bits) -> _Field | None:
-        bits.golomb()
-        bits.golomb()
-        sequence = self._sequences.get(self._sequence_of.get(bits.golomb(), -1))
-        if sequence is None:
+    def _picture(self, packet: bytes) -> _Picture | None:
+        for unit in units(packet, self._length_size, 5 * _HEADER_BYTES):
+            if unit[0] & 31 in _SLICES:
+                return self._slice_picture(unit)
+            self._learn(unit)
+        return None
+
+    def _slice_picture(self, unit: bytes) -> _Picture | None:
+        """Returns the picture of a slice; None when its header is damaged."""
+        bits = Bits(_unescaped(unit[1:]))
+        first_block, kind, picture = bits.golomb(), bits.golomb(), bits.golomb()
+        sequence = self._sequences.get(self._sequence_of.get(picture, -1))
+        if sequence is None or first_block or kind > _LAST_KIND:
             return None
         number_bits, plane_bits, frames = sequence
         bits.take(plane_bits)
         number = bits.take(number_bits)
-        if frames or not bits.take(1):
+        is_idr = unit[0] & 31 == _IDR
+        if is_idr and number:  # it has the number 0
             return None
-        return number, bits.take(1)
+        if frames or not bits.take(1):
+            return _Picture(number, _WHOLE_FRAME, bool(unit[0] & _REFERENCE))
+        parity = bits.take(1)
+        if is_idr and self._first_parity is None:
+            self._first_parity = parity
+        return _Picture(number, parity, bool(unit[0] & _REFERENCE))
 
     def _learn(self, unit: bytes) -> None:
         kind = unit[0] & 31
@@ -142,16 +176,6 @@ def _configured_units(configuration: bytes) -> Iterator[bytes]:
             if unit := configuration[at + 2 : at + 2 + size]:
                 yield unit
             at += 2 + size
-
-
-def _units(packet: bytes, at: int, length_size: int) -> Iterator[bytes]:
-    """The beginnings of the units of a packet, each of which has its length in front."""
-    while at + length_size < len(packet):
-        size = int.from_bytes(packet[at : at + length_size], "big")
-        at += length_size
-        if size:
-            yield bytes(packet[at : at + min(size, 5 * _HEADER_BYTES)])
-        at += size
 
 
 def _unescaped(data: bytes, most: int = _HEADER_BYTES) -> bytes:

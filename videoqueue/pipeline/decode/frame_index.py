@@ -13,8 +13,8 @@ from bisect import bisect_left, insort
 class FrameNumbers:
     """Numbers the frames of one video, each with a larger number than the one before.
 
-    A frame whose time is missing, stands at several packets, or belongs to none of them has the index after
-    that of the frame before; so has every frame behind a packet without a time.
+    A frame whose time is missing or stands at several packets has the index after that of the frame before.
+    So has every frame behind a packet without a time.
     """
 
     def __init__(self) -> None:
@@ -57,12 +57,20 @@ class FrameNumbers:
         return index
 
     def _rank(self, pts: int | None) -> int | None:
+        """Returns the rank of the packet that is shown at `pts`, or else of the one shown last before it.
+
+        Returns None when several packets are shown at `pts`, and when times do not tell.
+        """
         if pts is None or not self._all_timed:
             return None
         place = bisect_left(self._times, pts)
-        if self._times[place : place + 1] != [pts]:
-            return None
-        doubled = self._times[place + 1 : place + 2] == [pts]
+        found = self._times[place : place + 2]
+        if found[:1] != [pts]:
+            if self._first_rank is None:
+                return None
+            place -= 1
+        if place < 0:  # its rank was passed
+            return self._passed - 1
         self._passed += place
         del self._times[:place]
-        return None if doubled else self._passed
+        return None if found == [pts, pts] else self._passed

@@ -38,6 +38,8 @@ class PacketReader:
         self._error: Exception | None = None
         #: Whether the last packet that `next` returned was counted.
         self.counted = False
+        #: How many packets of the track are in front of it.
+        self.number = -1
 
     def next(self) -> Packet | None:
         """Returns the next packet; None behind the last. Raises what the demuxer raises there."""
@@ -48,6 +50,7 @@ class PacketReader:
                 raise self._error
             return None
         packet, self.counted = self._ahead.popleft()
+        self.number += 1
         self._bytes -= packet.size
         return packet
 

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import av
-import av.error
 
 from videoqueue.mp4 import HIDDEN, ColourTags
+from videoqueue.pipeline.decode.beginning import Beginning, SyncSamples
 from videoqueue.pipeline.decode.coded_frames import frame_test
 from videoqueue.pipeline.decode.colour_tags import fill_in
 from videoqueue.pipeline.decode.damage import Damage
 from videoqueue.pipeline.decode.detach import LEAVING_REST, Detacher
 from videoqueue.pipeline.decode.display_matrix import MatrixReader
-from videoqueue.pipeline.decode.errors import BAD_DATA, cut_off, encrypted, out_of_memory, reading, refusal_of
+from videoqueue.pipeline.decode.errors import cut_off, encrypted, out_of_memory, reading
 from videoqueue.pipeline.decode.frame import Frame, Look
 from videoqueue.pipeline.decode.frame_index import FrameNumbers
 from videoqueue.pipeline.decode.frame_order import FrameOrder
 from videoqueue.pipeline.decode.hdr import colours_of
 from videoqueue.pipeline.decode.limits import DecodeLimits
+from videoqueue.pipeline.decode.packet_content import Content, content_test
+from videoqueue.pipeline.decode.packet_decoder import PacketDecoder
 from videoqueue.pipeline.decode.packets import PacketReader
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline.memory import MemoryMark
@@ -73,10 +75,15 @@ class Video:
         self._timestamp: float | None = None
         self._matrices = MatrixReader()
         self._memory = MemoryMark()
-        leaves_rest = stream.codec_context.codec.canonical_name in LEAVING_REST
-        self._detacher = Detacher() if leaves_rest else None
+        codec = stream.codec_context.codec.canonical_name
+        self._detacher = Detacher() if codec in LEAVING_REST else None
+        self._decoder = PacketDecoder(stream, bounds)
+        self._content = content_test(codec, stream.codec_context.extradata)
+        # The flag of a packet is not asked: FFmpeg also sets it by what is in the packet.
+        self._sync_samples = SyncSamples(stream.index_entries)
         self._numbers = FrameNumbers()
-        self._damage = Damage(self._numbers, bounds.decoded_share)
+        self._beginning = Beginning(codec)
+        self._damage = Damage(self._numbers, self._beginning, bounds.decoded_share)
         samples = len(stream.index_entries)
         # More samples than the movie's own table declares: the rest is in fragments, and more may follow.
         self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
@@ -127,10 +134,10 @@ class Video:
             if last_index is None or index <= last_index:
                 self._bounds.check_frames(index)
                 if picture.is_corrupt:
-                    self._damage.left_out()
+                    self._damage.frame(picture.pts, intact=False)
                 else:
                     frame = self._frame(index, picture)
-                    self._damage.intact()
+                    self._damage.frame(picture.pts, intact=True)
                     yield frame
             if last_index is not None and index >= last_index:
                 break
@@ -144,10 +151,12 @@ class Video:
         while (packet := self._next_packet(reader)) is not None:
             if reader.counted:
                 order.sent(packet.pts)
-            pictures = self._decode(packet)
+            pictures = self._decoder.decode(packet, f"Frame {self._numbers.next}")
             self._memory.look()
-            if pictures is None:
-                order.failed(packet.pts)
+            if not pictures and packet.size:
+                self._no_picture(reader, packet, order, refused=pictures is None)
+            if reader.counted:
+                self._beginning.sent()
             if pictures and not self._pixels_known:
                 # Fixed with the first picture: boxes of a video are in one kind of pixels.
                 self._pixels_known = True
@@ -158,6 +167,16 @@ class Video:
             yield from order.released(reader.next_pts)
         yield from order.rest()
 
+    def _no_picture(self, reader: PacketReader, packet: Packet, order: FrameOrder, refused: bool) -> None:
+        """Notes what is lost with a packet behind which no picture came out."""
+        content = self._content(packet)
+        if refused or (reader.counted and content is Content.NO_FRAME):
+            order.failed(packet.pts)
+        if refused:
+            self._damage.refused(self._decoder.reason)
+        is_sync = reader.number in self._sync_samples
+        self._beginning.no_frame(packet.pts, content, is_sync, refused)
+
     def _next_packet(self, reader: PacketReader) -> Packet | None:
         while True:
             with reading("The video cannot be read"):
@@ -167,26 +186,6 @@ class Video:
             # A sample without data would end the decoding; the demuxer ends with one that has no time.
             if packet is None or packet.size or packet.dts is None:
                 return packet
-
-    def _decode(self, packet: Packet) -> list[av.VideoFrame] | None:
-        """Returns the pictures that come out; None when the packet cannot be decoded."""
-        context: Any = self._stream.codec_context
-        size = context.width, context.height
-        frame = f"Frame {self._numbers.next}"
-        what = f"{frame} cannot be decoded"
-        try:
-            return packet.decode()
-        except MemoryError as error:
-            raise out_of_memory(what) from error
-        except BAD_DATA as error:
-            refusal = refusal_of(what, error) if isinstance(error, av.error.PatchWelcomeError) else None
-            if (context.width, context.height) != size:
-                refusal = self._bounds.refusal_after_failure(frame, context) or refusal
-                # Where a group of pictures begins, a video may change its size. Elsewhere it is damage.
-                if refusal is not None and packet.is_keyframe:
-                    raise refusal from error
-            self._damage.failed(refusal)
-            return None
 
     def _check_memory(self, pixels: int) -> None:
         """Raises OutOfMemoryError when frames may be lost because a picture of so many pixels had no room."""
