@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import av.logging
@@ -13,6 +12,7 @@ import pytest
 from av.codec.codec import Codec, UnknownCodecError
 
 from tests.support.small_videos import flat
+from tests.support.video_stream import add_video_stream
 from videoqueue.pipeline.decode.decoder import CODECS, DECODERS, open_video
 
 # Sample entries of codecs that are not read, as FFmpeg's MP4 demuxer knows them.
@@ -33,17 +33,16 @@ def write_two_tracks(file: Path, second: str) -> None:
     """A good h264 track of six frames, and a second track of the codec `second`, filled with noise."""
     noise = np.random.default_rng(1)
     with av.open(str(file), "w", format="mp4") as output:
-        good: Any = output.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
-        sound = second == "aac"
-        other: Any = (
+        good = output.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        other: av.AudioStream | av.VideoStream = (
             output.add_stream("aac", rate=48000, layout="stereo")
-            if sound
-            else output.add_stream(second, rate=25, width=64, height=48, pix_fmt="yuv420p")
+            if second == "aac"
+            else add_video_stream(output, second, rate=25, width=64, height=48, pix_fmt="yuv420p")
         )
         for number in range(6):
             frame = av.VideoFrame.from_ndarray(flat(64, 48, 20 + 10 * number), format="bgr24")
             output.mux(good.encode(frame))
-            if sound:
+            if isinstance(other, av.AudioStream):
                 samples = noise.uniform(-1, 1, (2, 1024)).astype(np.float32)
                 tone = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
                 tone.sample_rate, tone.pts, tone.time_base = 48000, 1024 * number, Fraction(1, 48000)

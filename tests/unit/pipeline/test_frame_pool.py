@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,7 +188,8 @@ def test_a_generator_that_is_closed_early_ends_its_threads(make_video: MakeVideo
         "frame processor 3",
     ]
 
-    items.close()  # type: ignore[attr-defined]
+    assert isinstance(items, Generator)
+    items.close()
 
     assert pool_threads() == []
 
@@ -344,10 +345,11 @@ def test_items_of_equal_frames_share_nothing(make_video: MakeVideo) -> None:
             return {"level": [1]}
 
     plugin = Lists()
-    first, second, third = service(plugin, 2).run_on_file(make_video([flat(32, 32, 50)] * 3), "level")
+    file = make_video([flat(32, 32, 50)] * 3)
+    items: Sequence[Any] = service(plugin, 2).run_on_file(file, "level")
+    first, second, third = items
 
-    levels = first["result"]["level"]  # type: ignore[typeddict-item]
-    levels.append(2)
+    first["result"]["level"].append(2)
 
     assert plugin.begun == [5]
     assert (second["result"], third["result"]) == (

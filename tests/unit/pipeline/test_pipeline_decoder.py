@@ -7,7 +7,6 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -316,7 +315,8 @@ def write_growing(file: Path, codec: str, larger: tuple[int, int]) -> Path:
         stream = output.add_stream(codec, rate=25, width=64, height=48, pix_fmt="yuv420p", options=options)
         packets = []
         for width, height in ((64, 48), larger):
-            encoder: Any = av.CodecContext.create(codec, "w")
+            encoder = av.CodecContext.create(codec, "w")
+            assert isinstance(encoder, av.VideoCodecContext)
             encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
             encoder.time_base, encoder.options = Fraction(1, 25), options
             for picture in steps(2, width, height):
@@ -360,9 +360,7 @@ def test_the_frame_limit_counts_decoded_frames(make_video: MakeVideo) -> None:
     ):
         seen.extend(frame.index for frame in video.frames())
     # The frames before it came out: the limit is not taken from the header.
-    with open_video(file, DecodeLimits(frames=4)) as video:
-        frames = video.frames()
-        assert [next(frames).index for _ in range(4)] == [0, 1, 2, 3]
+    assert seen == [0, 1, 2, 3]
 
 
 def test_the_limit_of_tracks(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -14,6 +13,7 @@ import pytest
 import videoqueue
 from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo, Picture, flat
+from tests.support.video_stream import add_video_stream
 from videoqueue.errors import InvalidVideoError
 from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.decode.limits import DecodeLimits
@@ -110,7 +110,7 @@ def test_other_codecs_say_it_too(tmp_path: Path, codec: str) -> None:
     options = x265(1) if codec == "libx265" else {}
     file = tmp_path / "a.mp4"
     with av.open(str(file), "w", format="mp4") as output:
-        stream: Any = output.add_stream(codec, rate=25, width=64, height=48, options=options)
+        stream = add_video_stream(output, codec, rate=25, width=64, height=48, options=options)
         stream.pix_fmt = "yuv420p"
         # MPEG-2 knows ratios of the whole picture: 16:9 of 4:3 are pixels of 4:3.
         stream.codec_context.sample_aspect_ratio = Fraction(4, 3)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 import pytest
 
 from tests.support.small_videos import flat
+from tests.support.video_stream import add_video_stream
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits
 from videoqueue.pipeline.decode.decoder import open_video
@@ -29,11 +30,13 @@ class Part(NamedTuple):
 def write(file: Path, parts: Sequence[Part], options: dict[str, str] | None = None) -> Path:
     """A file with a track for each part, all frames of which are grey of its level."""
     with av.open(str(file), "w", format="mp4", options=options or {}) as output:
-        streams: list[Any] = []
+        streams = []
         for part in parts:
             pixels = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(part.codec, "yuv420p")
             width, height = part.size
-            streams.append(output.add_stream(part.codec, rate=25, width=width, height=height, pix_fmt=pixels))
+            streams.append(
+                add_video_stream(output, part.codec, rate=25, width=width, height=height, pix_fmt=pixels)
+            )
         for stream, part in zip(streams, parts, strict=True):
             for _ in range(part.frames):
                 picture = av.VideoFrame.from_ndarray(flat(*part.size, part.level), format="bgr24")
