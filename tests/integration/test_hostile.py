@@ -65,7 +65,9 @@ class Worker:
         """How it ends (refused, completed, failed), why, and the items."""
         try:
             settings = self.services.settings
-            check = Mp4Check(CheckLimits(pixels=settings.max_pixels, **settings.check_limits))
+            names = settings.setting_names
+            limits = CheckLimits(pixels=settings.max_pixels, setting_names=names, **settings.check_limits)
+            check = Mp4Check(limits)
             check.feed(content)
             check.finish()
         except InvalidVideoError as error:

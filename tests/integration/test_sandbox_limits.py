@@ -176,7 +176,7 @@ def test_a_video_without_a_frame_is_tried_in_a_fresh_child_and_then_final(
     sandbox = sandbox_with()
     frames(sandbox, video)
     used = the_child()
-    with pytest.raises(NoFrameError, match="VIDEOQUEUE_SANDBOX_MEMORY_BYTES"):
+    with pytest.raises(NoFrameError, match="sandbox_memory_bytes"):
         frames(sandbox, empty)
     fresh = the_child()
     assert fresh != used

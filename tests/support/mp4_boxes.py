@@ -149,7 +149,8 @@ def references(kind: bytes, *track_ids: int) -> bytes:
     return box(b"tref", box(kind, struct.pack(f">{len(track_ids)}I", *track_ids)))
 
 
-DEFAULTS: Final = CheckLimits(**load_settings({}).check_limits)
+_SETTINGS = load_settings({})
+DEFAULTS: Final = CheckLimits(**_SETTINGS.check_limits, setting_names=_SETTINGS.setting_names)
 BOUNDED: Final = replace(DEFAULTS, pixels=8192 * 4320)
 
 

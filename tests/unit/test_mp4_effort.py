@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.mp4_boxes import (
     BOUNDED,
+    DEFAULTS,
     FTYP,
     GOOD,
     box,
@@ -30,7 +31,7 @@ from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
 
 PIECE = 1 << 16
 STEPS = 20_000  # the limit for the floods below
-FEW_STEPS = CheckLimits(steps=STEPS)
+FEW_STEPS = CheckLimits(steps=STEPS, setting_names=DEFAULTS.setting_names)
 MESSAGE = (
     "Reading the file's boxes and tables takes more than 20,000 steps, the most that are accepted "
     "(VIDEOQUEUE_MAX_CHECK_STEPS). "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +390,7 @@ def test_pixels_are_made_square_by_making_the_picture_larger(
 def test_the_limit_of_pixels_holds_for_square_pixels() -> None:
     wide = movie(track(inside=box(b"pasp", struct.pack(">II", 2, 1))))
     assert check(wide, limits=CheckLimits(pixels=2 * 64 * 48)).video.width == 64
-    code, message = fault(wide, limits=CheckLimits(pixels=2 * 64 * 48 - 1))
+    code, message = fault(wide, limits=replace(DEFAULTS, pixels=2 * 64 * 48 - 1))
     assert (code, message) == (
         "unsupported_video",
         "The picture has 6,144 pixels; at most 6,143 are accepted (VIDEOQUEUE_MAX_PIXELS). Make it smaller.",
@@ -398,7 +399,7 @@ def test_the_limit_of_pixels_holds_for_square_pixels() -> None:
 
 def test_the_limit_of_tracks_names_its_setting() -> None:
     assert check(movie(GOOD, GOOD), limits=CheckLimits(tracks=2)).tracks == 2
-    assert fault(movie(GOOD, GOOD), limits=CheckLimits(tracks=1)) == (
+    assert fault(movie(GOOD, GOOD), limits=replace(DEFAULTS, tracks=1)) == (
         "unsupported_video",
         "The file has more than 1 tracks, the most that are accepted (VIDEOQUEUE_MAX_STREAMS). "
         "Export the video alone.",
@@ -410,7 +411,7 @@ def video_of(width: int, track_id: int = 1, enabled: bool = True, samples: bytes
     return trak(stsd(entry(width=width, height=48)) + samples, head=head)
 
 
-MOST = CheckLimits(pixels=64 * 48)
+MOST = replace(DEFAULTS, pixels=64 * 48)
 SMALL, LARGE = video_of(64), video_of(65, 2)
 
 
@@ -461,7 +462,7 @@ def test_the_limit_of_uncompressed_audio_names_its_setting() -> None:
     sound = full(b"stts", 1, 5, 1) + full(b"stsz", 1, 5) + full(b"stsc", 1, 1, 5, 1) + full(b"stco", 1, 0)
     file = movie(GOOD, trak(sound, b"soun"))
     assert check(file, limits=CheckLimits(audio_values=5)).tracks == 2
-    assert fault(file, limits=CheckLimits(audio_values=4)) == (
+    assert fault(file, limits=replace(DEFAULTS, audio_values=4)) == (
         "unsupported_video",
         "The file declares 5 values of uncompressed audio; at most 4 are accepted "
         "(VIDEOQUEUE_MAX_AUDIO_VALUES). Remove the audio, for example with "

@@ -215,7 +215,9 @@ class _Video:
     def __init__(self, writer: ObjectWriter, settings: Settings) -> None:
         self._writer = writer
         self._settings = settings
-        limits = CheckLimits(pixels=settings.max_pixels, **settings.check_limits)
+        limits = CheckLimits(
+            pixels=settings.max_pixels, setting_names=settings.setting_names, **settings.check_limits
+        )
         self._check = Mp4Check(limits, settings.accept_truncated)
         self._digest = hashlib.sha256()
         self.size = 0

@@ -178,7 +178,7 @@ class Mp4Check:
 
     def _open_track(self) -> None:
         if len(self._tracks) == self._limits.tracks:
-            refuse_tracks(self._limits.tracks)
+            refuse_tracks(self._limits)
         self._track = Track(self._walk.position)
         self._tracks.append(self._track)
 
@@ -189,9 +189,9 @@ class Mp4Check:
         for track in self._tracks:
             most = max(track.samples, track.timed, track.shifted)
             if not track.is_pcm and most > limits.samples:
-                refuse_samples(most, limits.samples)
+                refuse_samples(most, limits)
             if track.is_pcm and track.chunk_samples > limits.audio_values:
-                refuse_audio(track.chunk_samples, limits.audio_values)
+                refuse_audio(track.chunk_samples, limits)
         if not (choice := Choice(self._tracks, {})).candidates:
             choice.refuse()
         # Fragments may still decide which track is chosen; refused early is what no choice would accept.
@@ -200,7 +200,7 @@ class Mp4Check:
 
     def _judge_pixels(self, pixels: int) -> None:
         if pixels > self._limits.pixels:
-            refuse_pixels(pixels, self._limits.pixels)
+            refuse_pixels(pixels, self._limits)
 
     def _verdict(self) -> Mp4Info:
         if not self._has_header:
@@ -220,7 +220,7 @@ class Mp4Check:
                 "The file is cut off: it is only the beginning of a stream. Upload the whole file.",
             )
         if video and cut_at is not None and not self._accept_truncated:
-            refuse_as_cut_stream()
+            refuse_as_cut_stream(self._limits)
         video = video or choice.refuse()
         self._judge_pixels(self._tracks[video.index].pixels)
         return Mp4Info(

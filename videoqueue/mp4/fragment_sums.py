@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from videoqueue.mp4.limits import CheckLimits
 from videoqueue.mp4.refusals import refuse_samples
 
 
@@ -28,8 +29,8 @@ class FragmentSums:
     the run before.
     """
 
-    def __init__(self, most_samples: int, track_ids: Iterable[int] = (), start: int = 0) -> None:
-        self._most_samples = most_samples
+    def __init__(self, limits: CheckLimits, track_ids: Iterable[int] = (), start: int = 0) -> None:
+        self._limits = limits
         self.samples = self.size = 0
         self.by_track = dict.fromkeys(track_ids, 0)
         self.last = Last(start)
@@ -66,8 +67,8 @@ class FragmentSums:
     def add(self, samples: int, size: int) -> None:
         self.samples += samples
         self.size += size
-        if self.samples > self._most_samples:
-            refuse_samples(self.samples, self._most_samples)
+        if self.samples > self._limits.samples:
+            refuse_samples(self.samples, self._limits)
 
     def take_out(self, last: Last) -> None:
         self.samples -= last.samples

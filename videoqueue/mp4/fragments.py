@@ -35,7 +35,7 @@ class Fragments:
 
     def __init__(self, walk: Walk) -> None:
         self.seen = False
-        self.sums = FragmentSums(walk.limits.samples)
+        self.sums = FragmentSums(walk.limits)
         self._counting = False
         self._walk = walk
         self._stencils = Stencils()
@@ -68,7 +68,7 @@ class Fragments:
         limits = self._walk.limits
         again = Fragments(Walk(limits))
         again._default_sizes = self._default_sizes
-        again.sums = FragmentSums(limits.samples, self.sums.by_track, start)
+        again.sums = FragmentSums(limits, self.sums.by_track, start)
         again._boxes(memoryview(body), 0, len(body), again._in_moof, None)
         return again.sums.last
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 NO_LIMIT: Final = sys.maxsize
@@ -21,6 +22,7 @@ class CheckLimits:
         edits: entries of the edit list of a track.
         steps: effort of the check. A step takes about 0.1 us, the time to skip one box; the costs of
             everything else were measured in it.
+        setting_names: The settings behind the limits, by names such as "max_samples". Error texts use them.
     """
 
     pixels: int = NO_LIMIT
@@ -29,3 +31,8 @@ class CheckLimits:
     audio_values: int = NO_LIMIT
     edits: int = NO_LIMIT
     steps: int = NO_LIMIT
+    setting_names: Mapping[str, str] = field(default_factory=dict)
+
+    def setting(self, name: str) -> str:
+        """Returns the name of a setting for an error text; `name` itself when no setting is known."""
+        return self.setting_names.get(name, name)

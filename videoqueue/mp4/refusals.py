@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from videoqueue.errors import InvalidVideoError, VideoFault
+from videoqueue.mp4.limits import CheckLimits
 
 
 class LimitExceededError(InvalidVideoError):
@@ -31,55 +32,55 @@ def refuse_as_foreign() -> NoReturn:
     refuse("not_mp4", "This is not an MP4 or QuickTime file. Convert the video to MP4 and upload that.")
 
 
-def refuse_as_cut_stream() -> NoReturn:
+def refuse_as_cut_stream(limits: CheckLimits) -> NoReturn:
     refuse(
         "truncated_mp4",
         "The file is cut off in its last fragment. Upload the whole file. The fragments before the last one "
-        "are read only where VIDEOQUEUE_ACCEPT_TRUNCATED is on.",
+        f"are read only where {limits.setting('accept_truncated')} is on.",
     )
 
 
-def refuse_samples(count: int, limit: int) -> NoReturn:
+def refuse_samples(count: int, limits: CheckLimits) -> NoReturn:
     _refuse_above_limit(
-        f"The file declares {count:,} samples in a track; at most {limit:,} are accepted "
-        "(VIDEOQUEUE_MAX_SAMPLES). Upload a part."
+        f"The file declares {count:,} samples in a track; at most {limits.samples:,} are accepted "
+        f"({limits.setting('max_samples')}). Upload a part."
     )
 
 
-def refuse_audio(count: int, limit: int) -> NoReturn:
+def refuse_audio(count: int, limits: CheckLimits) -> NoReturn:
     _refuse_above_limit(
-        f"The file declares {count:,} values of uncompressed audio; at most {limit:,} are accepted "
-        "(VIDEOQUEUE_MAX_AUDIO_VALUES). Remove the audio, for example with "
+        f"The file declares {count:,} values of uncompressed audio; at most {limits.audio_values:,} are "
+        f"accepted ({limits.setting('max_audio_values')}). Remove the audio, for example with "
         "`ffmpeg -i in.mp4 -an -c copy out.mp4`."
     )
 
 
-def refuse_edits(count: int, limit: int) -> NoReturn:
+def refuse_edits(count: int, limits: CheckLimits) -> NoReturn:
     _refuse_above_limit(
-        f"The file has {count:,} edits in a track; at most {limit:,} are accepted (VIDEOQUEUE_MAX_EDITS). "
-        "Encode the edited video anew."
+        f"The file has {count:,} edits in a track; at most {limits.edits:,} are accepted "
+        f"({limits.setting('max_edits')}). Encode the edited video anew."
     )
 
 
-def refuse_pixels(pixels: int, limit: int) -> NoReturn:
+def refuse_pixels(pixels: int, limits: CheckLimits) -> NoReturn:
     _refuse_above_limit(
-        f"The picture has {pixels:,} pixels; at most {limit:,} are accepted (VIDEOQUEUE_MAX_PIXELS). "
-        "Make it smaller."
+        f"The picture has {pixels:,} pixels; at most {limits.pixels:,} are accepted "
+        f"({limits.setting('max_pixels')}). Make it smaller."
     )
 
 
-def refuse_tracks(limit: int) -> NoReturn:
+def refuse_tracks(limits: CheckLimits) -> NoReturn:
     _refuse_above_limit(
-        f"The file has more than {limit:,} tracks, the most that are accepted (VIDEOQUEUE_MAX_STREAMS). "
-        "Export the video alone."
+        f"The file has more than {limits.tracks:,} tracks, the most that are accepted "
+        f"({limits.setting('max_streams')}). Export the video alone."
     )
 
 
-def refuse_effort(limit: int) -> NoReturn:
+def refuse_effort(limits: CheckLimits) -> NoReturn:
     _refuse_above_limit(
-        f"Reading the file's boxes and tables takes more than {limit:,} steps, the most that are accepted "
-        "(VIDEOQUEUE_MAX_CHECK_STEPS). Write it anew as an MP4 without fragments, for example with "
-        "`ffmpeg -i in.mp4 -c copy out.mp4`, or upload a part."
+        f"Reading the file's boxes and tables takes more than {limits.steps:,} steps, the most that are "
+        f"accepted ({limits.setting('max_check_steps')}). Write it anew as an MP4 without "
+        "fragments, for example with `ffmpeg -i in.mp4 -c copy out.mp4`, or upload a part."
     )
 
 

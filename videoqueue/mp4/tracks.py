@@ -77,7 +77,7 @@ def _hdlr(walk: Walk, track: Track, end: int) -> Steps[None]:
 def _elst(walk: Walk, track: Track, end: int) -> Steps[None]:
     version, count = unpack(">B3xI", (yield from walk.read(end, 8)))
     if count > walk.limits.edits:
-        refuse_edits(count, walk.limits.edits)
+        refuse_edits(count, walk.limits)
     entry = Struct(">8xq4x" if version == 1 else ">4xi4x")
 
     def use(block: bytes) -> None:

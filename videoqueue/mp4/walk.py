@@ -79,7 +79,7 @@ class Walk:
         Only the content of the file may decide what is spent and in which order, not how it is cut.
         """
         if self._steps >= self.limits.steps:
-            refuse_effort(self.limits.steps)
+            refuse_effort(self.limits)
         self._steps += steps
 
     def charge(self, steps: int) -> None:

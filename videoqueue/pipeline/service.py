@@ -212,7 +212,7 @@ def build_service(options: PipelineOptions | None = None) -> VideoFilePipelineSe
         streams=options.max_streams,
         decoded_share=options.min_decoded_share,
         accept_truncated=options.accept_truncated,
-        check=CheckLimits(**options.check_limits),
+        check=CheckLimits(**options.check_limits, setting_names=options.setting_names),
     )
     return VideoFilePipelineService(
         load_definitions(*folders),

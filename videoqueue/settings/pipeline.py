@@ -143,10 +143,15 @@ class PipelineSettings:
         }
 
     @property
+    def setting_names(self) -> dict[str, str]:
+        """Returns the name of each setting by the name of its field."""
+        return {field.name: field.metadata["name"] for field in fields(self) if "name" in field.metadata}
+
+    @property
     def pipeline_options(self) -> PipelineOptions:
         """Returns the options of the pipeline, with the names of the settings for its error texts."""
+        names = self.setting_names
         plugin_values = {option: getattr(self, field) for option, field in _PLUGIN_OPTIONS.items()}
-        variables = {field.name: field.metadata["name"] for field in fields(PipelineSettings)}
         return PipelineOptions(
             pipelines_dir=self.pipelines_dir or None,
             inference_threads=self.inference_threads,
@@ -157,5 +162,5 @@ class PipelineSettings:
             accept_truncated=self.accept_truncated,
             check_limits=self.check_limits,
             plugin_values={option: value for option, value in plugin_values.items() if value},
-            setting_names=variables | {option: variables[field] for option, field in _PLUGIN_OPTIONS.items()},
+            setting_names=names | {option: names[field] for option, field in _PLUGIN_OPTIONS.items()},
         )

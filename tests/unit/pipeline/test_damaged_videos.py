@@ -117,7 +117,7 @@ def test_a_video_fails_at_its_end_when_too_few_frames_are_intact(make_video: Mak
     assert caught.value.code == "video_damaged"
     assert str(caught.value) == (
         "The video is damaged. Only 4 of its 10 frames can be decoded; at least 50% must be "
-        "(VIDEOQUEUE_MIN_DECODED_SHARE). Submit an intact copy."
+        "(min_decoded_share). Submit an intact copy."
     )
     assert share_of(file, 0.4) == ([0, 1, 2, 3], 6)
 

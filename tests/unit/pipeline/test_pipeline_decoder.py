@@ -344,7 +344,7 @@ def test_a_size_that_the_decoder_itself_refuses_names_the_limit(tmp_path: Path, 
 
     code, text = fault_of(file, max_pixels=64 * 48)
 
-    assert (code, "VIDEOQUEUE_MAX_PIXELS" in text) == ("unsupported_video", True)
+    assert (code, "max_pixels" in text) == ("unsupported_video", True)
     assert text.startswith("Frame ")
 
 
@@ -355,7 +355,7 @@ def test_the_frame_limit_counts_decoded_frames(make_video: MakeVideo) -> None:
         assert len(list(video.frames())) == 5
     seen: list[int] = []
     with (
-        pytest.raises(InvalidVideoError, match=r"more than 4 frames \(VIDEOQUEUE_MAX_FRAMES\)"),
+        pytest.raises(InvalidVideoError, match=r"more than 4 frames \(max_frames\)"),
         open_video(file, DecodeLimits(frames=4)) as video,
     ):
         seen.extend(frame.index for frame in video.frames())
@@ -368,9 +368,7 @@ def test_the_limit_of_tracks(tmp_path: Path) -> None:
     file.write_bytes(encode(audio="aac"))
 
     with (
-        pytest.raises(
-            InvalidVideoError, match=r"2 tracks; at most 1 are accepted \(VIDEOQUEUE_MAX_STREAMS\)"
-        ),
+        pytest.raises(InvalidVideoError, match=r"2 tracks; at most 1 are accepted \(max_streams\)"),
         open_video(file, DecodeLimits(streams=1)),
     ):
         pytest.fail("it opened")

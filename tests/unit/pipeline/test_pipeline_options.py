@@ -52,7 +52,7 @@ def test_an_error_names_the_setting_or_else_the_option(setting_names: dict[str, 
         create(PluginOptions(1, {"yolo.model": "none.onnx"}, setting_names))
 
 
-def test_no_module_of_the_pipeline_outside_the_decoder_names_a_setting() -> None:
-    modules = [file for file in PIPELINE.rglob("*.py") if "decode" not in file.parts]
+def test_no_module_of_the_pipeline_and_of_the_check_names_a_setting() -> None:
+    modules = [*PIPELINE.rglob("*.py"), *PIPELINE.with_name("mp4").glob("*.py")]
     assert len(modules) > 30
     assert [file.name for file in modules if "VIDEOQUEUE_" in file.read_text()] == []

@@ -160,7 +160,7 @@ def test_the_limit_of_pixels_is_that_of_square_ones(tmp_path: Path) -> None:
     file = write(tmp_path / "a.mp4", [flat(64, 48, 100)], "2")
 
     assert size_of(file, DecodeLimits(pixels=128 * 48)) == (128, 48)
-    with pytest.raises(InvalidVideoError, match=r"128x48 = 6144 pixels.*VIDEOQUEUE_MAX_PIXELS"):
+    with pytest.raises(InvalidVideoError, match=r"128x48 = 6144 pixels.*max_pixels"):
         size_of(file, DecodeLimits(pixels=128 * 48 - 1))
 
 

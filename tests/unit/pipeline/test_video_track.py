@@ -16,7 +16,6 @@ from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits
 from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.decode.limits import DecodeLimits
-from videoqueue.settings import load_settings
 
 
 class Part(NamedTuple):
@@ -141,12 +140,10 @@ def test_among_more_tracks_than_usual_the_same_one_is_chosen_where_so_many_are_a
     parts = [Part(MPEG4, 100), Part(H264, 200), *[Part(MPEG4, 50, frames=1)] * 64]
     file = refer(write(tmp_path / "a.mp4", parts), b"thmb")
 
-    limits = load_settings({"VIDEOQUEUE_MAX_STREAMS": "66"}).check_limits
-    assert levels(file, DecodeLimits(check=CheckLimits(**limits))) == [200] * 4
-
-    limits = load_settings({"VIDEOQUEUE_MAX_STREAMS": "65"}).check_limits
-    with pytest.raises(InvalidVideoError, match="VIDEOQUEUE_MAX_STREAMS"):
-        levels(file, DecodeLimits(check=CheckLimits(**limits)))
+    assert levels(file, DecodeLimits(check=CheckLimits(tracks=66))) == [200] * 4
+    names = {"max_streams": "MOST_TRACKS"}
+    with pytest.raises(InvalidVideoError, match=r"more than 65 tracks, .* accepted \(MOST_TRACKS\)"):
+        levels(file, DecodeLimits(check=CheckLimits(tracks=65, setting_names=names)))
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -44,7 +44,7 @@ def frame_test(codec: str, configuration: bytes | None) -> HoldsFrame:
 
 
 def has_several_frames(packet: PacketData) -> bool:
-    """Whether a packet of VP9 holds several frames (VP9 bitstream specification, annex B)."""
+    """Returns whether a packet of VP9 holds several frames (VP9 bitstream specification, annex B)."""
     data = memoryview(packet)
     return bool(data.nbytes) and data[-1] >> 5 == _SEVERAL_FRAMES
 

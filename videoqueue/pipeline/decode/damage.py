@@ -7,20 +7,21 @@ from typing import NoReturn
 from videoqueue.errors import InvalidVideoError, NoFrameError
 from videoqueue.pipeline.decode.beginning import Beginning
 from videoqueue.pipeline.decode.frame_index import FrameNumbers
+from videoqueue.pipeline.decode.limits import DecodeLimits
 
 
 class Damage:
     """What was decoded of a video, and what could not be.
 
-    `min_share` of the frames that are read, from 0 to 1, must be intact. `beginning` is what happens in front
-    of the first frame.
+    `beginning` is what happens in front of the first frame. `limits` say which share of the frames that are
+    read must be intact.
     """
 
-    def __init__(self, numbers: FrameNumbers, beginning: Beginning, min_share: float) -> None:
+    def __init__(self, numbers: FrameNumbers, beginning: Beginning, limits: DecodeLimits) -> None:
         #: How many frames are read; None means all.
         self.wanted: int | None = None
         self._numbers = numbers
-        self._min_share = min_share
+        self._limits = limits
         self._beginning = beginning
         self._came_out = self._intact = 0
         self._refusal: InvalidVideoError | None = None
@@ -67,10 +68,11 @@ class Damage:
                 f"Its {self._expected} frames cannot be decoded: the data is damaged or encrypted "
                 "(DRM). Submit an intact copy without protection."
             )
-        if self._intact < self._min_share * self._expected:
+        share = self._limits.decoded_share
+        if self._intact < share * self._expected:
             self._refuse(
                 f"Only {self._intact} of its {self._expected} frames can be decoded; at least "
-                f"{self._min_share:.0%} must be (VIDEOQUEUE_MIN_DECODED_SHARE). Submit an intact copy."
+                f"{share:.0%} must be ({self._limits.setting('min_decoded_share')}). Submit an intact copy."
             )
 
     def _refuse(self, how: str) -> NoReturn:

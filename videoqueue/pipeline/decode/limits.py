@@ -26,6 +26,10 @@ class DecodeLimits:
     accept_truncated: bool = False
     check: CheckLimits = field(default_factory=CheckLimits)
 
+    def setting(self, name: str) -> str:
+        """Returns the name of a setting for an error text; `name` itself when no setting is known."""
+        return self.check.setting(name)
+
     def demuxer_options(self) -> dict[str, str]:
         """Returns the options for opening a file: FFmpeg may decode a first frame to learn the format."""
         return {"threads": "1"} | self.decoder_options()
@@ -48,7 +52,7 @@ class DecodeLimits:
             # FFmpeg sets the size to 0 when it refuses one.
             return _refusal(
                 f"{what} has a size that is not accepted: at most {self.pixels} pixels are "
-                "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
+                f"({self.setting('max_pixels')}). Submit a smaller video."
             )
         return self._refusal_of_size(what, context.width, context.height)
 
@@ -57,7 +61,7 @@ class DecodeLimits:
             return None
         return _refusal(
             f"{what} has {width}x{height} = {width * height} pixels; at most {self.pixels} are accepted "
-            "(VIDEOQUEUE_MAX_PIXELS). Submit a smaller video."
+            f"({self.setting('max_pixels')}). Submit a smaller video."
         )
 
     def check_frames(self, index: int) -> None:
@@ -68,15 +72,15 @@ class DecodeLimits:
         """
         if self.frames is not None and index >= self.frames:
             raise _refusal(
-                f"The video has more than {self.frames} frames (VIDEOQUEUE_MAX_FRAMES). Submit a part of it, "
-                "or fewer frames with max_frames."
+                f"The video has more than {self.frames} frames ({self.setting('max_frames')}). "
+                "Submit a part of it, or fewer frames with max_frames."
             )
 
     def check_streams(self, count: int) -> None:
         if self.streams is not None and count > self.streams:
             raise _refusal(
-                f"The file has {count} tracks; at most {self.streams} are accepted (VIDEOQUEUE_MAX_STREAMS). "
-                "Export the video alone."
+                f"The file has {count} tracks; at most {self.streams} are accepted "
+                f"({self.setting('max_streams')}). Export the video alone."
             )
 
 

@@ -83,7 +83,7 @@ class Video:
         self._sync_samples = SyncSamples(stream.index_entries)
         self._numbers = FrameNumbers()
         self._beginning = Beginning(codec)
-        self._damage = Damage(self._numbers, self._beginning, bounds.decoded_share)
+        self._damage = Damage(self._numbers, self._beginning, bounds)
         samples = len(stream.index_entries)
         # More samples than the movie's own table declares: the rest is in fragments, and more may follow.
         self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
@@ -228,7 +228,8 @@ class Video:
         if self._stream.frames and not len(samples):
             return (
                 f"The video's table of {self._stream.frames} frames cannot be used: it is damaged, or needs "
-                "more memory than a job may have (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). Check that it plays."
+                f"more memory than a job may have ({self._bounds.setting('sandbox_memory_bytes')}). "
+                "Check that it plays."
             )
         return "The video track holds no frame that can be decoded. Check that the file plays."
 
