@@ -41,7 +41,7 @@ def sandbox_with(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
     made: list[Sandbox] = []
 
     def make(**limits: Any) -> Sandbox:
-        options = PipelineOptions(pipelines_dir=str(pipelines))
+        options = PipelineOptions(pipelines_dir=str(pipelines), setting_names=load_settings({}).setting_names)
         made.append(Sandbox(options, SandboxLimits(**{"memory_bytes": MEMORY} | limits)))
         return made[-1]
 
@@ -176,7 +176,7 @@ def test_a_video_without_a_frame_is_tried_in_a_fresh_child_and_then_final(
     sandbox = sandbox_with()
     frames(sandbox, video)
     used = the_child()
-    with pytest.raises(NoFrameError, match="sandbox_memory_bytes"):
+    with pytest.raises(NoFrameError, match=r"\(VIDEOQUEUE_SANDBOX_MEMORY_BYTES\)"):
         frames(sandbox, empty)
     fresh = the_child()
     assert fresh != used

@@ -18,6 +18,9 @@ from videoqueue.settings.values import (
 #: The options of plugins that have a setting, with the field of that setting.
 _PLUGIN_OPTIONS = {"yolo.model": "yolo_model", "yolo.labels": "yolo_labels", "yolo.family": "yolo_family"}
 
+#: The setting of the worker that an error text of the decoder names. The pipeline also runs without a worker.
+_WORKER_SETTINGS = {"sandbox_memory_bytes": "VIDEOQUEUE_SANDBOX_MEMORY_BYTES"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSettings:
@@ -144,8 +147,9 @@ class PipelineSettings:
 
     @property
     def setting_names(self) -> dict[str, str]:
-        """Returns the name of each setting by the name of its field."""
-        return {field.name: field.metadata["name"] for field in fields(self) if "name" in field.metadata}
+        """Returns the names of the settings that error texts of the check and the pipeline have, by field."""
+        names = {field.name: field.metadata["name"] for field in fields(PipelineSettings)}
+        return names | _WORKER_SETTINGS
 
     @property
     def pipeline_options(self) -> PipelineOptions:

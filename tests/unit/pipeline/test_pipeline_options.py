@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from videoqueue.pipeline.plugins.yolo import create
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.settings import load_settings
 
-PIPELINE = Path(__file__).resolve().parents[3] / "videoqueue" / "pipeline"
+PACKAGE = Path(__file__).resolve().parents[3] / "videoqueue"
+MODULES = [*(PACKAGE / "mp4").rglob("*.py"), *(PACKAGE / "pipeline").rglob("*.py")]
 
 
 def test_options_reach_another_process_unchanged(tmp_path: Path) -> None:
@@ -53,6 +55,12 @@ def test_an_error_names_the_setting_or_else_the_option(setting_names: dict[str, 
 
 
 def test_no_module_of_the_pipeline_and_of_the_check_names_a_setting() -> None:
-    modules = [*PIPELINE.rglob("*.py"), *PIPELINE.with_name("mp4").glob("*.py")]
-    assert len(modules) > 30
-    assert [file.name for file in modules if "VIDEOQUEUE_" in file.read_text()] == []
+    assert len(MODULES) > 80
+    assert [file.name for file in MODULES if "VIDEOQUEUE_" in file.read_text()] == []
+
+
+def test_every_limit_that_an_error_text_names_has_a_setting() -> None:
+    text = "".join(file.read_text() for file in MODULES)
+    named = set(re.findall(r"\.setting\(['\"](\w+)['\"]\)", text))
+    assert {"max_samples", "max_frames", "sandbox_memory_bytes"} <= named
+    assert named - load_settings({}).setting_names.keys() == set()
