@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.sandboxes import limits_with
 from tests.support.stack import eventually, wait_until_gone
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
@@ -22,6 +23,7 @@ from videoqueue.sandbox.process import child_environment
 from videoqueue.sandbox.protocol import Begun, Ended, Report, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox, Stopped
 from videoqueue.settings import load_settings
+from videoqueue.worker.factory import make_sandbox
 
 
 @pytest.fixture
@@ -29,7 +31,8 @@ def sandbox(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iter
     packages, pipelines = folders
     monkeypatch.setenv("PYTHONPATH", str(packages))
     sandbox = Sandbox(
-        PipelineOptions(inference_threads=1, max_pixels=1920 * 1080, pipelines_dir=str(pipelines))
+        PipelineOptions(inference_threads=1, max_pixels=1920 * 1080, pipelines_dir=str(pipelines)),
+        limits_with(),
     )
     yield sandbox
     sandbox.close()
@@ -72,7 +75,7 @@ def test_a_task_reports_its_frames_and_the_child_serves_the_next(sandbox: Sandbo
 def test_the_limits_of_the_check_are_the_same_in_the_child(tmp_path: Path) -> None:
     video = make_video(tmp_path / "v.mp4", frames=3)
     limits = {"VIDEOQUEUE_MAX_SAMPLES": "2", "VIDEOQUEUE_INFERENCE_THREADS": "1"}
-    limited = Sandbox(load_settings(limits).pipeline_options)
+    limited = make_sandbox(load_settings(limits))
     try:
         with pytest.raises(InvalidVideoError, match=r"at most 2 are accepted \(VIDEOQUEUE_MAX_SAMPLES\)"):
             frames(limited, task(video))
@@ -197,13 +200,13 @@ def test_a_child_dies_with_the_process_that_started_it(folders: tuple[Path, Path
     packages, pipelines = folders
     video = make_video(tmp_path / "v.mp4", frames=500)
     code = (
-        "from videoqueue.pipeline_options import PipelineOptions\n"
         "from videoqueue.sandbox.protocol import Task\n"
-        "from videoqueue.sandbox.sandbox import Sandbox\n"
+        "from videoqueue.settings import load_settings\n"
+        "from videoqueue.worker.factory import make_sandbox\n"
         f"task = Task(path={str(video)!r}, pipeline_id='dawdle', frame_stride=1, "
         "max_frames=None, start_after=None)\n"
-        f"options = PipelineOptions(pipelines_dir={str(pipelines)!r})\n"
-        "for report in Sandbox(options).run(task, lambda: False): pass\n"
+        f"settings = load_settings({{'VIDEOQUEUE_PIPELINES_DIR': {str(pipelines)!r}}})\n"
+        "for report in make_sandbox(settings).run(task, lambda: False): pass\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import videoqueue
+from tests.support.sandboxes import limits_with
 from tests.support.stack import eventually
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import (
@@ -22,11 +23,11 @@ from videoqueue.errors import (
     SandboxCrashedError,
 )
 from videoqueue.pipeline_options import PipelineOptions
-from videoqueue.sandbox.limits import SandboxLimits, data_bytes
+from videoqueue.sandbox.limits import data_bytes
 from videoqueue.sandbox.protocol import Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
-from videoqueue.settings import Settings, load_settings
-from videoqueue.settings.capacity import MAX_MEMORY, default_memory, default_threads
+from videoqueue.settings import load_settings
+from videoqueue.settings.capacity import default_memory, default_threads
 from videoqueue.worker.factory import make_sandbox
 
 SAMPLE = Path(videoqueue.__path__[0]) / "cli" / "sample.mp4"
@@ -42,7 +43,7 @@ def sandbox_with(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
 
     def make(**limits: Any) -> Sandbox:
         options = PipelineOptions(pipelines_dir=str(pipelines), setting_names=load_settings({}).setting_names)
-        made.append(Sandbox(options, SandboxLimits(**{"memory_bytes": MEMORY} | limits)))
+        made.append(Sandbox(options, limits_with(**{"memory_bytes": MEMORY} | limits)))
         return made[-1]
 
     yield make
@@ -72,7 +73,7 @@ def the_child() -> psutil.Process:
 
 
 def test_a_child_has_its_limits_as_hard_limits(sandbox_with: MakeSandbox, video: Path) -> None:
-    limits = SandboxLimits(memory_bytes=MEMORY, file_bytes=1 << 20, open_files=64, jobs=3, job_seconds=10.0)
+    limits = limits_with(memory_bytes=MEMORY, file_bytes=1 << 20, open_files=64, jobs=3, job_seconds=10.0)
     frames(sandbox_with(**vars(limits)), video)
     child = the_child()
     cpu = 10 * (os.cpu_count() or 1) + 1
@@ -237,20 +238,6 @@ def test_what_stops_a_task_from_outside_costs_the_child(sandbox_with: MakeSandbo
     assert children() == []
 
 
-def test_the_defaults_of_limits_and_settings_agree() -> None:
-    settings: Settings = load_settings({"VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(MAX_MEMORY)})
-    limits = SandboxLimits()
-    assert limits == SandboxLimits(
-        memory_bytes=settings.sandbox_memory_bytes,
-        file_bytes=settings.sandbox_file_bytes,
-        open_files=settings.sandbox_open_files,
-        log_lines=settings.sandbox_log_lines,
-        jobs=settings.sandbox_jobs,
-        job_seconds=settings.job_timeout_seconds,
-        stall_seconds=settings.stall_timeout_seconds,
-    )
-
-
 def test_a_child_reserves_little_memory_for_threads(sandbox_with: MakeSandbox, video: Path) -> None:
     """NumPy starts one for each core, and stacks of 8 MiB count although nothing is in them."""
     frames(sandbox_with(), video)
@@ -262,7 +249,7 @@ def test_a_child_reserves_little_memory_for_threads(sandbox_with: MakeSandbox, v
 @pytest.mark.parametrize("mebibytes", [64, 128, 192, 256, 320, 384, 448, 512])
 def test_the_real_pipeline_without_enough_memory_always_says_so(mebibytes: int) -> None:
     """Whoever notices first: Python, NumPy, OpenBLAS, OpenCV, OpenVINO, the dynamic linker, or no one."""
-    limits = SandboxLimits(memory_bytes=mebibytes << 20, stall_seconds=20.0)
+    limits = limits_with(memory_bytes=mebibytes << 20, stall_seconds=20.0)
     with (
         closing(Sandbox(PipelineOptions(inference_threads=2), limits)) as sandbox,
         pytest.raises(
@@ -280,7 +267,7 @@ def test_1080p_is_read_with_the_defaults_of_a_small_and_of_a_large_machine(
     threads = default_threads(cores, 1, memory)
     full_hd = make_video(tmp_path / "hd.mp4", "1080 LINES", frames=24, size=(1920, 1080), moving=True)
     with closing(
-        Sandbox(PipelineOptions(inference_threads=threads), SandboxLimits(memory_bytes=memory))
+        Sandbox(PipelineOptions(inference_threads=threads), limits_with(memory_bytes=memory))
     ) as sandbox:
         assert frames(sandbox, full_hd, "yolo_ocr") == list(range(24))
         assert the_child().memory_info().rss < memory

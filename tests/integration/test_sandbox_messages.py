@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from tests.support.log_lines import LogLines
+from tests.support.sandboxes import limits_with
 from tests.support.videos import make_video
 from videoqueue.errors import PermanentError, SandboxCrashedError
 from videoqueue.jobs.results import encode
 from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline_options import PipelineOptions
-from videoqueue.sandbox.limits import SandboxLimits
 from videoqueue.sandbox.protocol import LENGTH, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
 
@@ -39,7 +39,7 @@ def saying(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Itera
         given = says.encode("utf-8", "surrogatepass") if isinstance(says, str) else says
         values = {"misbehaving.says": given.hex()}
         options = PipelineOptions(pipelines_dir=str(folders[1]), plugin_values=values)
-        made.append(Sandbox(options, SandboxLimits(**limits)))
+        made.append(Sandbox(options, limits_with(**limits)))
         return made[-1]
 
     yield make

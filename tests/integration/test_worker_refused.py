@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 
 from tests.support.log_lines import LogLines
 from tests.support.records import new_job, stored
+from tests.support.sandboxes import limits_with
 from tests.support.stack import eventually
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
@@ -33,7 +34,7 @@ class Script(Sandbox):
     """Plays the child process: does what it is told, then reports a frame."""
 
     def __init__(self, before: Callable[[], None]) -> None:
-        super().__init__(PipelineOptions())
+        super().__init__(PipelineOptions(), limits_with())
         self._before = before
 
     def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:

@@ -28,7 +28,7 @@ _FULL = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxLimits:
-    """The limits of one child process.
+    """The limits of one child process; the settings hold their defaults.
 
     Attributes:
         memory_bytes: memory that the child may allocate.
@@ -40,13 +40,13 @@ class SandboxLimits:
         stall_seconds: wall-clock time without a message.
     """
 
-    memory_bytes: int = 2 * 1024**3
-    file_bytes: int = 64 * 1024**2
-    open_files: int = 256
-    log_lines: int = 1000
-    jobs: int = 50
-    job_seconds: float = 6 * 3600.0
-    stall_seconds: float = 120.0
+    memory_bytes: int
+    file_bytes: int
+    open_files: int
+    log_lines: int
+    jobs: int
+    job_seconds: float
+    stall_seconds: float
 
     @property
     def grown_bytes(self) -> int:

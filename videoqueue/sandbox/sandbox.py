@@ -41,9 +41,9 @@ _BEHAVED = ("done", "bad_video", "failed")
 class Sandbox:
     """At most one child process. Not thread-safe: each worker thread has its own sandbox."""
 
-    def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits | None = None) -> None:
+    def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits) -> None:
         self._options = pipeline_options
-        self._limits = limits or SandboxLimits()
+        self._limits = limits
         self._child: ChildProcess | None = None
 
     def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:

@@ -11,7 +11,12 @@ from videoqueue.settings.capacity import needed_memory
 
 def make_sandbox(settings: Settings) -> Sandbox:
     """Returns a sandbox with the limits that the settings name."""
-    limits = SandboxLimits(
+    return Sandbox(settings.pipeline_options, sandbox_limits(settings))
+
+
+def sandbox_limits(settings: Settings) -> SandboxLimits:
+    """Returns the limits of a child process that the settings name."""
+    return SandboxLimits(
         memory_bytes=settings.sandbox_memory_bytes,
         file_bytes=settings.sandbox_file_bytes,
         open_files=settings.sandbox_open_files,
@@ -20,7 +25,6 @@ def make_sandbox(settings: Settings) -> Sandbox:
         job_seconds=settings.job_timeout_seconds,
         stall_seconds=settings.stall_timeout_seconds,
     )
-    return Sandbox(settings.pipeline_options, limits)
 
 
 def check_memory(settings: Settings) -> None:
