@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from errno import ENOMEM
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import pytest
 
 from tests.support.damage import garble, moving, plain_decode, remove, samples_of, zero
 from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo, flat
-from videoqueue.errors import InvalidVideoError
+from videoqueue.errors import InvalidVideoError, OutOfMemoryError
+from videoqueue.pipeline.decode import packet_decoder
 from videoqueue.pipeline.decode.decoder import Frame, open_video
 from videoqueue.pipeline.decode.limits import DecodeLimits
 from videoqueue.pipeline.definitions.definition import parse
@@ -169,6 +172,30 @@ def test_frames_behind_a_damaged_packet_of_several_are_decoded(make_moving: Call
     assert any(end >> 5 == 0b110 for end in ends[10:20])
 
     assert share_of(zero(file, [0, 10]), 0.0) == (list(range(20)), 20)
+
+
+class NoMemory:
+    """A filter of packets that cannot allocate."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def filter(self, packet: object) -> None:
+        raise av.error.MemoryError(ENOMEM, "Cannot allocate memory")
+
+    def flush(self) -> None: ...
+
+
+def test_a_packet_of_several_frames_that_cannot_be_split_for_lack_of_memory_is_no_damage(
+    make_moving: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_moving("vp9")
+    monkeypatch.setattr(packet_decoder, "BitStreamFilterContext", NoMemory)
+
+    with (
+        pytest.raises(OutOfMemoryError, match="cannot be decoded: it needs more memory"),
+        open_video(file) as video,
+    ):
+        list(video.frames())
 
 
 def test_a_sample_without_data_ends_nothing(make_video: MakeVideo) -> None:

@@ -44,15 +44,20 @@ class PacketDecoder:
             OutOfMemoryError: an allocation failed.
         """
         self.reason = None
+        try:
+            return self._pictures(packet, frame)
+        except MemoryError as error:
+            raise out_of_memory(f"{frame} cannot be decoded") from error
+
+    def _pictures(self, packet: Packet, frame: str) -> list[av.VideoFrame] | None:
         pictures: list[av.VideoFrame] = []
         refused = False
-        what = f"{frame} cannot be decoded"
         for part in self._parts(packet):
             size = self._context.width, self._context.height
             try:
                 pictures += self._context.decode(part)
-            except MemoryError as error:
-                raise out_of_memory(what) from error
+            except MemoryError:
+                raise
             except BAD_DATA as error:
                 refused = True
                 self._refused(packet, size, frame, error)
@@ -63,6 +68,8 @@ class PacketDecoder:
             return [packet]
         try:
             return self._splitter.filter(packet)
+        except MemoryError:
+            raise
         except BAD_DATA:
             self._splitter.flush()
             return [packet]  # the decoder refuses it too
