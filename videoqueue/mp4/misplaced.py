@@ -10,13 +10,13 @@ from array import array
 from typing import Final
 
 _TYPES: Final = """
-    AALP ACLR adrm alac APRG ARES auxC av1C avcC avss btrt chan chap chnl chpl clap clli cmov co64 CoLL
-    coll colr ctts dac3 dac4 ddts dec3 dfLa dinf dmlp dOps DpxE dref dvc1 dvcC dvvC dvwC edts elst emsg
-    enda esds eyes fiel fill glbl hdlr hero hfov hvcC iacb idat iinf iloc ilst imir infe ipco ipma iprp
-    iref irot ispe jp2h keys lhvC mdcv mdhd mdia mdta mehd minf mvex mvhd pasp pcmC pitm proj pssh SA3D
-    saio saiz SAND sbas sbgp schi schm sdtp senc sgpd sinf SmDm srat st3d stbl stco stps strf stsc stsd
-    stss stsz stts stz2 sv3d tenc tfdt tfhd tkhd tmcd traf trak tref trex trun udta uuid vexu vpcC vvcC
-    wave wfex
+    AALP ACLR adrm alac amve APRG apvC ARES auxC av1C avcC avss btrt chan chap chnl chpl clap clli cmov
+    co64 CoLL coll colr ctts dac3 dac4 ddts dec3 dfLa dinf dmlp dOps DpxE dref dvc1 dvcC dvvC dvwC edts
+    elst emsg enda esds evcC eyes fiel fill frma glbl hdlr hero hfov hvcC iacb idat iinf iloc ilst imir
+    infe ipco ipma iprp iref irot ispe jp2h keys kind lhvC lvcC mdcv mdhd mdia mdta mehd minf mvex mvhd
+    pasp pcmC pitm proj pssh SA3D saio saiz SAND sbas sbgp schi schm sdtp senc sgpd sinf SmDm srat st3d
+    stbl stco stps strf stsc stsd stss stsz stts stz2 sv3d tenc tfdt tfhd tkhd tmcd traf trak tref trex
+    trun udta uuid vexu vpcC vvcC wave wfex
 """
 #: Types that nothing outside of the header is read for, but the type of the file.
 MISPLACED: Final = frozenset(name.encode() for name in _TYPES.split()) | {b"SMI ", b"ftyp"}

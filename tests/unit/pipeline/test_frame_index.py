@@ -237,13 +237,30 @@ def test_frames_without_a_time_are_counted() -> None:
     assert [numbers.number(pts, intact=False) for pts in (0, None, None, 3, 4)] == [0, 1, 2, 3, 4]
 
 
+def lasting(data: bytes, ticks: int) -> Packet:
+    packet = av.Packet(data)
+    packet.duration = ticks
+    return packet
+
+
 def test_hidden_pictures_of_vp9_are_no_frames() -> None:
     holds_frame = frame_test("vp9", None)
+    hidden = b"\x84\x00\x40\x92\x00"
 
-    assert holds_frame(b"\x82\x49\x83\x42\x00")  # a key frame that is shown
-    assert not holds_frame(b"\x84\x00\x40\x92\x00")  # one that is not
-    assert holds_frame(b"\x84\x00\x40\x92\xc9")  # several in one packet
-    assert holds_frame(b"\x88\x00")  # shows an earlier one
+    assert holds_frame(lasting(b"\x82\x49\x83\x42\x00", 512))  # a key frame that is shown
+    assert not holds_frame(lasting(hidden, 1))
+    assert holds_frame(lasting(b"\x84\x00\x40\x92\xc9", 512))  # several in one packet
+    assert holds_frame(lasting(b"\x88\x00", 512))  # shows an earlier one
+
+
+def test_a_picture_of_vp9_that_takes_time_or_stands_in_a_fragment_is_not_hidden() -> None:
+    """Its header is damaged. Fragments do not say how long a frame lasts."""
+    holds_frame = frame_test("vp9", None)
+    hidden = b"\x84\x00\x40\x92\x00"
+
+    assert holds_frame(lasting(b"\x82\x49\x83\x42\x00", 512))
+    assert holds_frame(lasting(hidden, 512))
+    assert holds_frame(lasting(hidden, 0))
     assert holds_frame(bytes(20))  # damaged
 
 

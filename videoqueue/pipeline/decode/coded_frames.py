@@ -61,7 +61,9 @@ class _ShownFrames:
 
     def __call__(self, packet: PacketData) -> bool:
         duration = getattr(packet, "duration", None) or 0
-        shown = _is_shown(packet) or 2 * duration > max(self._duration, _HIDDEN_TICKS)
+        # Fragments do not say how long a frame lasts.
+        takes_time = not duration or 2 * duration > max(self._duration, _HIDDEN_TICKS)
+        shown = takes_time or _is_shown(packet)
         if shown:
             self._duration = duration
         return shown

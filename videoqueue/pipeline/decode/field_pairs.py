@@ -45,8 +45,12 @@ class FieldPairs:
         self._begun: _Picture | None = None  # the picture before, if it did not complete a frame
         self._fields = True  # whether the picture before was a field
         self._first_parity: int | None = None  # of the first fields of frames
+        self._wholes = self._singles = 0  # whole frames and fields before, by their headers
+        self._configured: frozenset[int] = frozenset()
         for unit in _configured_units(configuration):
             self._learn(unit)
+        # A packet does not change these; one that seems to is damaged.
+        self._configured = frozenset(self._sequences)
         # Nearly every video declares that it has frames only: then no packet has to be read.
         self._never = bool(self._sequences) and all(frames for *_, frames in self._sequences.values())
 
@@ -60,6 +64,8 @@ class FieldPairs:
             picture = _Picture(None, None if self._fields else _WHOLE_FRAME, False)
         else:
             self._fields = picture.parity != _WHOLE_FRAME
+            self._singles += self._fields
+            self._wholes += not self._fields
         if begun and self._completes(begun, picture):
             return False
         self._begun = picture
@@ -67,6 +73,9 @@ class FieldPairs:
 
     def _completes(self, begun: _Picture, picture: _Picture) -> bool:
         """Whether the two pictures are the fields of one frame, even if bits of either header are damaged."""
+        if self._wholes > self._singles:
+            # Fields are rare here: what seems to be one may be a whole frame whose header is damaged.
+            return picture.number == begun.number and {picture.parity, begun.parity} == {0, 1}
         known = self._first_parity is not None and picture.parity in (0, 1)
         if known and picture.parity != self._first_parity:
             return True
@@ -75,6 +84,8 @@ class FieldPairs:
             # A reference and a field behind it have different numbers, so this is a field taken for a frame.
             return same and begun.is_reference and picture.parity in (0, 1)
         if begun.number is None:
+            if picture.number is None and not self._singles:
+                return False  # nothing says yet that there are fields
             return not known and picture.parity != _WHOLE_FRAME
         if same and picture.parity == 1 - (begun.parity or 0):
             self._first_parity = begun.parity
@@ -116,13 +127,16 @@ class FieldPairs:
             self._learn_sequence(Bits(_unescaped(unit[1:], 4 * _HEADER_BYTES)))
         elif kind == 8:
             bits = Bits(_unescaped(unit[1:]))
-            picture = bits.golomb()
-            self._sequence_of[picture] = bits.golomb()
+            picture, sequence = bits.golomb(), bits.golomb()
+            if not self._configured or picture not in self._sequence_of:
+                self._sequence_of[picture] = sequence
 
     def _learn_sequence(self, bits: Bits) -> None:
         profile = bits.take(8)
         bits.take(16)
         number = bits.golomb()
+        if number in self._configured:
+            return
         plane_bits = _skip_colours(bits) if profile in _HIGH_PROFILES else 0
         number_bits = bits.golomb() + 4
         order = bits.golomb()

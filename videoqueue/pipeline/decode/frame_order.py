@@ -98,12 +98,14 @@ class FrameOrder:
         """Counts packets as lost that were among the first so many.
 
         Packets in front of all frames do not count: nothing can decode them when a recording begins in the
-        middle of a group of pictures.
+        middle of a group of pictures. One that is shown behind a frame that is held does count.
         """
         lost = [pts for pts, number in self._awaited.items() if number <= sent]
         for pts in lost:
             del self._awaited[pts]
-        self.damaged = self.damaged or (bool(lost) and self._any_came)
+        first = min((picture.pts for picture in self._held if picture.pts is not None), default=None)
+        behind = first is not None and any(pts > first for pts in lost)
+        self.damaged = self.damaged or behind or (bool(lost) and self._any_came)
 
     def _due(self, earliest: int | None) -> Iterator[av.VideoFrame]:
         due = self._sort()
