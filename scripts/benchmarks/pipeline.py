@@ -7,151 +7,152 @@
 
 Each side runs in a process of its own, one after the other, several rounds; figures are medians. "peak" is
 the largest resident memory of the process.
+
+Parts, in this order; --only NAME chooses:
+
+    sides    a to d for every clip, and how far a and b agree
+    stages   processor time of b by stage, for every clip: decode, conversion and resize, text detection,
+             text recognition, object detection, the rest
+    memory   peak memory of the child process that a worker runs, by frame size, and for a clip ten times
+             as long
+    threads  whether the results of b are the same with 1, 2 and 4 threads
+    against  with --against COMMIT: b as it was at that commit, in turn with b as it is now, for the
+             pipelines yolo_only and yolo_ocr; "x" is how many times as fast it is now
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks import text_clip
-from benchmarks.agreement import Counts, best_overlaps, compare_texts
+from benchmarks import clips, text_clip
+from benchmarks.comparison import compare, print_stages
+from benchmarks.encoding import repeat
+from benchmarks.older import compare_with
+from benchmarks.processes import ROOT, Bench, Figures, digest
 
-ROOT = Path(__file__).resolve().parents[2]
-Runs = dict[str, list[dict[str, Any]]]
-SIDES = {"a": "naive", "b": "ours", "c": "floor", "d": "decode"}
-_FRAMES = 48
+PARTS = ("sides", "stages", "memory", "threads", "against")
+_SIZES = ((1920, 1080), (3840, 2160))
+_TEXT_FRAMES, _FRAMES, _QUICK_FRAMES = 48, 30, 6
+_TIMES_AS_LONG = 10
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file to measure; `written` are the lines of each frame, None when they are not known."""
+
+    file: Path
+    written: list[list[str]] | None = None
 
 
 def main() -> None:
+    options = _options()
+    parts = set(options.only or PARTS)
+    pipelines = [
+        file.stem for file in (ROOT / "videoqueue/pipeline/definitions/built_in").glob("yolo_*.json")
+    ]
+    main_pipeline = "yolo_ocr" if pipelines else "ocr_only"
+    rounds = 1 if options.quick else options.rounds
+    threads = options.threads or len(os.sched_getaffinity(0))
+    print(f"{threads} threads, load {os.getloadavg()[0]:.1f} at the start", flush=True)
+    with tempfile.TemporaryDirectory(prefix="videoqueue-benchmark-") as scratch:
+        bench = Bench(Path(scratch), threads)
+        given = [Clip(file) for file in options.files]
+        measured = given or _clips(bench.scratch, options.quick)
+        for clip in measured:
+            _measure(bench, clip, main_pipeline, rounds, parts)
+        if "memory" in parts:
+            _memory(bench, measured if given else _one_of_each_size(measured), main_pipeline, options.quick)
+        if "threads" in parts:
+            _check_threads(bench, measured[0 if given else 1].file, main_pipeline)
+        if "against" in parts and options.against:
+            files = [clip.file for clip in measured]
+            compare_with(options.against, bench, files, sorted(pipelines) or [main_pipeline], rounds)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./scripts/benchmark pipeline",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Without FILE: the sample video and clips that are made on the spot, always the same:\n"
+        "moving text at 1280x720; a screen recording, subtitles and a lower third at 1920x1080 and\n"
+        "3840x2160.",
     )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: see below")
-    parser.epilog = "Without FILE: the sample video and a clip of moving text, which is made on the spot."
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (default: 3)")
-    options = parser.parse_args()
-    threads = len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="videoqueue-benchmark-") as folder:
-        warm = Path(folder) / "warm.mp4"
-        text_clip.write(warm, 1, seed=99)
-        clip, long_clip = Path(folder) / "moving text.mp4", Path(folder) / "moving text, long.mp4"
-        written = None
-        files = options.files or [ROOT / "videoqueue" / "cli" / "sample.mp4", clip]
-        if not options.files:
-            written = text_clip.write(clip, _FRAMES)
-            text_clip.write(long_clip, 10 * _FRAMES)
-        print(f"{threads} processors, load {os.getloadavg()[0]:.1f} at the start", flush=True)
-        for file in files:
-            compare(file, warm, threads, options.rounds, written if file == clip else None)
-        if not options.files:
-            peaks = [run("b", file, warm, threads)["peak_mb"] for file in (clip, long_clip)]
-            print(f"\nPeak memory of b: {peaks[0]} MB, for a clip ten times as long {peaks[1]} MB")
-            check_threads(clip, warm)
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, short clips, one for each size: about two minutes"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one for each usable processor")
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, help="measure this part; may be given several times"
+    )
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="also measure that commit, with the packages of this .venv"
+    )
+    return parser.parse_args()
 
 
-def compare(
-    file: Path, warm: Path, threads: int, rounds: int, written: list[list[str]] | None = None
-) -> None:
-    runs: Runs = {side: [] for side in SIDES}
-    for _ in range(rounds):
-        for side, made in runs.items():
-            made.append(run(side, file, warm, threads))
-    rate = _medians(runs, lambda one: one["frames"] / one["seconds"])
-    work = _medians(runs, lambda one: 1000 * one["processor_seconds"] / one["frames"])
-    print(f"\n{file.name}: {runs['b'][0]['frames']} frames, medians of {rounds} rounds")
-    for side, name in SIDES.items():
-        # The floor holds all tensors in memory.
-        peak = "" if name == "floor" else f"   peak {max(one['peak_mb'] for one in runs[side])} MB"
-        print(f"  {side} {name:7}{rate[side]:8.2f} frames/s {work[side]:8.1f} processor ms/frame{peak}")
-    print(f"  frames/s:       b/a {rate['b'] / rate['a']:.2f}   b/c {rate['b'] / rate['c']:.2f}")
-    # Other work on the machine slows the clock's figures, these hardly.
-    print(f"  processor time: a/b {work['a'] / work['b']:.2f}   c/b {work['c'] / work['b']:.2f}")
-    digests = {digest(one["results"]) for one in runs["b"]}
-    print(f"  b gave {'the same results in every round' if len(digests) == 1 else 'DIFFERENT RESULTS'}")
-    if written is not None:
-        for side in ("a", "b"):
-            print(f"  texts written, in {side}: {_found(written, runs[side][0]['results'])}")
-    report_agreement(runs["a"][0]["results"], runs["b"][0]["results"])
-
-
-def _medians(runs: Runs, figure: Callable[[dict[str, Any]], float]) -> dict[str, float]:
-    return {side: statistics.median(map(figure, made)) for side, made in runs.items()}
-
-
-def _found(written: list[list[str]], results: list[dict[str, Any]]) -> Counts:
-    texts = Counts()
-    for lines, result in zip(written, results, strict=True):
-        texts.add(compare_texts(lines, [block["text"] for block in result["text_blocks"]]))
-    return texts
-
-
-def report_agreement(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
-    """Takes a's word for what is there; also tells what b has and a has not."""
-    texts, extra = Counts(), Counts()
-    overlaps: dict[str, list[float]] = {"text_blocks": [], "detections": []}
-    for one, other in zip(expected, found, strict=True):
-        lines, read = ([block["text"] for block in side["text_blocks"]] for side in (one, other))
-        texts.add(compare_texts(lines, read))
-        extra.add(compare_texts(read, lines))
-        for kind, values in overlaps.items():
-            values += overlaps_of(one.get(kind, []), other.get(kind, []))
-    print(f"  texts of a in b: {texts}")
-    print(f"  texts of b in a: {extra}")
-    for kind, values in overlaps.items():
-        if values:
-            good = sum(value >= 0.9 for value in values)
-            print(
-                f"  boxes of a in b, {kind}: {good} of {len(values)} at IoU >= 0.9; "
-                f"mean {statistics.mean(values):.3f}, least {min(values):.3f}"
-            )
-
-
-def overlaps_of(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[float]:
-    """IoU of each box with the best found one of its label; texts have none."""
-    return [
-        best_overlaps(
-            [one["box"]], [other["box"] for other in found if other.get("label") == one.get("label")]
-        )[0]
-        for one in expected
+def _clips(folder: Path, quick: bool) -> list[Clip]:
+    moving = folder / "moving text 1280x720.mp4"
+    made = [
+        Clip(ROOT / "videoqueue" / "cli" / "sample.mp4"),
+        Clip(moving, text_clip.write(moving, _QUICK_FRAMES if quick else _TEXT_FRAMES)),
     ]
+    for size in _SIZES:
+        for kind in clips.KINDS if not quick else ("lower third",):
+            file = folder / f"{kind} {size[0]}x{size[1]}.mp4"
+            made.append(Clip(file, clips.write(file, kind, size, _QUICK_FRAMES if quick else _FRAMES)))
+    return made
 
 
-def check_threads(file: Path, warm: Path) -> None:
-    digests = {threads: digest(run("b", file, warm, threads)["results"]) for threads in (1, 2, 4)}
+def _one_of_each_size(made: list[Clip]) -> list[Clip]:
+    """The sample is left out: its size is that of the second clip, and most of its frames are equal."""
+    return list({clip.file.stem.split()[-1]: clip for clip in made[1:]}.values())
+
+
+def _measure(bench: Bench, clip: Clip, pipeline: str, rounds: int, parts: Iterable[str]) -> None:
+    if "sides" in parts or "stages" in parts:
+        print(f"\n{clip.file.name}, {pipeline}, medians of {rounds} rounds")
+    if "sides" in parts:
+        compare(bench, clip.file, pipeline, rounds, clip.written)
+    if "stages" in parts:
+        print_stages(bench, clip.file, pipeline, rounds)
+
+
+def _memory(bench: Bench, measured: list[Clip], pipeline: str, quick: bool) -> None:
+    # Without a worker there is no child. Then the process itself is measured.
+    has_child = Path(__file__).with_name("child.py").is_file()
+    print(f"\nPeak memory of the {'child' if has_child else 'process'}, {pipeline}")
+    for number, clip in enumerate(measured):
+        files = [(clip.file.stem, clip.file)]
+        if number == 0 or not quick:
+            files.append(("  the same, ten times as long", bench.scratch / "longer.mp4"))
+            repeat(clip.file, files[-1][1], _TIMES_AS_LONG)
+        for title, file in files:
+            figures = bench.run_child(file, pipeline) if has_child else bench.run("ours", file, pipeline)
+            _print_memory(figures, title)
+
+
+def _print_memory(figures: Figures, title: str) -> None:
+    line = f"  {title:32} {figures['frames']:4} frames, {figures['peak_mb']} MB resident"
+    if "limit_mb" in figures:
+        line += f", {figures['data_mb']} MB of the limit of {figures['limit_mb']} MB"
+        line += "" if figures["fits"] else ": MEMORY RAN OUT"
+    print(line, flush=True)
+
+
+def _check_threads(bench: Bench, file: Path, pipeline: str) -> None:
+    digests = {
+        threads: digest(bench.run("ours", file, pipeline, threads)["results"]) for threads in (1, 2, 4)
+    }
     same = "the same" if len(set(digests.values())) == 1 else f"DIFFERENT: {digests}"
-    print(f"Results of b with 1, 2 and 4 threads: {same}")
-
-
-def digest(results: Any) -> str:
-    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def run(side: str, file: Path, warm: Path, threads: int) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "benchmarks.sides",
-        SIDES[side],
-        str(file),
-        str(warm),
-        str(threads),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    print(f"\nResults of b with 1, 2 and 4 threads, {file.stem}: {same}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""One side of the comparison, in a process of its own: `python -m benchmarks.sides SIDE FILE WARM THREADS`.
+"""One side of a comparison, in a process of its own.
 
-Prints one JSON object: frames, seconds, processor seconds of all threads, peak memory in MB, and the results
-of each frame where there are any. Models are loaded and have seen
-a frame of the clip WARM, of the same size, before the clock starts.
+    python -m benchmarks.sides SIDE FILE WARM THREADS PIPELINE
+
+Prints one JSON object: frames, seconds, processor seconds of all threads, peak memory in MB, the folder of
+the package, and the results of each frame where there are any. `stages` prints what its module says. Models
+are loaded and have seen a frame of the clip WARM, of the same size, before the clock starts.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -19,33 +20,32 @@ from unittest.mock import patch
 
 import numpy as np
 
+from benchmarks.memory import peak_mb
+
 ROOT = Path(__file__).resolve().parents[2]
 YOLO = ROOT / "videoqueue" / "pipeline" / "plugins" / "yolo"
 
 
-def naive(file: Path, warm: Path, threads: int) -> dict[str, Any]:
+def naive(file: Path, warm: Path, threads: int, pipeline: str) -> dict[str, Any]:
     sys.path.append(str(ROOT / "build" / "benchmark-packages"))
     from benchmarks.naive import frames, make_reader
 
-    read = make_reader(YOLO if _pipeline() == "yolo_ocr" else None)
+    read = make_reader(YOLO if pipeline == "yolo_ocr" else None)
     read(next(frames(warm)))
     start = _now()
     results = [read(frame) for frame in frames(file)]
     return _measured(len(results), start, results)
 
 
-def ours(file: Path, warm: Path, threads: int) -> dict[str, Any]:
-    from videoqueue.pipeline.service import build_service
-    from videoqueue.pipeline_options import PipelineOptions
-
-    service = build_service(PipelineOptions(inference_threads=threads))
-    service.run_on_file(warm, _pipeline(), max_frames=1)
+def ours(file: Path, warm: Path, threads: int, pipeline: str) -> dict[str, Any]:
+    service = _service(threads)
+    service.run_on_file(warm, pipeline, max_frames=1)
     start = _now()
-    items = service.run_on_file(file, _pipeline())
+    items = service.run_on_file(file, pipeline)
     return _measured(len(items), start, [item["result"] for item in items])
 
 
-def decode(file: Path, warm: Path, threads: int) -> dict[str, Any]:
+def decode(file: Path, warm: Path, threads: int, pipeline: str) -> dict[str, Any]:
     from videoqueue.pipeline.decode.decoder import open_video
 
     start = _now()
@@ -54,17 +54,14 @@ def decode(file: Path, warm: Path, threads: int) -> dict[str, Any]:
     return _measured(count, start, None)
 
 
-def floor(file: Path, warm: Path, threads: int) -> dict[str, Any]:
+def floor(file: Path, warm: Path, threads: int, pipeline: str) -> dict[str, Any]:
     """The models alone, each over the tensors it was given in a run of `ours`, as fast as OpenVINO can."""
     import openvino
 
-    from videoqueue.pipeline.service import build_service
-    from videoqueue.pipeline_options import PipelineOptions
-
-    service = build_service(PipelineOptions(inference_threads=threads))
-    service.run_on_file(warm, _pipeline(), max_frames=1)
+    service = _service(threads)
+    service.run_on_file(warm, pipeline, max_frames=1)
     with _recording() as seen:
-        frames = len(service.run_on_file(file, _pipeline()))
+        frames = len(service.run_on_file(file, pipeline))
     queues = [(openvino.AsyncInferQueue(model, threads), tensors) for model, tensors in seen.values()]
     for _ in range(2):  # the first time shapes are met
         start = _now()
@@ -73,6 +70,15 @@ def floor(file: Path, warm: Path, threads: int) -> dict[str, Any]:
                 queue.start_async({0: openvino.Tensor(tensor, shared_memory=True)})
             queue.wait_all()
     return _measured(frames, start, None)
+
+
+def stages(file: Path, warm: Path, threads: int, pipeline: str) -> dict[str, Any]:
+    from benchmarks.stages import measure
+
+    return measure(file, warm, pipeline)
+
+
+SIDES = {side.__name__: side for side in (naive, ours, decode, floor, stages)}
 
 
 @contextmanager
@@ -91,9 +97,16 @@ def _recording() -> Iterator[dict[int, tuple[Any, list[np.ndarray]]]]:
         yield seen
 
 
-def _pipeline() -> str:
-    has_yolo = (ROOT / "videoqueue" / "pipeline" / "definitions" / "built_in" / "yolo_ocr.json").is_file()
-    return "yolo_ocr" if has_yolo else "ocr_only"
+def _service(threads: int) -> Any:
+    """Returns the service of the package that is measured, which may be that of an older commit."""
+    from videoqueue.pipeline import service
+
+    build: Any = service.build_service
+    try:
+        from videoqueue.pipeline_options import PipelineOptions
+    except ImportError:
+        return build(inference_threads=threads)
+    return build(PipelineOptions(inference_threads=threads))
 
 
 def _now() -> tuple[float, float]:
@@ -101,16 +114,19 @@ def _now() -> tuple[float, float]:
 
 
 def _measured(frames: int, start: tuple[float, float], results: Any) -> dict[str, Any]:
+    import videoqueue
+
     seconds, processor_seconds = (now - then for now, then in zip(_now(), start, strict=True))
     return {
         "frames": frames,
         "seconds": seconds,
         "processor_seconds": processor_seconds,
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mb": peak_mb("self"),
         "results": results,
+        "package": str(Path(videoqueue.__file__ or "").parent),
     }
 
 
 if __name__ == "__main__":
-    side, file, warm, threads = sys.argv[1:]
-    json.dump(globals()[side](Path(file), Path(warm), int(threads)), sys.stdout)
+    name, file, warm, threads, pipeline = sys.argv[1:]
+    json.dump(SIDES[name](Path(file), Path(warm), int(threads), pipeline), sys.stdout)

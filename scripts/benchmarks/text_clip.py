@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.encoding import encode
 
 WIDTH, HEIGHT, RATE = 1280, 720, 25
 #: Heights of capital letters in pixels, one for each line of a frame.
 HEIGHTS = (9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 24, 26, 28, 30, 34)
 #: A capital letter of Pillow's own font is this part of its size.
-_CAPITAL = 0.71
-_WORDS = (
+CAPITAL = 0.71
+WORDS = (
     *("river", "market", "signal", "harvest", "window", "station", "bridge", "letter", "morning", "council"),
     *("engine", "planet", "garden", "winter", "record", "captain", "museum", "silver", "border", "travel"),
     *("doctor", "number", "theatre", "island", "Berlin", "Lima", "Oslo", "Quito", "Dakar", "Kyoto", "Perth"),
@@ -45,7 +46,7 @@ class Line:
 
     def move(self, number: int, random_words: random.Random, width: float) -> None:
         if number % self.hold == 0 or not self.text:
-            words = " ".join(random_words.choice(_WORDS) for _ in range(random_words.randint(2, 4)))
+            words = " ".join(random_words.choice(WORDS) for _ in range(random_words.randint(2, 4)))
             self.text = f"{words} {random_words.randint(10, 9999)}"
         self.x = 20 + (self.x - 20 + self.dx) % width
         self.y += self.dy
@@ -54,7 +55,7 @@ class Line:
 def frames(count: int, seed: int = 1) -> Iterator[tuple[Image.Image, list[str]]]:
     """Pictures and the lines written in each, from the top."""
     chance = random.Random(seed)
-    fonts = {height: ImageFont.load_default(size=height / _CAPITAL) for height in HEIGHTS}
+    fonts = {height: ImageFont.load_default(size=height / CAPITAL) for height in HEIGHTS}
     order = list(HEIGHTS)
     chance.shuffle(order)
     gap = HEIGHT / (len(order) + 1)
@@ -84,19 +85,14 @@ def frames(count: int, seed: int = 1) -> Iterator[tuple[Image.Image, list[str]]]
 
 def write(file: Path, count: int, seed: int = 1) -> list[list[str]]:
     """Encodes the clip as H.264 and returns the lines of each frame."""
-    texts = []
-    with av.open(
-        str(file), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
-    ) as video:
-        stream = video.add_stream("libx264", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.options = {"preset": "fast", "crf": "20", "flags": "+bitexact"}
+    texts: list[list[str]] = []
+
+    def pictures() -> Iterator[Image.Image]:
         for picture, lines in frames(count, seed):
             texts.append(lines)
-            frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
-            video.mux(stream.encode(frame))
-        video.mux(stream.encode())
+            yield picture
+
+    encode(file, pictures(), RATE)
     return texts
 
 
