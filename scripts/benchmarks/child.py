@@ -30,11 +30,13 @@ def measure(file: Path, threads: int, pipeline_id: str) -> dict[str, Any]:
     """
     from videoqueue.errors import OutOfMemoryError
     from videoqueue.pipeline_options import PipelineOptions
-    from videoqueue.sandbox.limits import SandboxLimits
     from videoqueue.sandbox.protocol import Seen, Task
     from videoqueue.sandbox.sandbox import Sandbox
+    from videoqueue.settings import load_settings
+    from videoqueue.settings.capacity import MAX_MEMORY
+    from videoqueue.worker.factory import sandbox_limits
 
-    limits = SandboxLimits()
+    limits = sandbox_limits(load_settings({"VIDEOQUEUE_SANDBOX_MEMORY_BYTES": str(MAX_MEMORY)}))
     task = Task(path=str(file), pipeline_id=pipeline_id, frame_stride=1, max_frames=None, start_after=None)
     frames = 0
     fits = True
