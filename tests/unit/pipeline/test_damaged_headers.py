@@ -85,11 +85,15 @@ def test_what_hevc_loses_behind_its_first_frame_moves_no_index(
     """The first frame is still held back when the decoder drops all that follow to the next key frame."""
     options = x265(40, "medium", keyint=10, open_gop=open_gop, bframes=3, scenecut=0)
     file = make_video(moving(40), codec="libx265", encoding=options)
-    for seed in range(4):
-        damaged = overwrite(file, [number], slice(200, None), seed)
-        frames, lost = read(damaged)
-        assert [(index, time) for index, time in frames if index != time] == [], seed
-        assert len(frames) + lost == 40, seed
+    content = bytearray(file.read_bytes())
+    position, size = samples_of(file)[number]
+    content[position + size // 2 : position + size] = bytes(size - size // 2)
+    file.write_bytes(content)
+
+    frames, lost = read(file)
+
+    assert [(index, time) for index, time in frames if index != time] == []
+    assert len(frames) + lost == 40
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
