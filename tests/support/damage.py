@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -10,8 +10,10 @@ from typing import NamedTuple
 import av
 import av.error
 import numpy as np
+import pytest
 
-from tests.support.small_videos import Picture
+from tests.support.hevc import x265
+from tests.support.small_videos import MakeVideo, Picture
 
 
 class Found(NamedTuple):
@@ -19,6 +21,30 @@ class Found(NamedTuple):
 
     ranks: list[int]
     packets: int
+
+
+FRAMES = 40
+# Groups of ten pictures each.
+CODECS: dict[str, tuple[str, dict[str, str]]] = {
+    "h264": ("libx264", {"preset": "medium", "g": "10", "x264-params": "bframes=2:scenecut=0:open-gop=0"}),
+    "hevc": ("libx265", x265(FRAMES, keyint=10, min_keyint=10, bframes=2, open_gop=0)),
+    "av1": ("libsvtav1", {"preset": "12", "g": "10", "svtav1-params": "lp=1"}),
+    "vp9": ("libvpx-vp9", {"g": "10", "deadline": "realtime", "cpu-used": "8", "b": "500k"}),
+    "mpeg4": ("mpeg4", {"g": "10", "bf": "2", "q": "3"}),
+    "mpeg2": ("mpeg2video", {"g": "10", "bf": "2", "b": "1M"}),
+}
+MakeMoving = Callable[[str], Path]
+
+
+@pytest.fixture
+def make_moving(make_video: MakeVideo) -> MakeMoving:
+    """Returns a function that writes `FRAMES` moving pictures, encoded as `CODECS` says."""
+
+    def make(codec: str) -> Path:
+        encoder, options = CODECS[codec]
+        return make_video(moving(FRAMES), codec=encoder, encoding=options)
+
+    return make
 
 
 def moving(count: int, width: int = 128, height: int = 96) -> list[Picture]:
@@ -35,38 +61,40 @@ def samples_of(file: Path) -> list[tuple[int, int]]:
         return [(entries[number].pos, entries[number].size) for number in range(len(entries))]
 
 
+def overwrite(
+    file: Path, numbers: Iterable[int], content_of: Callable[[int], bytes], part_of: Callable[[int], slice]
+) -> Path:
+    """Replaces a part of samples, by their size, by as many bytes as `content_of` returns."""
+    content = bytearray(file.read_bytes())
+    samples = samples_of(file)
+    for number in numbers:
+        position, size = samples[number]
+        start, stop, _ = part_of(size).indices(size)
+        content[position + start : position + stop] = content_of(stop - start)
+    file.write_bytes(content)
+    return file
+
+
+def whole(size: int) -> slice:
+    return slice(size)
+
+
+def second_half(size: int) -> slice:
+    return slice(size // 2, size)
+
+
 def zero(file: Path, numbers: Iterable[int]) -> Path:
-    content = bytearray(file.read_bytes())
-    samples = samples_of(file)
-    for number in numbers:
-        position, size = samples[number]
-        content[position : position + size] = bytes(size)
-    file.write_bytes(content)
-    return file
+    return overwrite(file, numbers, bytes, whole)
 
 
-def garble(file: Path, numbers: Iterable[int], seed: int = 5) -> Path:
-    """Replaces the second half of samples by noise."""
-    content = bytearray(file.read_bytes())
-    samples = samples_of(file)
-    noise = Random(seed)
-    for number in numbers:
-        position, size = samples[number]
-        content[position + size // 2 : position + size] = noise.randbytes(size - size // 2)
-    file.write_bytes(content)
-    return file
-
-
-def fill(file: Path, numbers: Iterable[int], seed: int = 5) -> Path:
+def fill(file: Path, numbers: Iterable[int]) -> Path:
     """Replaces samples by noise."""
-    content = bytearray(file.read_bytes())
-    samples = samples_of(file)
-    noise = Random(seed)
-    for number in numbers:
-        position, size = samples[number]
-        content[position : position + size] = noise.randbytes(size)
-    file.write_bytes(content)
-    return file
+    return overwrite(file, numbers, Random(5).randbytes, whole)
+
+
+def garble(file: Path, numbers: Iterable[int]) -> Path:
+    """Replaces the second half of samples by noise."""
+    return overwrite(file, numbers, Random(5).randbytes, second_half)
 
 
 def flip(file: Path, number: int, bit: int) -> Path:

@@ -8,35 +8,15 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.support.damage import begin_at, fill, moving, samples_of, zero
-from tests.support.hevc import x265
+from tests.support.damage import CODECS, FRAMES, MakeMoving, begin_at, fill, moving, samples_of, zero
 from tests.support.small_videos import MakeVideo
 from videoqueue.errors import InvalidVideoError
 from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.decode.limits import DecodeLimits
 
-FRAMES = 40
-# Groups of ten pictures each.
-CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"preset": "medium", "g": "10", "x264-params": "bframes=2:scenecut=0:open-gop=0"}),
-    "hevc": ("libx265", x265(FRAMES, keyint=10, min_keyint=10, bframes=2, open_gop=0)),
-    "av1": ("libsvtav1", {"preset": "12", "g": "10", "svtav1-params": "lp=1"}),
-    "vp9": ("libvpx-vp9", {"g": "10", "deadline": "realtime", "cpu-used": "8", "b": "500k"}),
-    "mpeg4": ("mpeg4", {"g": "10", "bf": "2", "q": "3"}),
-    "mpeg2": ("mpeg2video", {"g": "10", "bf": "2", "b": "1M"}),
-}
 # Their decoders return nothing until a key frame comes; that of MPEG-4 makes pictures of anything.
 WAITING = [codec for codec in CODECS if codec != "mpeg4"]
 Spoil = Callable[[Path, Iterable[int]], Path]
-
-
-@pytest.fixture
-def make_moving(make_video: MakeVideo) -> Callable[[str], Path]:
-    def make(codec: str) -> Path:
-        encoder, options = CODECS[codec]
-        return make_video(moving(FRAMES), codec=encoder, encoding=options)
-
-    return make
 
 
 def read(file: Path, share: float = 0.0) -> tuple[list[int], list[int], int]:
@@ -56,7 +36,7 @@ def keys_of(file: Path) -> list[int]:
 @pytest.mark.parametrize("spoil", [zero, fill])
 @pytest.mark.parametrize("codec", CODECS)
 def test_overwritten_packets_at_the_beginning_are_damaged_frames(
-    make_moving: Callable[[str], Path], codec: str, spoil: Spoil, lost: int
+    make_moving: MakeMoving, codec: str, spoil: Spoil, lost: int
 ) -> None:
     file = spoil(make_moving(codec), range(lost))
 
@@ -70,7 +50,7 @@ def test_overwritten_packets_at_the_beginning_are_damaged_frames(
 @pytest.mark.parametrize("spoil", [zero, fill])
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_video_is_refused_when_most_of_it_is_overwritten_from_the_beginning(
-    make_moving: Callable[[str], Path], codec: str, spoil: Spoil
+    make_moving: MakeMoving, codec: str, spoil: Spoil
 ) -> None:
     file = make_moving(codec)
     # In the order of decoding, in front of the fourth key frame.
@@ -85,7 +65,7 @@ def test_a_video_is_refused_when_most_of_it_is_overwritten_from_the_beginning(
 @pytest.mark.parametrize("spoil", [zero, fill])
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_first_two_key_frames_cost_their_groups_and_no_more(
-    make_moving: Callable[[str], Path], codec: str, spoil: Spoil
+    make_moving: MakeMoving, codec: str, spoil: Spoil
 ) -> None:
     file = make_moving(codec)
     spoil(file, keys_of(file)[:2])
@@ -99,7 +79,7 @@ def test_the_first_two_key_frames_cost_their_groups_and_no_more(
 @pytest.mark.parametrize("start", [3, 8])
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_recording_that_begins_between_key_frames_is_not_damaged(
-    make_moving: Callable[[str], Path], codec: str, start: int
+    make_moving: MakeMoving, codec: str, start: int
 ) -> None:
     file = begin_at(make_moving(codec), start)
     packets = len(samples_of(file))
@@ -116,7 +96,7 @@ def test_a_recording_that_begins_between_key_frames_is_not_damaged(
 @pytest.mark.parametrize("spoil", [zero, fill])
 @pytest.mark.parametrize("codec", WAITING)
 def test_a_recording_that_begins_between_key_frames_is_damaged_from_its_first_key_frame_on(
-    make_moving: Callable[[str], Path], codec: str, spoil: Spoil
+    make_moving: MakeMoving, codec: str, spoil: Spoil
 ) -> None:
     file = begin_at(make_moving(codec), 3)
     key, following, *_ = keys_of(file)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from random import Random
+from shutil import copyfile
 
 import pytest
 
-from tests.support.damage import flip, moving, plain_decode, samples_of, zero
+from tests.support.damage import flip, moving, overwrite, plain_decode, samples_of, second_half, zero
 from tests.support.field_pictures import write_fields
 from tests.support.hevc import x265
 from tests.support.small_videos import MakeVideo
@@ -47,20 +47,6 @@ def test_whatever_bit_of_a_header_is_inverted_each_frame_has_the_index_of_its_ti
             assert len(frames) + damaged == FRAMES, (number, bit)
 
 
-def overwrite(file: Path, numbers: Iterable[int], place: slice, seed: int) -> Path:
-    """Writes a copy in which a part of the samples is noise."""
-    content = bytearray(file.read_bytes())
-    samples = samples_of(file)
-    noise = Random(seed)
-    for number in numbers:
-        position, size = samples[number]
-        for at in range(position, position + size)[place]:
-            content[at] = noise.randrange(256)
-    damaged = file.with_name(f"damaged {file.name}")
-    damaged.write_bytes(content)
-    return damaged
-
-
 @pytest.mark.parametrize("numbers", [[10], [0, 1, 2], [17, 18, 19, 20], [5, 15, 25]])
 @pytest.mark.parametrize("movflags", ["", "frag_keyframe"])
 def test_whole_frames_of_interlaced_h264_are_not_taken_for_fields(
@@ -69,7 +55,8 @@ def test_whole_frames_of_interlaced_h264_are_not_taken_for_fields(
     encoding = {"x264-params": "tff=1:keyint=10:bframes=2"}
     file = make_video(moving(40), encoding=encoding, options={"movflags": movflags} if movflags else {})
     for seed in range(6):
-        damaged = overwrite(file, numbers, slice(16), seed)
+        damaged = Path(copyfile(file, file.with_name(f"{seed}.mp4")))
+        overwrite(damaged, numbers, Random(seed).randbytes, lambda size: slice(16))
         frames, lost = read(damaged)
         assert len(frames) == len(plain_decode(damaged).ranks), seed
         gaps = {time - index for index, time in frames}
@@ -85,10 +72,7 @@ def test_what_hevc_loses_behind_its_first_frame_moves_no_index(
     """The first frame is still held back when the decoder drops all that follow to the next key frame."""
     options = x265(40, "medium", keyint=10, open_gop=open_gop, bframes=3, scenecut=0)
     file = make_video(moving(40), codec="libx265", encoding=options)
-    content = bytearray(file.read_bytes())
-    position, size = samples_of(file)[number]
-    content[position + size // 2 : position + size] = bytes(size - size // 2)
-    file.write_bytes(content)
+    overwrite(file, [number], bytes, second_half)
 
     frames, lost = read(file)
 

@@ -13,8 +13,17 @@ import av
 import av.error
 import pytest
 
-from tests.support.damage import garble, moving, plain_decode, remove, samples_of, zero
-from tests.support.hevc import x265
+from tests.support.damage import (
+    CODECS,
+    FRAMES,
+    MakeMoving,
+    garble,
+    moving,
+    plain_decode,
+    remove,
+    samples_of,
+    zero,
+)
 from tests.support.small_videos import MakeVideo, flat
 from videoqueue.errors import InvalidVideoError, OutOfMemoryError
 from videoqueue.pipeline.decode import packet_decoder
@@ -25,16 +34,6 @@ from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline.service import VideoFilePipelineService
 
-FRAMES = 40
-# Groups of ten pictures each.
-CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"preset": "medium", "g": "10", "x264-params": "bframes=2:scenecut=0:open-gop=0"}),
-    "hevc": ("libx265", x265(FRAMES, keyint=10, min_keyint=10, bframes=2, open_gop=0)),
-    "av1": ("libsvtav1", {"preset": "12", "g": "10", "svtav1-params": "lp=1"}),
-    "vp9": ("libvpx-vp9", {"g": "10", "deadline": "realtime", "cpu-used": "8", "b": "500k"}),
-    "mpeg4": ("mpeg4", {"g": "10", "bf": "2", "q": "3"}),
-    "mpeg2": ("mpeg2video", {"g": "10", "bf": "2", "b": "1M"}),
-}
 DAMAGES: dict[str, tuple[Callable[[Path, Iterable[int]], Path], list[int]]] = {
     "a sample zeroed": (zero, [15]),
     "a key frame zeroed": (zero, [20]),
@@ -50,19 +49,10 @@ DAMAGES: dict[str, tuple[Callable[[Path, Iterable[int]], Path], list[int]]] = {
 ANY_SHARE = DecodeLimits(decoded_share=0.0)
 
 
-@pytest.fixture
-def make_moving(make_video: MakeVideo) -> Callable[[str], Path]:
-    def make(codec: str) -> Path:
-        encoder, options = CODECS[codec]
-        return make_video(moving(FRAMES), codec=encoder, encoding=options)
-
-    return make
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_intact_frames_keep_their_index_and_their_time(
-    make_moving: Callable[[str], Path], codec: str, damage: str
+    make_moving: MakeMoving, codec: str, damage: str
 ) -> None:
     spoil, numbers = DAMAGES[damage]
     whole = make_moving(codec)
@@ -84,14 +74,14 @@ def test_the_intact_frames_keep_their_index_and_their_time(
         assert [time for _, time in frames] == [times[rank] for rank in found.ranks]
 
 
-def test_no_damage_is_found_where_there_is_none(make_moving: Callable[[str], Path]) -> None:
+def test_no_damage_is_found_where_there_is_none(make_moving: MakeMoving) -> None:
     for codec in CODECS:
         with open_video(make_moving(codec)) as video:
             assert [frame.index for frame in video.frames()] == list(range(FRAMES))
             assert video.damaged_frames == 0
 
 
-def test_frames_marked_corrupt_are_left_out(make_moving: Callable[[str], Path]) -> None:
+def test_frames_marked_corrupt_are_left_out(make_moving: MakeMoving) -> None:
     file = garble(make_moving("h264"), [15])
     with av.open(str(file)) as container:
         marked = [picture.is_corrupt for picture in container.decode(video=0)]
@@ -152,7 +142,7 @@ def test_only_frames_up_to_the_last_wanted_one_count(
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_video_without_any_intact_frame_is_damaged(make_moving: Callable[[str], Path], codec: str) -> None:
+def test_a_video_without_any_intact_frame_is_damaged(make_moving: MakeMoving, codec: str) -> None:
     file = zero(make_moving(codec), range(FRAMES))
 
     with (
@@ -164,7 +154,7 @@ def test_a_video_without_any_intact_frame_is_damaged(make_moving: Callable[[str]
     assert caught.value.code == "video_damaged"
 
 
-def test_frames_behind_a_damaged_packet_of_several_are_decoded(make_moving: Callable[[str], Path]) -> None:
+def test_frames_behind_a_damaged_packet_of_several_are_decoded(make_moving: MakeMoving) -> None:
     """In VP9 the first of them is hidden. Without a key frame the decoder refuses it, and keeps the other."""
     file = make_moving("vp9")
     content = file.read_bytes()
@@ -186,7 +176,7 @@ class NoMemory:
 
 
 def test_a_packet_of_several_frames_that_cannot_be_split_for_lack_of_memory_is_no_damage(
-    make_moving: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    make_moving: MakeMoving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = make_moving("vp9")
     monkeypatch.setattr(packet_decoder, "BitStreamFilterContext", NoMemory)
@@ -241,7 +231,7 @@ def service(threads: int) -> VideoFilePipelineService:
 @pytest.mark.parametrize("damage", ["a key frame zeroed", "every fifth sample garbled", "a sample removed"])
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_damaged_video_gives_the_same_with_any_number_of_threads_and_when_resumed(
-    make_moving: Callable[[str], Path], codec: str, damage: str
+    make_moving: MakeMoving, codec: str, damage: str
 ) -> None:
     spoil, numbers = DAMAGES[damage]
     file = spoil(make_moving(codec), numbers)
@@ -257,7 +247,7 @@ def test_a_damaged_video_gives_the_same_with_any_number_of_threads_and_when_resu
 @pytest.mark.parametrize("damage", ["every fifth sample garbled", "a key frame garbled"])
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_pixels_of_a_damaged_video_do_not_depend_on_how_long_frames_are_held(
-    make_moving: Callable[[str], Path], codec: str, damage: str
+    make_moving: MakeMoving, codec: str, damage: str
 ) -> None:
     """As long as threads work on them; what a decoder did not write would be left from an earlier frame."""
     spoil, numbers = DAMAGES[damage]

@@ -1,4 +1,4 @@
-"""A box outside of the header that has no meaning there changes nothing: neither the check nor a picture."""
+"""A top-level box whose type belongs inside another box changes neither the check nor a picture."""
 
 from __future__ import annotations
 
