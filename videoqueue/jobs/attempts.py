@@ -39,6 +39,8 @@ from videoqueue.jobs.tables import CHUNK, JOB
 from videoqueue.jobs.types import Claim, Job, LeasePolicy, Setback, Status
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
+_COMPLETED: Changes = {"status": "completed", "progress": 1.0, "error_message": None}
+
 
 class Attempts:
     """Moves jobs from state to state for the workers that claim them; the first part of `JobStore`."""
@@ -181,10 +183,8 @@ class Attempts:
         Raises:
             LeaseLostError: the job no longer belongs to this attempt.
         """
-        changes: Changes = {"status": "completed", "progress": 1.0, "results_etag": etag}
-        changes["error_message"] = None
         try:
-            self._finish(claim, changes, video)
+            self._finish(claim, _COMPLETED | {"results_etag": etag}, video)
         except (DatabaseUnavailableError, LeaseLostError):
             if self._status_after(claim) != "completed":
                 raise

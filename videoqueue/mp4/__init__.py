@@ -27,7 +27,7 @@ which sample entries lead to which codec was read off FFmpeg 8.1 by opening one 
     codecs.py     which codec a sample entry leads to
     walk.py       how bytes are pulled out of pieces of any size
     limits.py     how much of a file is read
-    misplaced.py  outermost boxes that FFmpeg must not open
+    misplaced.py  top-level boxes that FFmpeg must not read
     refusals.py   how a refusal is worded
 """
 

@@ -45,7 +45,7 @@ class VideoTrack:
         int, ...
     ]  # positions behind the headers of the tracks in front that have no table of times
     samples: int  # declared frames, fragments included
-    misplaced: tuple[int, ...]  # positions of the types of outermost boxes that FFmpeg must not open
+    misplaced: tuple[int, ...]  # positions of the types of top-level boxes that FFmpeg must not read
     usable_size: int  # bytes of the file in front of the first fragment that is cut off; else all of them
 
 

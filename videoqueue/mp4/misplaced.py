@@ -1,7 +1,7 @@
-"""Finds boxes outside of the header whose types belong inside of another box.
+"""Finds top-level boxes whose types belong inside another box.
 
-Players skip them. FFmpeg opens a box of these types wherever it is: it may refuse the whole file for one that
-is cut off, or read the tables in it as those of the last track.
+Players skip them. FFmpeg reads a box of these types at any level. It may refuse the whole file because such a
+box is truncated, or use its tables for the last track.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from array import array
 from typing import Final
 
 _TYPES: Final = """
-    AALP ACLR adrm alac amve APRG apvC ARES auxC av1C avcC avss btrt chan chap chnl chpl clap clli cmov
-    co64 CoLL coll colr ctts dac3 dac4 ddts dec3 dfLa dinf dmlp dOps DpxE dref dvc1 dvcC dvvC dvwC edts
-    elst emsg enda esds evcC eyes fiel fill frma glbl hdlr hero hfov hvcC iacb idat iinf iloc ilst imir
-    infe ipco ipma iprp iref irot ispe jp2h keys kind lhvC lvcC mdcv mdhd mdia mdta mehd minf mvex mvhd
-    pasp pcmC pitm proj pssh SA3D saio saiz SAND sbas sbgp schi schm sdtp senc sgpd sinf SmDm srat st3d
-    stbl stco stps strf stsc stsd stss stsz stts stz2 sv3d tenc tfdt tfhd tkhd tmcd traf trak tref trex
-    trun udta uuid vexu vpcC vvcC wave wfex
+    AALP ACLR adrm alac amve APRG apvC ARES av1C avcC avss chan chap chnl chpl clap clli cmov co64 CoLL
+    colr ctts dac3 ddts dec3 dfLa dinf dmlp dOps DpxE dref dvc1 dvcC dvvC dvwC edts elst enda esds evcC
+    fiel frma glbl hdlr hfov hvcC iacb idat iinf iloc ilst imir iprp iref irot ispe jp2h kind lhvC lvcC
+    mdcv mdhd mdia minf mvex mvhd pasp pcmC pitm pssh SA3D saio saiz SAND sbas sbgp schi schm sdtp senc
+    sgpd sinf SmDm srat st3d stbl stco stps strf stsc stsd stss stsz stts stz2 sv3d tenc tfdt tfhd tkhd
+    tmcd traf trak tref trex trun udta uuid vexu vpcC vvcC wave wfex
 """
-#: Types that nothing outside of the header is read for, but the type of the file.
+#: All types that FFmpeg 8.1 reads, except those that belong at the top level. Only the first `ftyp` does.
 MISPLACED: Final = frozenset(name.encode() for name in _TYPES.split()) | {b"SMI ", b"ftyp"}
 
 
 class MisplacedBoxes:
-    """The outermost boxes of a file that FFmpeg must not open.
+    """The top-level boxes of a file that FFmpeg must not read.
 
     Attributes:
         types_at: Positions in the file of their types, in bytes, ascending.
@@ -34,7 +33,7 @@ class MisplacedBoxes:
         self._has_file_type = False
 
     def look(self, kind: bytes, start: int) -> None:
-        """Takes the type of an outermost box and the position where it begins."""
+        """Takes the type of a top-level box and the position where it begins."""
         if kind not in MISPLACED:
             return
         if kind == b"ftyp" and not self._has_file_type:

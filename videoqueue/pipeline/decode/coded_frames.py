@@ -49,6 +49,16 @@ def has_several_frames(packet: PacketData) -> bool:
     return bool(data.nbytes) and data[-1] >> 5 == _SEVERAL_FRAMES
 
 
+def vp9_header(data: bytes) -> Bits | None:
+    """Returns the header of a VP9 frame behind its profile (6.2); None when the data begins no frame."""
+    bits = Bits(data[:2])
+    if bits.take(2) != _FRAME_MARKER:
+        return None
+    if bits.take(2) == 3:
+        bits.take(1)
+    return bits
+
+
 class _ShownFrames:
     """Finds the packets of VP9 with a frame that is shown (VP9 bitstream specification, 6.2 and annex B).
 
@@ -70,11 +80,9 @@ class _ShownFrames:
 
 
 def _is_shown(packet: PacketData) -> bool:
-    bits = Bits(bytes(memoryview(packet)[:2]))
-    if has_several_frames(packet) or bits.take(2) != _FRAME_MARKER:
+    bits = vp9_header(bytes(memoryview(packet)[:2]))
+    if bits is None or has_several_frames(packet):
         return True
-    if bits.take(2) == 3:
-        bits.take(1)
     shows_earlier_frame = bits.take(1)
     bits.take(1)
     return bool(shows_earlier_frame or bits.take(1))

@@ -5,24 +5,23 @@ from __future__ import annotations
 from typing import NoReturn
 
 from videoqueue.errors import InvalidVideoError, NoFrameError
-from videoqueue.pipeline.decode.beginning import Beginning
 from videoqueue.pipeline.decode.frame_index import FrameNumbers
+from videoqueue.pipeline.decode.leading_packets import LeadingPackets
 from videoqueue.pipeline.decode.limits import DecodeLimits
 
 
 class Damage:
     """What was decoded of a video, and what could not be.
 
-    `beginning` is what happens in front of the first frame. `limits` say which share of the frames that are
-    read must be intact.
+    `leading`: the packets before the first decoded frame. `limits`: the share of frames that must be intact.
     """
 
-    def __init__(self, numbers: FrameNumbers, beginning: Beginning, limits: DecodeLimits) -> None:
+    def __init__(self, numbers: FrameNumbers, leading: LeadingPackets, limits: DecodeLimits) -> None:
         #: How many frames are read; None means all.
         self.wanted: int | None = None
         self._numbers = numbers
         self._limits = limits
-        self._beginning = beginning
+        self._leading = leading
         self._came_out = self._intact = 0
         self._refusal: InvalidVideoError | None = None
 
@@ -32,7 +31,7 @@ class Damage:
 
     def frame(self, pts: int | None, intact: bool) -> None:
         """Counts a frame that came out; it is not `intact` when the decoder marks it corrupt."""
-        self._beginning.frame(pts, intact)
+        self._leading.frame(pts, intact)
         self._came_out += 1
         self._intact += intact
 
@@ -51,7 +50,7 @@ class Damage:
         indexed = self._numbers.packets - leading
         if self.wanted is not None:
             indexed = min(indexed, self.wanted)
-        return indexed + self._beginning.damaged(leading)
+        return indexed + self._leading.damaged(leading)
 
     def check(self, no_frame: str) -> None:
         """Decides, when the last wanted frame was decoded, whether the video is good enough.

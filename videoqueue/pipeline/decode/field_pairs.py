@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from videoqueue.pipeline.decode.bits import Bits, PacketData
-from videoqueue.pipeline.decode.length_prefixed import units
+from videoqueue.pipeline.decode.length_prefixed import length_size, units
 
 _WHOLE_FRAME = 2
 
@@ -39,7 +39,7 @@ class FieldPairs:
     """
 
     def __init__(self, configuration: bytes) -> None:
-        self._length_size = (configuration[4] & 3) + 1 if len(configuration) > 4 else 4
+        self._length_size = length_size("h264", configuration) or 4
         self._sequences: dict[int, tuple[int, int, bool]] = {}
         self._sequence_of: dict[int, int] = {}
         self._begun: _Picture | None = None  # the picture before, if it did not complete a frame

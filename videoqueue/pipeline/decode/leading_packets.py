@@ -1,7 +1,7 @@
-"""Finds damage in front of the first frame that comes out.
+"""Detects damage before the first decoded frame.
 
-An intact recording that begins between two key frames, or with an open group of pictures, begins with frames
-that nothing can decode. They are no damage. A key frame that is lost is, and so is all that depends on it.
+An intact recording may begin between two key frames, or with an open group of pictures. Its first frames
+cannot be decoded. They are not damaged. A lost key frame is damaged, and so are the frames that depend on it.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
 
 
 class SyncSamples:
-    """The samples at which decoding may begin, as the file says.
+    """The sync samples of a track: decoding can begin at each of them (`stss`, ISO/IEC 14496-12, 8.6.2).
 
-    A file that says so of all samples often just does not know (it has no box `stss`).
+    A track without the box `stss` declares all samples as sync samples. Many such tracks have others, so none
+    counts.
     """
 
     def __init__(self, samples: IndexEntries) -> None:
         self._samples = samples
         self._checked = 0
-        self._told = False
+        self._declared = False
 
     def __contains__(self, number: int) -> bool:
-        while not self._told and self._checked < len(self._samples):
-            self._told = not self._samples[self._checked].is_keyframe
+        while not self._declared and self._checked < len(self._samples):
+            self._declared = not self._samples[self._checked].is_keyframe
             self._checked += 1
-        return self._told and number < len(self._samples) and self._samples[number].is_keyframe
+        return self._declared and number < len(self._samples) and self._samples[number].is_keyframe
 
 
-class Beginning:
-    """Takes the packets that are sent to the decoder until the first frame comes out.
+class LeadingPackets:
+    """Takes the packets that are sent to the decoder until it returns the first frame.
 
-    In H.264 a sample at which decoding may begin may be one of a gradual refresh, from which no frame comes.
+    A sync sample of H.264 may begin a gradual refresh. The decoder returns no frame for it.
     """
 
     def __init__(self, codec: str) -> None:
@@ -46,10 +47,9 @@ class Beginning:
         self._key: tuple[int, int] | None = None  # time of the first key frame, packets in front of it
 
     def no_frame(self, pts: int | None, content: Content, is_sync: bool, refused: bool) -> None:
-        """Notes that no frame came out when a packet was sent.
+        """Notes that the decoder returned no frame for a packet.
 
-        `is_sync`: whether the file says that decoding may begin here. `refused`: whether the decoder refused
-        the packet.
+        `is_sync`: whether it is a sync sample. `refused`: whether the decoder returned an error.
         """
         if self._over:
             return
@@ -60,11 +60,11 @@ class Beginning:
             self._key = pts, self._sent
 
     def sent(self) -> None:
-        """Counts a packet that holds a frame, after what came out of it was noted."""
+        """Counts a packet that contains a frame. It is called after `no_frame` and `frame`."""
         self._sent += 1
 
     def frame(self, pts: int | None, intact: bool) -> None:
-        """Notes a frame that comes out; frames come in the order in which they are shown."""
+        """Notes a decoded frame. Frames come in the order of their times."""
         if self._over:
             return
         self._over = True
@@ -74,7 +74,7 @@ class Beginning:
             self._damaged_behind(self._key[1])
 
     def damaged(self, before_first: int) -> int:
-        """Returns how many of the `before_first` packets in front of the first frame are damage."""
+        """Returns how many of the `before_first` packets before the first frame are damaged."""
         return 0 if self._intact is None else max(0, before_first - self._intact)
 
     def _damaged_behind(self, sent: int) -> None:

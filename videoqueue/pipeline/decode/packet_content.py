@@ -1,7 +1,7 @@
-"""Says what a packet holds, by the first header of its coded picture.
+"""Classifies packets by the first header of their coded picture.
 
-Decoders pass silently over some packets whose data was overwritten. This tells such a packet from one of an
-intact recording that nothing can decode, because the recording begins between two key frames.
+Decoders silently skip some packets whose data was overwritten. The header distinguishes such a packet from an
+intact one that cannot be decoded because the recording begins between two key frames.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from videoqueue.pipeline.decode.bits import Bits, PacketData, leb128
+from videoqueue.pipeline.decode.coded_frames import vp9_header
 from videoqueue.pipeline.decode.length_prefixed import first_bytes_of_units, length_size
 
 
 class Content(Enum):
-    """What a packet holds. `UNKNOWN`: nothing here reads this form of the codec."""
+    """What a packet contains. `UNKNOWN`: this form of the codec is not parsed."""
 
     KEY_FRAME = auto()
     OTHER_FRAME = auto()
@@ -26,7 +27,7 @@ ContentTest = Callable[[PacketData], Content]
 
 
 def content_test(codec: str, configuration: bytes | None) -> ContentTest:
-    """Returns a function that says what a packet of a track holds.
+    """Returns a function that classifies the packets of a track.
 
     Args:
         codec: FFmpeg's name of the codec.
@@ -76,12 +77,8 @@ def _of_av1(data: bytes) -> Content:
 
 def _of_vp9(data: bytes) -> Content:
     """VP9 bitstream specification, 6.2."""
-    bits = Bits(data[:2])
-    if bits.take(2) != 0b10:
-        return Content.NO_FRAME
-    if bits.take(2) == 3:
-        bits.take(1)
-    return _frame(bits.take(2) == 0)
+    bits = vp9_header(data)
+    return Content.NO_FRAME if bits is None else _frame(bits.take(2) == 0)
 
 
 def _of_mpeg4(data: bytes) -> Content:

@@ -1,4 +1,4 @@
-"""Decodes packets one by one, and goes on behind those that cannot be decoded."""
+"""Decodes packets one by one, and continues after packets that cannot be decoded."""
 
 from __future__ import annotations
 

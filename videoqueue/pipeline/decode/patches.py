@@ -14,7 +14,7 @@ _SKIPPED = b"free"
 def patches_for_ffmpeg(file: Path, track: VideoTrack | None, edits: Edits | None) -> dict[int, bytes]:
     """Returns the bytes to replace, by position in the file.
 
-    FFmpeg then follows the edit list, and skips outermost boxes that have no meaning there.
+    FFmpeg then follows the edit list, and skips top-level boxes whose types belong inside another box.
 
     Raises:
         InvalidVideoError: the fields of the file cannot hold the new numbers.

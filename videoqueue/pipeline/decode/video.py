@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from videoqueue.mp4 import HIDDEN, ColourTags
-from videoqueue.pipeline.decode.beginning import Beginning, SyncSamples
 from videoqueue.pipeline.decode.coded_frames import frame_test
 from videoqueue.pipeline.decode.colour_tags import fill_in
 from videoqueue.pipeline.decode.damage import Damage
@@ -20,6 +19,7 @@ from videoqueue.pipeline.decode.frame import Frame, Look
 from videoqueue.pipeline.decode.frame_index import FrameNumbers
 from videoqueue.pipeline.decode.frame_order import FrameOrder
 from videoqueue.pipeline.decode.hdr import colours_of
+from videoqueue.pipeline.decode.leading_packets import LeadingPackets, SyncSamples
 from videoqueue.pipeline.decode.limits import DecodeLimits
 from videoqueue.pipeline.decode.packet_content import Content, content_test
 from videoqueue.pipeline.decode.packet_decoder import PacketDecoder
@@ -82,8 +82,8 @@ class Video:
         # The flag of a packet is not asked: FFmpeg also sets it by what is in the packet.
         self._sync_samples = SyncSamples(stream.index_entries)
         self._numbers = FrameNumbers()
-        self._beginning = Beginning(codec)
-        self._damage = Damage(self._numbers, self._beginning, bounds)
+        self._leading = LeadingPackets(codec)
+        self._damage = Damage(self._numbers, self._leading, bounds)
         samples = len(stream.index_entries)
         # More samples than the movie's own table declares: the rest is in fragments, and more may follow.
         self.declared_frames = min(stream.frames, samples) if samples <= stream.frames else 0
@@ -156,7 +156,7 @@ class Video:
             if not pictures and packet.size:
                 self._no_picture(reader, packet, order, refused=pictures is None)
             if reader.counted:
-                self._beginning.sent()
+                self._leading.sent()
             if pictures and not self._pixels_known:
                 # Fixed with the first picture: boxes of a video are in one kind of pixels.
                 self._pixels_known = True
@@ -175,7 +175,7 @@ class Video:
         if refused:
             self._damage.refused(self._decoder.reason)
         is_sync = reader.number in self._sync_samples
-        self._beginning.no_frame(packet.pts, content, is_sync, refused)
+        self._leading.no_frame(packet.pts, content, is_sync, refused)
 
     def _next_packet(self, reader: PacketReader) -> Packet | None:
         while True:
