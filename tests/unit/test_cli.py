@@ -5,6 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.support.damage import zero
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.cli import cli, main
 from videoqueue.cli.demo import Span, spans
@@ -29,6 +30,17 @@ def test_process_prints_the_results_as_json(tmp_path: Path) -> None:
     items = json.loads(done.stdout)["results"]
     assert [item["frame_index"] for item in items] == [0, 2]
     assert items[0]["result"]["text"] == "HELLO 42"
+
+
+def test_process_says_how_many_frames_are_damaged(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=4)
+    intact = CliRunner().invoke(cli, ["process", str(video)], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["process", str(zero(video, [3]))], catch_exceptions=False)
+
+    assert intact.stderr == ""
+    assert done.stderr == "1 of the frames could not be decoded: the video is damaged.\n"
+    assert done.exit_code == 0
+    assert len(json.loads(done.stdout)["results"]) == 3
 
 
 def test_process_of_a_broken_video_says_why_and_leaves_the_json_open(tmp_path: Path) -> None:
