@@ -1,6 +1,6 @@
 """Frames per second of the pipeline, compared with a plain loop and with its models alone.
 
-    a  the plain loop: cv2.VideoCapture, RapidOCR and YOLO on ONNX Runtime with their defaults
+    a  the plain loop: cv2.VideoCapture, RapidOCR on ONNX Runtime and NanoDet on OpenVINO, with their defaults
     b  videoqueue: VideoFilePipelineService
     c  the floor: the models of b alone, on the same tensors, preloaded
     d  decoding alone, with conversion to BGR

@@ -23,14 +23,14 @@ import numpy as np
 from benchmarks.memory import peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
-YOLO = ROOT / "videoqueue" / "pipeline" / "plugins" / "yolo"
+DETECTOR = ROOT / "videoqueue/pipeline/plugins/yolo/weights/nanodet-g_int8.xml"
 
 
 def naive(file: Path, warm: Path, threads: int, pipeline: str) -> dict[str, Any]:
     sys.path.append(str(ROOT / "build" / "benchmark-packages"))
     from benchmarks.naive import frames, make_reader
 
-    read = make_reader(YOLO if pipeline == "yolo_ocr" else None)
+    read = make_reader(DETECTOR if pipeline == "yolo_ocr" else None)
     read(next(frames(warm)))
     start = _now()
     results = [read(frame) for frame in frames(file)]

@@ -149,6 +149,24 @@ def end2end(puts: Sequence[Put], size: Size = (96, 64), rows: int = 300) -> list
     return [output]
 
 
+def rtdetr(puts: Sequence[Put], size: Size = (96, 64), classes: int = 3, rows: int = 300) -> list[Array]:
+    """Every query has a box, also those without an object; the sides of the picture are 1."""
+    output = np.full((1, rows, 4 + classes), 0.01, np.float32)
+    for at, put in enumerate(puts):
+        output[0, at, :4] = np.array(put.middle()) / [size[1], size[0], size[1], size[0]]
+        output[0, at, 4 + put.number] = put.score
+    return [output]
+
+
+def rtdetr_best(puts: Sequence[Put], size: Size = (96, 64), rows: int = 300) -> list[Array]:
+    """As `rtdetr`, with the best class of each query: its score and its number."""
+    (every,) = rtdetr(puts, size, rows=rows)
+    scores = np.where(
+        every[..., 4:].max(axis=2, keepdims=True) > 0.01, every[..., 4:].max(axis=2, keepdims=True), 0
+    )
+    return [np.concatenate([every[..., :4], scores, every[..., 4:].argmax(axis=2)[..., None]], axis=2)]
+
+
 def yolox(puts: Sequence[Put], size: Size = (96, 64), stride: int = 16) -> list[Array]:
     """The object stands in the cell of that stride which holds its centre."""
     output = np.zeros((1, cells(size), 8), np.float32)

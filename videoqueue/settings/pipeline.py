@@ -16,7 +16,14 @@ from videoqueue.settings.values import (
 )
 
 #: The options of plugins that have a setting, with the field of that setting.
-_PLUGIN_OPTIONS = {"yolo.model": "yolo_model", "yolo.labels": "yolo_labels", "yolo.family": "yolo_family"}
+_PLUGIN_OPTIONS = {
+    "yolo.model": "yolo_model",
+    "yolo.labels": "yolo_labels",
+    "yolo.family": "yolo_family",
+    "yolo.confidence": "yolo_confidence",
+    "yolo.iou": "yolo_iou",
+    "yolo.max_detections": "yolo_max_detections",
+}
 
 #: The setting of the worker that an error text of the decoder names. The pipeline also runs without a worker.
 _WORKER_SETTINGS = {"sandbox_memory_bytes": "VIDEOQUEUE_SANDBOX_MEMORY_BYTES"}
@@ -53,7 +60,7 @@ class PipelineSettings:
         existing_file,
         "",
         "file",
-        "Object detector: a YOLO model in ONNX. Default: YOLOv3-tiny, which is part of the package.",
+        "Object detector: a YOLO-like model in ONNX. Default: NanoDet-g, which is part of the package.",
     )
     yolo_labels: str = setting(
         "VIDEOQUEUE_YOLO_LABELS",
@@ -68,6 +75,30 @@ class PipelineSettings:
         "",
         "name",
         "Output format of the detector, if it cannot be recognised from the model.",
+    )
+    yolo_confidence: float | None = setting(
+        "VIDEOQUEUE_YOLO_CONFIDENCE",
+        share,
+        None,
+        "share",
+        "Lowest confidence of a detection, from 0 to 1. Default: the one in the model's metadata (0.35 in "
+        "the built-in model), or 0.25.",
+    )
+    yolo_iou: float | None = setting(
+        "VIDEOQUEUE_YOLO_IOU",
+        share,
+        None,
+        "share",
+        "Intersection over union of two boxes of one class, from 0 to 1, above which the one with less "
+        "confidence is removed. Default: the one in the model's metadata (0.6 in the built-in model), or "
+        "that of its family: 0.7 from YOLOv8 on, 0.45 before. Models with one box per object do not use it.",
+    )
+    yolo_max_detections: int = setting(
+        "VIDEOQUEUE_YOLO_MAX_DETECTIONS",
+        whole(1),
+        300,
+        "detections",
+        "Maximum number of detections of a frame. Those with the highest confidence are kept.",
     )
     max_pixels: int = setting(
         "VIDEOQUEUE_MAX_PIXELS",
@@ -165,6 +196,8 @@ class PipelineSettings:
             min_decoded_share=self.min_decoded_share,
             accept_truncated=self.accept_truncated,
             check_limits=self.check_limits,
-            plugin_values={option: value for option, value in plugin_values.items() if value},
+            plugin_values={
+                option: str(value) for option, value in plugin_values.items() if value not in (None, "")
+            },
             setting_names=names | {option: names[field] for option, field in _PLUGIN_OPTIONS.items()},
         )

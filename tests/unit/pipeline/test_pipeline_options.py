@@ -26,11 +26,20 @@ def test_options_reach_another_process_unchanged(tmp_path: Path) -> None:
         "VIDEOQUEUE_PIPELINES_DIR": str(tmp_path),
         "VIDEOQUEUE_YOLO_MODEL": str(model),
         "VIDEOQUEUE_YOLO_FAMILY": "yolov8",
+        "VIDEOQUEUE_YOLO_CONFIDENCE": "0",
+        "VIDEOQUEUE_YOLO_IOU": "0.50",
+        "VIDEOQUEUE_YOLO_MAX_DETECTIONS": "20",
         "VIDEOQUEUE_MIN_DECODED_SHARE": "0.1",
         "VIDEOQUEUE_ACCEPT_TRUNCATED": "on",
     }
     options = load_settings(environment).pipeline_options
-    assert options.plugin_values == {"yolo.model": str(model), "yolo.family": "yolov8"}
+    assert options.plugin_values == {
+        "yolo.model": str(model),
+        "yolo.family": "yolov8",
+        "yolo.confidence": "0.0",
+        "yolo.iou": "0.5",
+        "yolo.max_detections": "20",
+    }
     assert PipelineOptions(**json.loads(json.dumps(asdict(options)))) == options
 
 
@@ -42,6 +51,9 @@ def test_every_limit_and_every_option_of_the_detector_has_the_name_of_its_settin
         "yolo.model": "VIDEOQUEUE_YOLO_MODEL",
         "yolo.labels": "VIDEOQUEUE_YOLO_LABELS",
         "yolo.family": "VIDEOQUEUE_YOLO_FAMILY",
+        "yolo.confidence": "VIDEOQUEUE_YOLO_CONFIDENCE",
+        "yolo.iou": "VIDEOQUEUE_YOLO_IOU",
+        "yolo.max_detections": "VIDEOQUEUE_YOLO_MAX_DETECTIONS",
     }
 
 

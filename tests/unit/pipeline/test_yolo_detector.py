@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,11 +57,11 @@ def iou(first: list[int], second: list[int]) -> float:
 def test_the_shipped_model_finds_what_was_drawn_by_hand(
     shipped: yolo.YoloPlugin, sample_frames: dict[int, Picture], entry: dict[str, Any]
 ) -> None:
-    detections = detect(shipped, sample_frames[entry["frame"]])
+    best = detect(shipped, sample_frames[entry["frame"]])[0]
 
-    assert {found["label"] for found in detections} == {entry["label"]}
-    assert max(iou(found["box"], entry["box"]) for found in detections) >= 0.5
-    assert detections[0]["confidence"] >= 0.6
+    assert best["label"] == entry["label"]
+    assert iou(best["box"], entry["box"]) >= 0.75
+    assert best["confidence"] >= 0.55
 
 
 def test_both_pipelines_find_the_person_and_one_reads_her_name() -> None:
@@ -105,8 +108,34 @@ def test_the_raw_output_is_the_same_bit_for_bit_with_any_number_of_threads(
             assert [answer.result() for answer in answers] == [expected] * threads
 
 
+# Prints the digest of the raw output for a picture of given noise.
+DIGEST = """
+import hashlib, sys
+import numpy as np
+from videoqueue.pipeline.plugins.yolo import DEFAULT_MODEL
+from videoqueue.pipeline.plugins.yolo.network import Network
+
+pixels = np.random.default_rng(0).random((2, 1, 3, 288, 512), np.float32)
+outputs = [output for picture in pixels for output in Network(DEFAULT_MODEL, 1).run(picture)]
+print(hashlib.sha256(b"".join(output.tobytes() for output in outputs)).hexdigest())
+"""
+
+
+def test_the_raw_output_is_the_same_bit_for_bit_without_the_newer_instructions() -> None:
+    """OneDNN then has no VNNI: products of 8 bits are added in 16 bits, which must not overflow."""
+
+    def printed(**variables: str) -> str:
+        command = [sys.executable, "-c", DIGEST]
+        done = subprocess.run(
+            command, env=os.environ | variables, capture_output=True, check=True, timeout=120
+        )
+        return done.stdout.decode()
+
+    assert printed(ONEDNN_MAX_CPU_ISA="AVX2") == printed()
+
+
 def picture_of(image: Picture) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(image[:416, 400:816].transpose(2, 0, 1)[None] / np.float32(255))
+    return np.ascontiguousarray(image[:288, 400:912].transpose(2, 0, 1)[None] / np.float32(255))
 
 
 def digest(network: Network, picture: npt.NDArray[np.float32]) -> str:
@@ -225,7 +254,7 @@ def test_the_version_tells_models_names_and_readings_apart(load: Load, tmp_path:
     ]
 
     assert (len(set(versions)), versions[0] == versions[3] == versions[4]) == (3, True)
-    assert all(version.startswith("1.0+") for version in versions)
+    assert all(version.startswith("1.1+") for version in versions)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +275,13 @@ def test_a_model_that_gives_no_numbers_fails_the_frame(
         detect(load(Model([output])), frame(64, 96))
 
 
-def test_the_note_on_the_shipped_model_is_about_this_very_file() -> None:
-    note = yolo.DEFAULT_MODEL.with_suffix(".md").read_text()
+def test_the_note_on_the_shipped_model_is_about_these_very_files() -> None:
+    note = yolo.DEFAULT_MODEL.with_name("README.md").read_text()
 
-    assert hashlib.sha256(yolo.DEFAULT_MODEL.read_bytes()).hexdigest() in note
+    for file in (yolo.DEFAULT_MODEL, yolo.DEFAULT_MODEL.with_suffix(".bin")):
+        assert f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" in note
+    assert "Apache-2.0" in note
+    assert "converted and quantised" in note
+    assert {"LICENSE.Apache-2.0.txt", "LICENSE.MIT.txt"} <= {
+        file.name for file in yolo.DEFAULT_MODEL.parent.iterdir()
+    }

@@ -21,6 +21,8 @@ from tests.support.yolo_models import (
     end2end,
     frame,
     load,
+    rtdetr,
+    rtdetr_best,
     yolov5,
     yolov8,
     yolox,
@@ -189,6 +191,80 @@ def test_centres_in_pixels_are_yolov6_if_every_cell_is_sure_and_else_yolox(
     assert detect(plugin, frame(128, 96)) == [{"label": "b", "confidence": 0.5, "box": box}]
 
 
+HELMET, VEST = Put((16, 24, 32, 72), 0, 0.9), Put((6, 4.8, 32, 43.2), 1, 0.8)
+QUERIES: dict[str, tuple[Model, int]] = {
+    "one class": (Model(rtdetr([HELMET], classes=1), names=["a"]), 1),
+    "two classes": (Model(rtdetr([HELMET, VEST], classes=2), names=["a", "b"], metadata=ULTRALYTICS), 2),
+    "three classes": (Model(rtdetr([HELMET, VEST])), 2),
+    "best class": (Model(rtdetr_best([HELMET, VEST]), metadata=ULTRALYTICS), 2),
+    "best of two classes": (Model(rtdetr_best([HELMET, VEST]), names=["a", "b"]), 2),
+}
+
+
+@pytest.mark.parametrize("case", QUERIES)
+def test_boxes_of_rtdetr_are_read_as_shares_of_a_stretched_picture(load: Load, case: str) -> None:
+    """The frame is twice as wide as the picture, and as high: no part of the picture is padding."""
+    model, count = QUERIES[case]
+    expected = [
+        {"label": "a", "confidence": 0.9, "box": [32, 24, 64, 72]},
+        {"label": "b", "confidence": 0.8, "box": [12, 5, 64, 43]},
+    ]
+
+    assert detect(load(model), frame(128, 96)) == expected[:count]
+
+
+def test_eighty_classes_of_rtdetr_without_names_are_those_of_coco(load: Load) -> None:
+    output = rtdetr([Put((16, 24, 32, 72), 79)], classes=80)
+
+    (found,) = detect(load(Model(output, names=None)), frame(64, 96))
+
+    assert (found["label"], found["box"]) == ("toothbrush", [16, 24, 32, 72])
+
+
+def test_overlapping_boxes_of_rtdetr_are_kept(load: Load) -> None:
+    found = detect(load(Model(rtdetr([HELMET, HELMET]))), frame(64, 96))
+
+    assert [entry["confidence"] for entry in found] == [0.9, 0.9]
+
+
+CORNERS = [np.array([[[0.25, 0.25, 0.5, 0.75, 0.9, 1], *[[0] * 6] * 299]], np.float32)]
+"""Final boxes between 0 and 1 that may be x1, y1, x2, y2 or centre and size."""
+
+
+def test_boxes_between_0_and_1_that_may_be_corners_or_not_are_refused(load: Load) -> None:
+    with pytest.raises(
+        PipelineError, match=r"Set VIDEOQUEUE_YOLO_FAMILY to end2end for corners, else to rtdetr\."
+    ):
+        load(Model(CORNERS))
+
+
+@pytest.mark.parametrize(("family", "box"), [("end2end", [16, 24, 32, 72]), ("rtdetr", [0, 0, 32, 60])])
+def test_the_operator_says_whether_they_are_corners_or_centres(
+    load: Load, family: str, box: list[int]
+) -> None:
+    (found,) = detect(load(Model(CORNERS), family=family), frame(64, 96))
+
+    assert (found["label"], found["box"]) == ("b", box)
+
+
+@pytest.mark.parametrize("layout", ["yolov8", "yolov5"])
+def test_boxes_of_cells_between_0_and_1_are_shares_of_the_picture(load: Load, layout: str) -> None:
+    encode, metadata = LAYOUTS[layout]
+    (output,) = encode([Put((16, 24, 32, 72), 1)])
+    places = output[:, :4] if layout == "yolov8" else output[..., :4].swapaxes(1, 2)
+    places /= np.array([64, 96, 64, 96], np.float32)[:, None]
+
+    (found,) = detect(load(Model([output], metadata=metadata)), frame(64, 96))
+
+    assert (found["label"], found["box"]) == ("b", [16, 24, 32, 72])
+
+
+def test_six_columns_with_pixels_are_final_boxes_even_with_two_names(load: Load) -> None:
+    (found,) = detect(load(Model(end2end([Put((8, 16, 40, 80), 1)]), names=["a", "b"])), frame(64, 96))
+
+    assert (found["label"], found["box"]) == ("b", [8, 16, 40, 80])
+
+
 SQUARE = np.zeros((1, 84, 84), np.float32)
 """For 64 x 64 pixels this has the grid's 84 cells both ways: yolov8 with 80 classes or yolox with 79."""
 
@@ -269,7 +345,7 @@ def test_what_cannot_be_read_is_described(load: Load, case: str) -> None:
     [
         (
             "yolov9000",
-            r"VIDEOQUEUE_YOLO_FAMILY is 'yolov9000': it takes darknet, end2end, yolov5, yolov8, yolox",
+            r"YOLO_FAMILY is 'yolov9000': it takes darknet, end2end, rtdetr, yolov5, yolov8, yolox",
         ),
         ("yolox", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is yolox\. Supported are"),
         ("end2end", r"output is \(1, 7, 126\), and VIDEOQUEUE_YOLO_FAMILY is end2end"),

@@ -6,8 +6,9 @@ OpenVINO must be imported through this module: it keeps OpenVINO from contacting
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Iterator, Mapping
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,10 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
 Array = npt.NDArray[np.float32]
+#: Height and width of a picture in pixels.
+Size = tuple[int, int]
+# A video has one frame size, rarely two.
+_MAX_SIZES = 2
 
 
 class CompiledModel:
@@ -77,6 +82,32 @@ class CompiledModel:
             yield [request.get_output_tensor(index).data for index in range(self._outputs)]
         finally:
             self._idle.append(request)
+
+
+class ModelsBySize:
+    """A model that is compiled for each picture size; the last used ones are kept.
+
+    Any number of threads may call it. A model that is dropped lives until the calls that use it end.
+
+    Args:
+        compile_for: Compiles the model for a size.
+    """
+
+    def __init__(self, compile_for: Callable[[Size], CompiledModel]) -> None:
+        self._compile_for = compile_for
+        self._compiling = threading.Lock()
+        self._models: OrderedDict[Size, CompiledModel] = OrderedDict()
+
+    def get(self, size: Size) -> CompiledModel:
+        """Returns the model for a size. Compiling it takes some tenths of a second."""
+        with self._compiling:
+            if size not in self._models:
+                # Before the new one, so that their memory never adds up.
+                while len(self._models) >= _MAX_SIZES:
+                    self._models.popitem(last=False)
+                self._models[size] = self._compile_for(size)
+            self._models.move_to_end(size)
+            return self._models[size]
 
 
 def new_core() -> openvino.Core:

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.plugins.yolo.families import OutputFormat
+from videoqueue.pipeline.plugins.yolo.formats import OutputFormat
 from videoqueue.pipeline.plugins.yolo.heads import Candidates
 from videoqueue.pipeline.plugins.yolo.letterbox import Image, letterbox
 from videoqueue.pipeline.plugins.yolo.network import Network
 from videoqueue.pipeline.results import Detection
 
 # The defaults of YOLOv5 and its successors for predictions.
-#: The lowest probability of an object and its class, 0..1.
-CONFIDENCE_THRESHOLD = 0.25
-#: The intersection over union above which the weaker of two boxes of one class is removed, 0..1.
-IOU_THRESHOLD = 0.45
-#: The most detections of one frame; bounds its part of a job's results. Ultralytics has the same limit.
-MAX_DETECTIONS = 300
+DEFAULT_CONFIDENCE = 0.25
+#: Bounds the part of a frame in a job's results. Ultralytics has the same limit.
+DEFAULT_MAX_DETECTIONS = 300
 _DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Which detections are reported.
+
+    Attributes:
+        confidence: The lowest probability of an object and its class, 0..1.
+        iou: The intersection over union above which the weaker of two boxes of one class is removed, 0..1;
+            None if the model has one box per object.
+        max_detections: The most detections of one frame.
+    """
+
+    confidence: float
+    iou: float | None
+    max_detections: int
 
 
 class ObjectDetector:
     """Detects objects. Several threads may call it at once; the result does not depend on their number."""
 
-    def __init__(self, network: Network, output_format: OutputFormat, labels: Sequence[str]) -> None:
+    def __init__(
+        self, network: Network, output_format: OutputFormat, labels: Sequence[str], thresholds: Thresholds
+    ) -> None:
         self._network = network
+        self._thresholds = thresholds
         self._output_format = output_format
         self._labels = labels
 
@@ -42,8 +59,9 @@ class ObjectDetector:
         Raises:
             PipelineError: The model returned boxes or scores that are not numbers, or a class without a name.
         """
-        picture, transform = letterbox(frame, self._network.size, self._output_format.preprocessing)
-        found = self._output_format.decode(self._network.run(picture), CONFIDENCE_THRESHOLD)
+        size = self._network.size_for(frame.shape[1], frame.shape[0])
+        picture, transform = letterbox(frame, size, self._output_format.preprocessing)
+        found = self._output_format.decode(self._network.run(picture), size, self._thresholds.confidence)
         self._check(found)
         found = self._best(found)
         detections: list[Detection] = [
@@ -57,11 +75,11 @@ class ObjectDetector:
         return sorted(detections, key=_by_confidence)
 
     def _best(self, found: Candidates) -> Candidates:
-        if self._output_format.overlapping and len(found.scores):
-            kept = non_max_suppression(found)
+        if self._thresholds.iou is not None and len(found.scores):
+            kept = non_max_suppression(found, self._thresholds.iou)
         else:
             kept = np.argsort(-found.scores, kind="stable")
-        kept = kept[:MAX_DETECTIONS]
+        kept = kept[: self._thresholds.max_detections]
         return Candidates(found.corners[kept], found.scores[kept], found.classes[kept])
 
     def _check(self, found: Candidates) -> None:
@@ -78,8 +96,8 @@ class ObjectDetector:
             )
 
 
-def non_max_suppression(found: Candidates) -> npt.NDArray[np.intp]:
-    """Removes every box that overlaps a better box of its class by more than IOU_THRESHOLD.
+def non_max_suppression(found: Candidates, iou: float) -> npt.NDArray[np.intp]:
+    """Removes every box that overlaps a better box of its class by more than `iou`.
 
     Returns:
         The indices of the remaining boxes in order of decreasing score.
@@ -87,9 +105,7 @@ def non_max_suppression(found: Candidates) -> npt.NDArray[np.intp]:
     # OpenCV separates the classes by moving each to an area of its own, which needs positive coordinates.
     corners = found.corners - found.corners.min()
     boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    kept = cv2.dnn.NMSBoxesBatched(
-        boxes.tolist(), found.scores.tolist(), found.classes.tolist(), 0.0, IOU_THRESHOLD
-    )
+    kept = cv2.dnn.NMSBoxesBatched(boxes.tolist(), found.scores.tolist(), found.classes.tolist(), 0.0, iou)
     return np.asarray(kept, np.intp)
 
 

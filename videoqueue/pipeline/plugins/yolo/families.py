@@ -1,12 +1,14 @@
 """The output formats of YOLO models, and how they are distinguished.
 
-    family    versions of YOLO      output                       picture
-    yolov8    8, 9, 11, 12          (1, 4 + classes, n)          centred, padding 114, RGB, 0..1
-    yolov5    5, 6, 7               (1, n, 5 + classes)          centred, padding 114, RGB, 0..1
-    end2end   10, 26, "nms=True"    (1, n, 6)                    centred, padding 114, RGB, 0..1
-    yolox     YOLOX from 0.2        (1, n, 5 + classes)          top left, padding 114, BGR, 0..255
-    darknet   2 to 4, converted     (1, a * (5 + classes), h, w) centred, padding 128, RGB, 0..1
-                                    for each scale
+    family    models                     output                       picture
+    yolov8    YOLOv8, 9, 11, 12          (1, 4 + classes, n)          centred, padding 114, RGB, 0..1
+    yolov5    YOLOv5, 6, 7               (1, n, 5 + classes)          centred, padding 114, RGB, 0..1
+    end2end   YOLOv10, 26, "nms=True"    (1, n, 6)                    centred, padding 114, RGB, 0..1
+    rtdetr    RT-DETR                    (1, n, 4 + classes)          stretched, RGB, 0..1
+                                         or (1, n, 6)
+    yolox     YOLOX from 0.2             (1, n, 5 + classes)          top left, padding 114, BGR, 0..255
+    darknet   YOLOv2 to 4, converted     (1, a * (5 + classes), h, w) centred, padding 128, RGB, 0..1
+                                         for each scale
 
 The shape determines the family. n is known: yolov8 and yolox have one box per cell of their grids, yolov5 has
 three. A model with any other n and six columns returns final boxes. Where a shape fits two families, the
@@ -15,69 +17,36 @@ exporters distinguish them:
 - The ultralytics package writes `task`, and exports neither yolov5 nor yolox. YOLOv5 itself writes `stride`.
   YOLOX writes no metadata.
 - The number of class names, if there are names, must be the number of classes.
-- One box per cell with objectness is yolox or YOLOv6. A grey picture shows whether centres are in cells
-  (yolox only) or in pixels. YOLOv6 sets the objectness to 1.
+
+The outputs for a grey picture show the rest:
+
+- One box per cell with objectness is yolox or YOLOv6. Centres are in cells (yolox only) or in pixels. YOLOv6
+  sets the objectness to 1.
+- Boxes of yolov8 and yolov5 between 0 and 1 are shares of the picture's sides.
+- Six columns of end2end are corners in pixels, score, class. In those of rtdetr, boxes are centre and size in
+  shares of the sides; then follow two probabilities, or score and class, which is a whole number.
 
 If two families remain, the model is rejected: the wrong one would silently return wrong boxes. darknet needs
 `anchors` [[width, height], ...] in pixels and `masks` [[anchor, ...], ...], one for each output, in the
-metadata; `scripts/convert_yolov3_tiny` writes them.
+metadata.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.plugins.openvino import Array
-from videoqueue.pipeline.plugins.yolo import heads
-from videoqueue.pipeline.plugins.yolo.letterbox import Preprocessing
+from videoqueue.pipeline.plugins.openvino import Array, Size
+from videoqueue.pipeline.plugins.yolo import formats, heads
+from videoqueue.pipeline.plugins.yolo.formats import SUPPORTED, Family, OutputFormat
 from videoqueue.pipeline.plugins.yolo.network import Network
 
-
-class Family(StrEnum):
-    """The values of the option yolo.family."""
-
-    DARKNET = "darknet"
-    END2END = "end2end"
-    YOLOV5 = "yolov5"
-    YOLOV8 = "yolov8"
-    YOLOX = "yolox"
-
-
-@dataclass(frozen=True)
-class OutputFormat:
-    """How pictures are prepared for a model and its outputs are decoded.
-
-    Attributes:
-        family: The family.
-        classes: The number of classes; None if the outputs do not show it.
-        preprocessing: How the model expects pictures.
-        decode: Decodes the outputs.
-        overlapping: Whether an object may have several boxes, so that non-maximum suppression is needed.
-    """
-
-    family: Family
-    classes: int | None
-    preprocessing: Preprocessing
-    decode: heads.Decode
-    overlapping: bool = True
-
-
-_COMMON = Preprocessing(center_pad=True, pad_value=114, rgb=True, scale=255)
-_DARKNET = Preprocessing(center_pad=True, pad_value=128, rgb=True, scale=255)
-_YOLOX = Preprocessing(center_pad=False, pad_value=114, rgb=False, scale=1)
 # Strides in pixels of the grids: of the usual models, of tiny ones, and of those for large or small objects.
 _GRIDS = ((8, 16, 32), (16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
 _ANCHORS_PER_CELL = 3
-_SUPPORTED = (
-    "Supported are (1, 4 + classes, n) and (1, n, 5 + classes), with n boxes for the cells of the input's "
-    "grid, (1, n, 6) with final boxes, and Darknet's heads with anchors in the metadata."
-)
 
 
 def identify(network: Network, requested: str | None, names: int | None) -> OutputFormat:
@@ -115,14 +84,14 @@ def identify(network: Network, requested: str | None, names: int | None) -> Outp
     candidates = {family: classes for family, classes in candidates.items() if classes != 0}
     if len(candidates) == 1:
         ((family, classes),) = candidates.items()
-        return _output_format(family, classes, index, network, explicit=bool(requested))
+        return formats.output_format(family, classes, index, network, explicit=bool(requested))
     if candidates:
         raise network.error(
             f"its output {shape} can be read as {' or as '.join(sorted(candidates))}. Set {setting} to one."
         )
     with_setting = f", and {setting} is {requested}" if requested else ""
     raise network.error(
-        f"its output is {shape}{with_setting}. {_SUPPORTED} If it is one of them, set {setting}."
+        f"its output is {shape}{with_setting}. {SUPPORTED} If it is one of them, set {setting}."
     )
 
 
@@ -132,7 +101,7 @@ def _main_output(network: Network) -> int:
     others = [shape for shape in network.shapes if len(shape) != 5]
     if len(main) != 1 or len(others) != 1:
         found = ", ".join(str(shape) for shape in network.shapes)
-        raise network.error(f"its outputs are {found}. {_SUPPORTED} Export it with a single output.")
+        raise network.error(f"its outputs are {found}. {SUPPORTED} Export it with a single output.")
     return main[0]
 
 
@@ -146,6 +115,7 @@ def _likely(shape: Sequence[int], network: Network, names: int | None) -> dict[F
         Family.YOLOX: rows == single[0] and not {"task", "stride"} & set(network.metadata),
         Family.YOLOV8: columns in single,
         Family.END2END: rows not in single + triple,
+        Family.RTDETR: rows not in single + triple and columns not in [6, *single],
     }
     found = {family: _classes(family, shape, network.size) for family in fits if fits[family]}
     matching = {family: classes for family, classes in found.items() if classes in (names, None)}
@@ -160,6 +130,8 @@ def _classes(family: Family, shape: Sequence[int], size: tuple[int, int]) -> int
         return max(0, rows - 4)
     if family is Family.YOLOV5 or (family is Family.YOLOX and rows == _cells(size, heads.YOLOX_STRIDES)):
         return max(0, columns - 5)
+    if family is Family.RTDETR:
+        return None if columns == 6 else max(0, columns - 4)
     return None if family is Family.END2END and columns == 6 else 0
 
 
@@ -167,44 +139,10 @@ def _cells(size: tuple[int, int], strides: Sequence[int]) -> int:
     return sum((size[0] // stride) * (size[1] // stride) for stride in strides)
 
 
-def _output_format(
-    family: Family, classes: int | None, index: int, network: Network, explicit: bool
-) -> OutputFormat:
-    if family is Family.YOLOX:
-        return _single_anchor(classes, index, network, explicit)
-    decode = {
-        Family.YOLOV5: heads.decode_with_objectness,
-        Family.YOLOV8: heads.decode_anchor_free,
-        Family.END2END: heads.decode_finished,
-    }[family]
-    return OutputFormat(
-        family,
-        classes,
-        _COMMON,
-        lambda outputs, min_score: decode(outputs[index][0], min_score),
-        overlapping=family is not Family.END2END,
-    )
-
-
-def _single_anchor(classes: int | None, index: int, network: Network, explicit: bool) -> OutputFormat:
-    """Distinguishes raw YOLOX, decoded YOLOX and YOLOv6 by their outputs for a grey picture."""
-    output = network.run(np.full((1, 3, *network.size), 114, np.float32))[index][0]
-    in_pixels = bool(output[:, :2].max() > max(network.size) / 4)
-    if in_pixels and not explicit and bool((output[:, 4] == 1).all()):
-        return _output_format(Family.YOLOV5, classes, index, network, explicit)
-
-    def decode(outputs: Sequence[Array], min_score: float) -> heads.Candidates:
-        if in_pixels:
-            return heads.decode_with_objectness(outputs[index][0], min_score)
-        return heads.decode_yolox(outputs[index][0], network.size, min_score)
-
-    return OutputFormat(Family.YOLOX, classes, _YOLOX, decode)
-
-
 def _darknet(network: Network, requested: str | None) -> OutputFormat:
     if requested not in (None, "", Family.DARKNET):
         raise network.error(
-            f"its outputs are heads of Darknet, and {network.settings.family} is {requested}. {_SUPPORTED}"
+            f"its outputs are heads of Darknet, and {network.settings.family} is {requested}. {SUPPORTED}"
         )
     try:
         every = np.array(ast.literal_eval(network.metadata["anchors"]), np.float64).reshape(-1, 2)
@@ -212,7 +150,7 @@ def _darknet(network: Network, requested: str | None) -> OutputFormat:
     except (KeyError, ValueError, TypeError, IndexError, SyntaxError) as error:
         raise network.error(
             f"its outputs are {', '.join(str(shape) for shape in network.shapes)}, and its metadata has no "
-            f"anchors [[width, height], ...] and masks [[anchor, ...], ...] for them. {_SUPPORTED}"
+            f"anchors [[width, height], ...] and masks [[anchor, ...], ...] for them. {SUPPORTED}"
         ) from error
     counts = {
         shape[1] / len(mask) - 5 if len(mask) else 0.0
@@ -225,7 +163,7 @@ def _darknet(network: Network, requested: str | None) -> OutputFormat:
             f"of {', '.join(str(len(mask)) for mask in anchors)} anchors."
         )
 
-    def decode(outputs: Sequence[Array], min_score: float) -> heads.Candidates:
-        return heads.decode_darknet([output[0] for output in outputs], anchors, network.size, min_score)
+    def decode(outputs: Sequence[Array], size: Size, min_score: float) -> heads.Candidates:
+        return heads.decode_darknet([output[0] for output in outputs], anchors, size, min_score)
 
-    return OutputFormat(Family.DARKNET, classes, _DARKNET, decode)
+    return OutputFormat(Family.DARKNET, classes, formats.DARKNET, decode, formats.EARLIER_IOU)

@@ -28,7 +28,8 @@ class Candidates(NamedTuple):
     classes: Whole
 
 
-Decode = Callable[[Sequence[Array], float], Candidates]
+#: Takes the outputs, the size (height, width) of the picture, and the lowest confidence.
+Decode = Callable[[Sequence[Array], tuple[int, int], float], Candidates]
 
 
 def decode_anchor_free(output: Array, min_score: float) -> Candidates:
@@ -87,6 +88,30 @@ def decode_finished(output: Array, min_score: float) -> Candidates:
     confident = _is_confident(output[:, 4], min_score)
     rows = output[confident].astype(np.float64)
     return Candidates(rows[:, :4], rows[:, 4], np.rint(rows[:, 5]).astype(np.intp))
+
+
+def decode_queries(output: Array, min_score: float) -> Candidates:
+    """Decodes (n, 4 + classes): centre and size, and the probability of each class; one row per object.
+
+    Source: Zhao et al., DETRs Beat YOLOs on Real-time Object Detection, 2023, arXiv 2304.08069.
+
+    Returns the boxes with at least `min_score`.
+    """
+    return decode_anchor_free(output.T, min_score)
+
+
+def decode_best_queries(output: Array, min_score: float) -> Candidates:
+    """Decodes (n, 6): centre and size, score, class; one row per object.
+
+    Returns the boxes with at least `min_score`.
+    """
+    found = decode_finished(output, min_score)
+    return found._replace(corners=_corners(found.corners))
+
+
+def in_pixels(found: Candidates, size: tuple[int, int]) -> Candidates:
+    """Returns boxes in pixels for boxes in shares of the sides of a picture of `size` (height, width)."""
+    return found._replace(corners=found.corners * np.array([size[1], size[0]] * 2))
 
 
 def decode_darknet(

@@ -22,12 +22,14 @@ class Preprocessing:
         pad_value: The value of the padding, 0..255.
         rgb: Whether the channels are in the order RGB; otherwise BGR.
         scale: All values are divided by it.
+        stretch: Whether the frame fills the picture, whatever its aspect ratio; then there is no padding.
     """
 
     center_pad: bool
     pad_value: int
     rgb: bool
     scale: float
+    stretch: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class LetterboxTransform:
 def letterbox(
     frame: Image, size: tuple[int, int], preprocessing: Preprocessing
 ) -> tuple[Array, LetterboxTransform]:
-    """Scales a BGR frame to fit a picture of `size` (height, width) and keeps its aspect ratio.
+    """Scales a BGR frame to fit a picture of `size` (height, width).
 
     Returns:
         The picture, float32 (1, 3, height, width), and the place of the frame in it.
     """
-    transform = _transform(frame.shape[1], frame.shape[0], size, preprocessing.center_pad)
+    transform = _transform(frame.shape[1], frame.shape[0], size, preprocessing)
     scaled_size = (transform.scaled_width, transform.scaled_height)
     canvas = np.full((*size, 3), preprocessing.pad_value, np.uint8)
     rows = slice(transform.top, transform.top + transform.scaled_height)
@@ -77,10 +79,14 @@ def letterbox(
     return picture, transform
 
 
-def _transform(width: int, height: int, size: tuple[int, int], center_pad: bool) -> LetterboxTransform:
+def _transform(
+    width: int, height: int, size: tuple[int, int], preprocessing: Preprocessing
+) -> LetterboxTransform:
+    if preprocessing.stretch:
+        return LetterboxTransform(0, 0, size[1], size[0], width, height)
     ratio = min(size[0] / height, size[1] / width)
     # A side of a very wide or very high frame would become 0.
     scaled_width, scaled_height = max(1, round(width * ratio)), max(1, round(height * ratio))
-    left = (size[1] - scaled_width) // 2 if center_pad else 0
-    top = (size[0] - scaled_height) // 2 if center_pad else 0
+    left = (size[1] - scaled_width) // 2 if preprocessing.center_pad else 0
+    top = (size[0] - scaled_height) // 2 if preprocessing.center_pad else 0
     return LetterboxTransform(left, top, scaled_width, scaled_height, width, height)

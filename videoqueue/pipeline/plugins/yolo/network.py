@@ -1,17 +1,19 @@
-"""A YOLO model in ONNX on OpenVINO: float32 in and out, one picture per call, callable from many threads."""
+"""A YOLO-like model on OpenVINO: float32 in and out, one picture per call, callable from many threads."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugin import PluginOptions
-from videoqueue.pipeline.plugins.openvino import Array, CompiledModel, new_core
+from videoqueue.pipeline.plugins.openvino import Array, CompiledModel, ModelsBySize, Size, new_core
+from videoqueue.pipeline.plugins.yolo.frame_shape import FrameShapes
 
 # After the module that keeps OpenVINO offline.
 import openvino  # isort: skip
@@ -33,64 +35,97 @@ class SettingNames:
     @classmethod
     def of(cls, options: PluginOptions) -> SettingNames:
         """Returns the names that the options have, for error texts."""
-        return cls(*map(options.setting_name, (cls.model, cls.labels, cls.family)))
+        return cls(*(options.setting_name(str(option.default)) for option in fields(cls)))
 
 
 class Network:
     """A loaded model.
 
     Args:
-        file: The ONNX file.
+        file: The ONNX file, or the .xml file of OpenVINO with the .bin file beside it.
         threads: How many pictures are processed at once.
         settings: How error texts name the options.
 
     Attributes:
         name: The name of the file, for messages.
         settings: The argument.
-        checksum: The SHA-256 of the file.
+        checksum: The SHA-256 of the file, and of the .bin file if it has one.
         metadata: What the exporter wrote into the file.
-        size: Height and width of the input in pixels.
-        shapes: The shapes of the outputs; -1 where the length depends on the picture.
+        size: Height and width of the input in pixels; of a model that takes several, of one of them.
+        shapes: The shapes of the outputs for that size; -1 where the length depends on the picture.
 
     Raises:
-        PipelineError: The file is missing, is not an ONNX model, or its input is not a single colour picture.
+        PipelineError: The file is missing, is not a model, or its input is not a single colour picture.
     """
 
     def __init__(self, file: Path, threads: int, settings: SettingNames | None = None) -> None:
         self.name = file.name
         self.settings = settings or SettingNames()
-        core = new_core()
-        model = self._read(core, file)
-        with file.open("rb") as content:
-            self.checksum = hashlib.file_digest(content, "sha256").hexdigest()
+        self._core = new_core()
+        self._threads = max(1, min(threads, os.cpu_count() or 1))
+        model = self._read(file)
+        self.checksum = _checksum(file)
         self.metadata = _metadata(model)
+        self._frame_shapes = self._read_frame_shapes(model)
         self.size = self._fix_size(model)
         self.shapes = [
             tuple(_DYNAMIC if side.is_dynamic else side.get_length() for side in output.partial_shape)
             for output in model.outputs
         ]
-        self._compiled = self._compile(core, model, max(1, min(threads, os.cpu_count() or 1)))
+        self._compiled_for = self._compile_sizes(model)
+
+    def size_for(self, width: int, height: int) -> Size:
+        """Returns the size of the picture, (height, width), for a frame of that width and height."""
+        return self._frame_shapes.size_for(width, height) if self._frame_shapes else self.size
 
     def run(self, picture: Array) -> list[Array]:
-        """Returns the outputs for a picture (1, 3, height, width)."""
-        with self._compiled.run(picture) as outputs:
+        """Returns the outputs for a picture (1, 3, height, width) of a size that `size_for` returned."""
+        height, width = picture.shape[2:]
+        with self._compiled_for((height, width)).run(picture) as outputs:
             return [output.copy() for output in outputs]
 
     def error(self, what: str) -> PipelineError:
         """Returns the error to raise when the model cannot be used."""
         return PipelineError(f"The YOLO model {self.name} cannot be used: {what}")
 
-    def _read(self, core: openvino.Core, file: Path) -> openvino.Model:
+    def _read(self, file: Path) -> openvino.Model:
         if not file.is_file():
             raise self.error(f"there is no such file. Set {self.settings.model} to the path of an ONNX file.")
         try:
-            return core.read_model(file)
+            return self._core.read_model(file)
         except RuntimeError as error:
             raise self.error(
                 "it cannot be read as ONNX. Copy it again, or export it with opset 17 or lower."
             ) from error
 
-    def _fix_size(self, model: openvino.Model) -> tuple[int, int]:
+    def number(self, key: str) -> float | None:
+        """Returns a number from 0 to 1 in the metadata; None if it is not there."""
+        if key not in self.metadata:
+            return None
+        try:
+            number = float(self.metadata[key])
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            raise self.error(
+                f"{key} in its metadata is {self.metadata[key]!r}. It must be a number from 0 to 1."
+            )
+        return number
+
+    def _read_frame_shapes(self, model: openvino.Model) -> FrameShapes | None:
+        """Returns `frame_shape`, [stride, most pixels], of a model that takes pictures of any size."""
+        given = self.metadata.get("frame_shape")
+        if given is None or not any(source.partial_shape.is_dynamic for source in model.inputs):
+            return None
+        try:
+            stride, pixels = map(int, ast.literal_eval(given))
+            return FrameShapes(stride, pixels)
+        except (ValueError, TypeError, SyntaxError) as error:
+            raise self.error(
+                f"frame_shape in its metadata is {given!r}. It must be [stride, pixels of a picture]."
+            ) from error
+
+    def _fix_size(self, model: openvino.Model) -> Size:
         """Fixes the length of every side of the input, which fixes those of the outputs."""
         shapes = [source.partial_shape for source in model.inputs]
         valid = len(shapes) == 1 and len(shapes[0]) == 4
@@ -121,11 +156,28 @@ class Network:
         except (ValueError, TypeError, SyntaxError):
             return _DEFAULT_SIDE, _DEFAULT_SIDE
 
-    def _compile(self, core: openvino.Core, model: openvino.Model, threads: int) -> CompiledModel:
+    def _compile_sizes(self, model: openvino.Model) -> Callable[[Size], CompiledModel]:
+        """Compiles the model for its size. Returns a function that returns the model for any size."""
+        if self._frame_shapes is None:
+            compiled = self._compile(model)
+            return lambda size: compiled
+
+        def compile_for(size: Size) -> CompiledModel:
+            resized = model.clone()
+            resized.reshape([1, 3, *size])
+            return self._compile(resized)
+
+        models = ModelsBySize(compile_for)
+        models.get(self.size)
+        return models.get
+
+    def _compile(self, model: openvino.Model) -> CompiledModel:
         try:
             prepared = _in_float32(model)
-            _fold_constants(prepared)
-            return CompiledModel(core, prepared, threads, {"PERFORMANCE_HINT": "THROUGHPUT"})
+            # Folding turns the weights of a model that computes with 8 bits into float32: 3 times slower.
+            if not _computes_with_8_bits(prepared):
+                _fold_constants(prepared)
+            return CompiledModel(self._core, prepared, self._threads, {"PERFORMANCE_HINT": "THROUGHPUT"})
         except RuntimeError as error:
             raise self.error("OpenVINO cannot run it. Export it again, with opset 17 or lower.") from error
 
@@ -149,6 +201,19 @@ def _fold_constants(model: openvino.Model) -> None:
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
+
+
+def _computes_with_8_bits(model: openvino.Model) -> bool:
+    return any(step.get_type_name() == "FakeQuantize" for step in model.get_ops())
+
+
+def _checksum(file: Path) -> str:
+    """Returns the SHA-256 of a model; the weights of an .xml file are in the .bin file beside it."""
+    content = hashlib.sha256()
+    for part in (file, file.with_suffix(".bin")) if file.suffix == ".xml" else (file,):
+        with part.open("rb") as opened:
+            content.update(hashlib.file_digest(opened, "sha256").digest())
+    return content.hexdigest()
 
 
 def _metadata(model: openvino.Model) -> dict[str, str]:
