@@ -68,7 +68,7 @@ def main() -> None:
         if "memory" in parts:
             _memory(bench, measured if given else _one_of_each_size(measured), main_pipeline, options.quick)
         if "threads" in parts:
-            _check_threads(bench, measured[0 if given else 1].file, main_pipeline)
+            _check_threads(bench, (measured if given else _made(measured))[0].file, main_pipeline)
         if "against" in parts and options.against:
             files = [clip.file for clip in measured]
             compare_with(options.against, bench, files, sorted(pipelines) or [main_pipeline], rounds)
@@ -86,7 +86,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: see below")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (default: 3)")
     parser.add_argument(
-        "--quick", action="store_true", help="one round, short clips, one for each size: about two minutes"
+        "--quick",
+        action="store_true",
+        help="one round, short clips, one for each size, without the sample: about two minutes",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="default: one for each usable processor")
     parser.add_argument(
@@ -100,10 +102,8 @@ def _options() -> argparse.Namespace:
 
 def _clips(folder: Path, quick: bool) -> list[Clip]:
     moving = folder / "moving text 1280x720.mp4"
-    made = [
-        Clip(ROOT / "videoqueue" / "cli" / "sample.mp4"),
-        Clip(moving, text_clip.write(moving, _QUICK_FRAMES if quick else _TEXT_FRAMES)),
-    ]
+    made = [] if quick else [Clip(ROOT / "videoqueue" / "cli" / "sample.mp4")]
+    made.append(Clip(moving, text_clip.write(moving, _QUICK_FRAMES if quick else _TEXT_FRAMES)))
     for size in _SIZES:
         for kind in clips.KINDS if not quick else ("lower third",):
             file = folder / f"{kind} {size[0]}x{size[1]}.mp4"
@@ -112,8 +112,13 @@ def _clips(folder: Path, quick: bool) -> list[Clip]:
 
 
 def _one_of_each_size(made: list[Clip]) -> list[Clip]:
-    """The sample is left out: its size is that of the second clip, and most of its frames are equal."""
-    return list({clip.file.stem.split()[-1]: clip for clip in made[1:]}.values())
+    """The sample is left out: its size is that of the moving text, and most of its frames are equal."""
+    return list({clip.file.stem.split()[-1]: clip for clip in _made(made)}.values())
+
+
+def _made(measured: list[Clip]) -> list[Clip]:
+    """Returns the clips that were made on the spot."""
+    return [clip for clip in measured if clip.written is not None]
 
 
 def _measure(bench: Bench, clip: Clip, pipeline: str, rounds: int, parts: Iterable[str]) -> None:

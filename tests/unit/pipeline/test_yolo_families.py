@@ -304,7 +304,7 @@ UNKNOWN: dict[str, tuple[Model, str]] = {
     "classifier": (Model(zeros((1, 1000))), r"outputs are \(1, 1000\)\. Supported are .* single output"),
     "no grid": (
         Model(zeros((1, 85, 500))),
-        r"output is \(1, 85, 500\)\. Supported are .* set VIDEOQUEUE_YOLO_FAMILY",
+        r"output is \(1, 85, 500\), without boxes between 0 and 1\. Supported are .* set VIDEOQUEUE",
     ),
     "yolo-nas": (
         Model(zeros((1, 126, 4), (1, 126, 3))),

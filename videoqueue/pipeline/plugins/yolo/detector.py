@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugins.yolo.formats import OutputFormat
-from videoqueue.pipeline.plugins.yolo.heads import Candidates
+from videoqueue.pipeline.plugins.yolo.heads import Candidates, are_probabilities
 from videoqueue.pipeline.plugins.yolo.letterbox import Image, letterbox
 from videoqueue.pipeline.plugins.yolo.network import Network
 from videoqueue.pipeline.results import Detection
@@ -57,7 +57,8 @@ class ObjectDetector:
             The detections in order of decreasing confidence.
 
         Raises:
-            PipelineError: The model returned boxes or scores that are not numbers, or a class without a name.
+            PipelineError: The model returned boxes or scores that are not numbers, scores that are not from 0
+                to 1, or a class that is not whole or has no name.
         """
         size = self._network.size_for(frame.shape[1], frame.shape[0])
         picture, transform = letterbox(frame, size, self._output_format.preprocessing)
@@ -65,7 +66,12 @@ class ObjectDetector:
         self._check(found)
         found = self._best(found)
         detections: list[Detection] = [
-            {"label": self._labels[number], "confidence": round(float(score), _DECIMALS), "box": box}
+            {
+                "label": self._labels[number],
+                # Rounding within a model may make 1 a little greater.
+                "confidence": round(min(float(score), 1.0), _DECIMALS),
+                "box": box,
+            }
             for number, score, box in zip(
                 found.classes, found.scores, transform.to_frame(found.corners).tolist(), strict=True
             )
@@ -87,6 +93,11 @@ class ObjectDetector:
             raise PipelineError(
                 "The YOLO model returned boxes that are not numbers. "
                 "Export it again, with 32 instead of 16 bits."
+            )
+        if not are_probabilities(found.scores):
+            raise PipelineError(
+                f"The YOLO model returned the score {found.scores.max():.3g}. Scores must be probabilities "
+                "from 0 to 1. Export it with its last sigmoid."
             )
         unnamed = found.classes[(found.classes < 0) | (found.classes >= len(self._labels))]
         if len(unnamed):

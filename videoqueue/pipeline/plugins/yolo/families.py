@@ -25,6 +25,9 @@ The outputs for a grey picture show the rest:
 - Boxes of yolov8 and yolov5 between 0 and 1 are shares of the picture's sides.
 - Six columns of end2end are corners in pixels, score, class. In those of rtdetr, boxes are centre and size in
   shares of the sides; then follow two probabilities, or score and class, which is a whole number.
+- Boxes are centre and size if more of them are impossible as corners (x2 < x1) than as centre and size
+  (outside of the picture).
+- Scores must be probabilities, and classes whole numbers.
 
 If two families remain, the model is rejected: the wrong one would silently return wrong boxes. darknet needs
 `anchors` [[width, height], ...] in pixels and `masks` [[anchor, ...], ...], one for each output, in the

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-import numpy as np
-
 from videoqueue.pipeline.plugins.openvino import Array, Size
-from videoqueue.pipeline.plugins.yolo import heads
+from videoqueue.pipeline.plugins.yolo import grey, heads
 from videoqueue.pipeline.plugins.yolo.letterbox import Preprocessing
 from videoqueue.pipeline.plugins.yolo.network import Network
 
@@ -93,8 +91,10 @@ def _dense(
     family: Family, classes: int | None, index: int, network: Network, decode: _DecodeOne, iou: float
 ) -> OutputFormat:
     """Every cell has boxes, in pixels or in shares of the picture's sides."""
-    output = _for_grey(network, index, _GREY)
-    shares = are_shares(output[:4].T if family is Family.YOLOV8 else output[:, :4])
+    output = grey.output_for_grey(network, index, _GREY)
+    rows = output.T if family is Family.YOLOV8 else output
+    grey.check_scores(rows[:, 4:] if family is Family.YOLOV8 else rows[:, 4:5] * rows[:, 5:], network)
+    shares = grey.are_shares(rows[:, :4])
     return OutputFormat(family, classes, COMMON, _decoder(decode, index, shares), iou)
 
 
@@ -102,32 +102,57 @@ def _one_box_per_object(
     family: Family, classes: int | None, index: int, network: Network, explicit: bool
 ) -> OutputFormat:
     """Distinguishes final corners in pixels from RT-DETR's centres in shares of the picture's sides."""
-    output = _for_grey(network, index, _GREY)
-    shares = are_shares(output[:, :4])
+    output = grey.output_for_grey(network, index, _GREY)
+    shares = grey.are_shares(output[:, :4])
+    if not explicit:
+        _check_units(family, output, shares, index, network)
     if family is Family.END2END and (explicit or not shares):
+        grey.check_scores(output[:, 4], network)
+        grey.check_class_numbers(output[:, 5], network)
         return OutputFormat(family, classes, COMMON, _decoder(heads.decode_finished, index, shares))
-    if not shares and not explicit:
-        raise network.error(
-            f"its output is {network.shapes[index]}. {SUPPORTED} "
-            f"If it is one of them, set {network.settings.family}."
-        )
-    if not explicit and not _are_centres(output):
-        raise network.error(
-            "its boxes are between 0 and 1, and may be corners or centre and size. Set "
-            f"{network.settings.family} to {Family.END2END} for corners, else to {Family.RTDETR}."
-        )
-    best_only = output.shape[1] == 6 and _have_class_numbers(output)
-    decode = heads.decode_best_queries if best_only else heads.decode_queries
+    best_only = output.shape[1] == 6 and heads.are_whole(output[:, 5])
+    grey.check_scores(output[:, 4:5] if best_only else output[:, 4:], network)
+    decode = heads.decode_six_columns if output.shape[1] == 6 else heads.decode_queries
     known = None if best_only else output.shape[1] - 4
-    return OutputFormat(Family.RTDETR, known, _RTDETR, _decoder(decode, index, shares=True))
+    # Boxes of zeros are those of a model that finds nothing in the grey picture.
+    shares = shares or not output[:, :4].any()
+    return OutputFormat(Family.RTDETR, known, _RTDETR, _decoder(decode, index, shares))
+
+
+def _check_units(family: Family, output: Array, shares: bool, index: int, network: Network) -> None:
+    """Refuses boxes that may be corners or centre and size, and centres in pixels."""
+    height, width = network.size
+    centres = grey.are_centres(output[:, :4], (1, 1) if shares else (width, height))
+    final, setting = family is Family.END2END, network.settings.family
+    if shares and not centres:
+        raise network.error(
+            f"its boxes are between 0 and 1, and may be corners or centre and size. Set {setting} to "
+            + (
+                f"{Family.END2END} for corners, else to {Family.RTDETR}."
+                if final
+                else f"{Family.RTDETR} if they are centre and size. Corners with a score for each class are "
+                "not supported."
+            )
+        )
+    if final and centres and not shares:
+        raise network.error(
+            f"its boxes seem to be centre and size in pixels, not corners. Set {setting} to {Family.RTDETR} "
+            f"if they are, to {Family.END2END} if they are corners."
+        )
+    if not final and not shares:
+        raise network.error(
+            f"its output is {network.shapes[index]}, without boxes between 0 and 1. {SUPPORTED} If it is one "
+            f"of them, set {setting}; {Family.RTDETR} also reads centre and size in pixels."
+        )
 
 
 def _single_anchor(classes: int | None, index: int, network: Network, explicit: bool) -> OutputFormat:
     """Distinguishes raw YOLOX, decoded YOLOX and YOLOv6 by their outputs for a grey picture."""
-    output = _for_grey(network, index, _GREY_OF_YOLOX)
+    output = grey.output_for_grey(network, index, _GREY_OF_YOLOX)
     in_pixels = bool(output[:, :2].max() > max(network.size) / 4)
     if in_pixels and not explicit and bool((output[:, 4] == 1).all()):
         return output_format(Family.YOLOV5, classes, index, network, explicit)
+    grey.check_scores(output[:, 4:5] * output[:, 5:], network)
     if in_pixels:
         decode = _decoder(heads.decode_with_objectness, index)
         return OutputFormat(Family.YOLOX, classes, _YOLOX, decode, EARLIER_IOU)
@@ -136,26 +161,6 @@ def _single_anchor(classes: int | None, index: int, network: Network, explicit: 
         return heads.decode_yolox(outputs[index][0], size, min_score)
 
     return OutputFormat(Family.YOLOX, classes, _YOLOX, decode_cells, EARLIER_IOU)
-
-
-def _for_grey(network: Network, index: int, value: float) -> Array:
-    output: Array = network.run(np.full((1, 3, *network.size), value, np.float32))[index][0]
-    return output
-
-
-def are_shares(boxes: Array) -> bool:
-    """Returns whether boxes (n, 4) are in shares of the picture's sides; boxes of zeros show nothing."""
-    return bool(boxes.any() and (np.abs(boxes) <= 1).all())
-
-
-def _are_centres(output: Array) -> bool:
-    """Returns whether some box cannot be x1, y1, x2, y2."""
-    return bool((output[:, 2:4] < output[:, :2]).any())
-
-
-def _have_class_numbers(output: Array) -> bool:
-    """Returns whether the last column of (n, 6) has numbers of classes; probabilities are not whole."""
-    return bool((output[:, 5] == np.rint(output[:, 5])).all())
 
 
 def _decoder(decode: _DecodeOne, index: int, shares: bool = False) -> heads.Decode:

@@ -18,6 +18,8 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.intp]
 YOLOX_STRIDES = (8, 16, 32)
+# Models that compute with 8 or 16 bits round 1 up, and class numbers up or down.
+ROUNDING = 0.02
 
 
 class Candidates(NamedTuple):
@@ -83,10 +85,15 @@ def yolox_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
 def decode_finished(output: Array, min_score: float) -> Candidates:
     """Decodes (n, 6): x1, y1, x2, y2 in pixels, score, class; one row per object, then rows of score 0.
 
-    Returns the boxes with at least `min_score`.
+    Returns the boxes with at least `min_score`. Raises `PipelineError` if a class is not a whole number.
     """
     confident = _is_confident(output[:, 4], min_score)
     rows = output[confident].astype(np.float64)
+    if not are_whole(rows[:, 5], ROUNDING):
+        raise PipelineError(
+            "The YOLO model returned class numbers that are not whole. "
+            "Export it with the columns x1, y1, x2, y2, score, class."
+        )
     return Candidates(rows[:, :4], rows[:, 4], np.rint(rows[:, 5]).astype(np.intp))
 
 
@@ -100,11 +107,15 @@ def decode_queries(output: Array, min_score: float) -> Candidates:
     return decode_anchor_free(output.T, min_score)
 
 
-def decode_best_queries(output: Array, min_score: float) -> Candidates:
-    """Decodes (n, 6): centre and size, score, class; one row per object.
+def decode_six_columns(output: Array, min_score: float) -> Candidates:
+    """Decodes (n, 6): centre and size; then score and class, or the probabilities of two classes.
+
+    Class numbers are whole in every row, probabilities are not.
 
     Returns the boxes with at least `min_score`.
     """
+    if not are_whole(output[:, 5]):
+        return decode_queries(output, min_score)
     found = decode_finished(output, min_score)
     return found._replace(corners=_corners(found.corners))
 
@@ -153,6 +164,17 @@ def _best_class(
 ) -> tuple[Floats, Whole, npt.NDArray[np.bool_]]:
     scores = objectness * classes.max(axis=1, initial=0)
     return scores, classes.argmax(axis=1), _is_confident(scores, min_score)
+
+
+def are_probabilities(scores: npt.NDArray[Any]) -> bool:
+    """Returns whether all scores are from 0 to 1, but for rounding. `_is_confident` reports NaN."""
+    return not ((scores < -ROUNDING) | (scores > 1 + ROUNDING)).any()
+
+
+def are_whole(numbers: npt.NDArray[Any], rounding: float = 0.0) -> bool:
+    """Returns whether all numbers are whole, or differ by at most `rounding` from a whole number."""
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(numbers - np.rint(numbers)) <= rounding).all())
 
 
 def _is_confident(scores: npt.NDArray[Any], min_score: float) -> npt.NDArray[np.bool_]:

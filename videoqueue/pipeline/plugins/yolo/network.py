@@ -134,7 +134,10 @@ class Network:
             valid = sides[0] in (_DYNAMIC, 1) and sides[1] in (_DYNAMIC, 3)
         if not valid:
             found = ", ".join(str(shape) for shape in shapes) or "nothing"
-            raise self.error(f"it takes {found}. It must take one picture, (1, 3, height, width).")
+            raise self.error(
+                f"it takes {found}. It must take one picture, (1, 3, height, width). "
+                "Export it with that input only."
+            )
         height, width = (
             side if side != _DYNAMIC else trained
             for side, trained in zip(sides[2:], self._trained_size(), strict=True)
