@@ -44,7 +44,8 @@ class Model:
     """An ONNX file in the making.
 
     `outputs` are constant, but for `seen`: in output 0, at that place, stands what the picture has at
-    (channel, row, column). `size` None is a picture of any size; `batch` None any number of pictures.
+    (channel, row, column), times `gain`. `size` None is a picture of any size; `batch` None any
+    number of pictures.
     """
 
     outputs: Sequence[Array]
@@ -53,6 +54,7 @@ class Model:
     metadata: Mapping[str, str] = field(default_factory=dict)
     seen: Mapping[tuple[int, ...], Pixel] = field(default_factory=dict)
     batch: int | None = 1
+    gain: float = 1
     kind: Any = np.float32
 
     def write(self, file: Path) -> Path:
@@ -78,7 +80,7 @@ class Model:
         for at, (channel, row, column) in self.seen.items() if number == 0 else ():
             assert self.size is not None
             places[at] = np.ravel_multi_index((channel, row, column), (3, *self.size))
-            mask[at] = 1
+            mask[at] = self.gain
         constants = {
             "constant": values.astype(self.kind),
             "places": places,

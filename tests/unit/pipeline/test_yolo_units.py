@@ -186,3 +186,50 @@ def test_boxes_and_scores_in_two_outputs_are_refused(load: Load) -> None:
 
     with pytest.raises(PipelineError, match=r"are \(1, 300, 4\), \(1, 300, 3\)\. .* with a single output"):
         load(Model([output[..., :4], output[..., 4:]]))
+
+
+WHITE = np.full((96, 64, 3), 255, np.uint8)
+
+
+def grey_without_boxes(far: float) -> Model:
+    """All boxes are 0 for a grey picture; in a white one the third and fourth column of a row are `far`."""
+    (output,) = end2end([Put((0, 0, 0, 0), 1)])
+    gain = np.float32(far / (1 - 114 / 255))
+    output[0, 0, 2:4] = -gain * np.float32(114 / 255)
+    return Model([output], seen={(0, 0, 2): (0, 48, 32), (0, 0, 3): (0, 48, 32)}, gain=float(gain))
+
+
+def test_shares_that_a_grey_picture_does_not_show_fail_the_frame(load: Load) -> None:
+    plugin = load(grey_without_boxes(0.5))
+
+    with pytest.raises(
+        PipelineError, match=r"boxes between 0 and 1\. .* VIDEOQUEUE_YOLO_FAMILY to end2end for"
+    ):
+        detect(plugin, WHITE)
+
+
+@pytest.mark.parametrize(
+    ("far", "family", "box"),
+    [
+        (40, "", [0, 0, 40, 40]),
+        (40, "end2end", [0, 0, 40, 40]),
+        (0.5, "end2end", [0, 0, 32, 48]),
+        (40, "rtdetr", [0, 0, 20, 20]),
+        (0.5, "rtdetr", [0, 0, 16, 24]),
+    ],
+)
+def test_a_frame_shows_the_unit_of_boxes_if_a_grey_picture_does_not(
+    load: Load, far: float, family: str, box: list[int]
+) -> None:
+    (found,) = detect(load(grey_without_boxes(far), family=family), WHITE)
+
+    assert (found["label"], found["box"]) == ("b", box)
+
+
+def test_queries_without_boxes_in_a_grey_picture_are_read_as_the_operator_says(load: Load) -> None:
+    (output,) = rtdetr([HELMET])
+    output[..., :4] = 0
+
+    with pytest.raises(PipelineError, match="without boxes between 0 and 1"):
+        load(Model([output]))
+    assert detect(load(Model([output]), family="rtdetr"), frame(64, 96)) == []

@@ -29,6 +29,8 @@ The outputs for a grey picture show the rest:
   (outside of the picture).
 - Scores must be probabilities, and classes whole numbers.
 
+Final boxes of zeros show nothing. Then each frame shows whether its boxes are in pixels or shares.
+
 If two families remain, the model is rejected: the wrong one would silently return wrong boxes. darknet needs
 `anchors` [[width, height], ...] in pixels and `masks` [[anchor, ...], ...], one for each output, in the
 metadata.

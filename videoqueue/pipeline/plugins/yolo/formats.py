@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugins.openvino import Array, Size
 from videoqueue.pipeline.plugins.yolo import grey, heads
 from videoqueue.pipeline.plugins.yolo.letterbox import Preprocessing
@@ -103,6 +104,8 @@ def _one_box_per_object(
 ) -> OutputFormat:
     """Distinguishes final corners in pixels from RT-DETR's centres in shares of the picture's sides."""
     output = grey.output_for_grey(network, index, _GREY)
+    if grey.are_empty(output[:, :4]):
+        return _units_by_frame(family, classes, index, network, explicit)
     shares = grey.are_shares(output[:, :4])
     if not explicit:
         _check_units(family, output, shares, index, network)
@@ -114,9 +117,30 @@ def _one_box_per_object(
     grey.check_scores(output[:, 4:5] if best_only else output[:, 4:], network)
     decode = heads.decode_six_columns if output.shape[1] == 6 else heads.decode_queries
     known = None if best_only else output.shape[1] - 4
-    # Boxes of zeros are those of a model that finds nothing in the grey picture.
-    shares = shares or not output[:, :4].any()
     return OutputFormat(Family.RTDETR, known, _RTDETR, _decoder(decode, index, shares))
+
+
+def _units_by_frame(
+    family: Family, classes: int | None, index: int, network: Network, explicit: bool
+) -> OutputFormat:
+    """The model finds nothing in a grey picture, so that the boxes of a frame must show their unit."""
+    if family is Family.RTDETR and not explicit:
+        raise _without_shares(index, network)
+    queries = heads.decode_queries if classes else heads.decode_six_columns
+    decode = heads.decode_finished if family is Family.END2END else queries
+
+    def decode_output(outputs: Sequence[Array], size: Size, min_score: float) -> heads.Candidates:
+        found = decode(outputs[index][0], min_score)
+        if not grey.are_shares(found.corners):
+            return found
+        if not explicit:
+            raise network.error(
+                "it returned boxes between 0 and 1. They may be corners or centre and size. Set "
+                f"{network.settings.family} to {Family.END2END} for corners, else to {Family.RTDETR}."
+            )
+        return heads.in_pixels(found, size)
+
+    return OutputFormat(family, classes, _RTDETR if family is Family.RTDETR else COMMON, decode_output)
 
 
 def _check_units(family: Family, output: Array, shares: bool, index: int, network: Network) -> None:
@@ -140,10 +164,14 @@ def _check_units(family: Family, output: Array, shares: bool, index: int, networ
             f"if they are, to {Family.END2END} if they are corners."
         )
     if not final and not shares:
-        raise network.error(
-            f"its output is {network.shapes[index]}, without boxes between 0 and 1. {SUPPORTED} If it is one "
-            f"of them, set {setting}; {Family.RTDETR} also reads centre and size in pixels."
-        )
+        raise _without_shares(index, network)
+
+
+def _without_shares(index: int, network: Network) -> PipelineError:
+    return network.error(
+        f"its output is {network.shapes[index]}, without boxes between 0 and 1. {SUPPORTED} If it is one of "
+        f"them, set {network.settings.family}; {Family.RTDETR} also reads centre and size in pixels."
+    )
 
 
 def _single_anchor(classes: int | None, index: int, network: Network, explicit: bool) -> OutputFormat:

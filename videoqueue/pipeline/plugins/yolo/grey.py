@@ -14,6 +14,8 @@ from videoqueue.pipeline.plugins.yolo.network import Network
 
 #: Boxes in shares of the picture's sides may reach over its border, by up to one side.
 _LARGEST_SHARE = 2.0
+#: Less than a pixel in shares of the sides of any picture.
+_NO_SIDE = 1e-4
 #: What a box may differ from a correct one, in shares of the picture's sides.
 _ROUNDING = 0.02
 
@@ -24,9 +26,14 @@ def output_for_grey(network: Network, index: int, value: float) -> Array:
     return output
 
 
-def are_shares(boxes: Array) -> bool:
-    """Returns whether boxes (n, 4) are in shares of the picture's sides; boxes of zeros show nothing."""
-    return bool(boxes.any() and (np.abs(boxes) <= _LARGEST_SHARE).all())
+def are_empty(boxes: npt.NDArray[np.floating]) -> bool:
+    """Returns whether boxes (n, 4) are all without an area, so that they show nothing."""
+    return bool((np.abs(boxes) < _NO_SIDE).all())
+
+
+def are_shares(boxes: npt.NDArray[np.floating]) -> bool:
+    """Returns whether boxes (n, 4) are in shares of the picture's sides; boxes without an area are not."""
+    return bool(not are_empty(boxes) and (np.abs(boxes) <= _LARGEST_SHARE).all())
 
 
 def are_centres(boxes: Array, sides: tuple[float, float]) -> bool:
