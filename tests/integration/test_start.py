@@ -125,6 +125,27 @@ def test_a_pipeline_that_cannot_run_stops_the_worker_with_a_line_for_each_fault(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("YOLO_MODEL", "mine.onnx"), ("OCR_RECOGNIZER", "The text recognizer mine.onnx cannot be used: ")],
+)
+def test_a_model_that_cannot_be_used_stops_the_worker_and_says_why(
+    tmp_path: Path, setting: str, says: str
+) -> None:
+    model = tmp_path / "mine.onnx"
+    model.write_text("not a model")
+    settings = {
+        "VIDEOQUEUE_DATA_DIR": str(tmp_path / "data"),
+        "REDIS_URL": "redis://127.0.0.1",
+        f"VIDEOQUEUE_{setting}": str(model),
+    }
+    done = start("worker", settings)
+    assert done.returncode != 0
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("videoqueue: "))
+    assert says in line
+    assert "Traceback" not in done.stderr
+
+
 def test_a_data_folder_in_which_nothing_can_be_made_stops_the_worker(tmp_path: Path) -> None:
     (tmp_path / "work").touch()
     done = start("worker", {"VIDEOQUEUE_DATA_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1"})

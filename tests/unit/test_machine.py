@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,10 +193,14 @@ def test_memory_too_low_for_the_models_is_refused_with_the_number_needed(tmp_pat
         check_memory(settings_on(machine(tmp_path / "small", total=512 * MIB)))
 
 
-def test_a_model_of_ones_own_needs_twice_its_size_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["YOLO_MODEL", "OCR_RECOGNIZER"])
+def test_a_model_of_ones_own_needs_twice_its_size_more(setting: str, tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     with model.open("wb") as file:
         file.truncate(100 * MIB)
-    assert needed_memory(1, str(model)) == 1000 * MIB
-    settings = settings_on(machine(tmp_path), SANDBOX_MEMORY_BYTES=str(1200 * MIB), YOLO_MODEL=str(model))
-    assert settings.inference_threads == 1
+    assert needed_memory(1, [str(model), ""]) == 1000 * MIB
+    assert needed_memory(1, [str(model)] * 2) == 1200 * MIB
+    own = settings_on(machine(tmp_path), SANDBOX_MEMORY_BYTES=str(1200 * MIB), **{setting: str(model)})
+    assert own.inference_threads == 1
+    with pytest.raises(SettingsError, match=rf"at least {1000 * MIB} "):
+        check_memory(replace(own, sandbox_memory_bytes=1000 * MIB - 1))

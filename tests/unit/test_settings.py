@@ -37,6 +37,11 @@ def test_a_platform_that_sets_port_is_served_on_every_address() -> None:
         ("PORT", "70000", "a port from 1 to 65535"),
         ("VIDEOQUEUE_MAX_ATTEMPTS", "0", "a whole number of at least 1"),
         ("VIDEOQUEUE_WORKER_THREADS", "two", "a whole number of at least 1"),
+        ("VIDEOQUEUE_TEXT_DETAIL", "319", "a whole number from 320 to 2560"),
+        ("VIDEOQUEUE_TEXT_DETAIL", "2561", "a whole number from 320 to 2560"),
+        ("VIDEOQUEUE_OCR_CONFIDENCE", "50", "a number from 0 to 1"),
+        ("VIDEOQUEUE_OCR_RECOGNIZER", "/nowhere.onnx", "the path of a file that exists"),
+        ("VIDEOQUEUE_OCR_CHARSET", "/nowhere.txt", "the path of a file that exists"),
         ("VIDEOQUEUE_LEASE_SECONDS", "-1", "a number of seconds above 0"),
         ("VIDEOQUEUE_LEASE_SECONDS", "inf", "a number of seconds above 0"),
         ("VIDEOQUEUE_MIN_DECODED_SHARE", "50%", "a number from 0 to 1"),
@@ -102,6 +107,8 @@ def test_paths_mean_the_same_after_the_folder_has_changed(
 ) -> None:
     (tmp_path / "model.onnx").touch()
     (tmp_path / "labels.txt").touch()
+    (tmp_path / "thai.onnx").touch()
+    (tmp_path / "thai.txt").touch()
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "elsewhere").mkdir()
     environ = {
@@ -110,6 +117,8 @@ def test_paths_mean_the_same_after_the_folder_has_changed(
         "VIDEOQUEUE_FAILPOINTS_DIR": "pipelines",
         "VIDEOQUEUE_YOLO_MODEL": "./model.onnx",
         "VIDEOQUEUE_YOLO_LABELS": "labels.txt",
+        "VIDEOQUEUE_OCR_RECOGNIZER": "./thai.onnx",
+        "VIDEOQUEUE_OCR_CHARSET": "thai.txt",
         "OTHER": "./other",
         "VIDEOQUEUE_LEASE_SECONDS": "30",
     }

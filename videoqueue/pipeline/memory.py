@@ -91,9 +91,21 @@ class MemoryMark:
             free = (limit - int(pages[field]) * mmap.PAGESIZE for limit, field in self._limits)
             self._room = min(self._room, *free)
 
+    @property
+    def room(self) -> int:
+        """Returns the least number of bytes that were free; `sys.maxsize` if there is no limit."""
+        return self._room
+
     def came_near(self, room: int) -> bool:
         """Returns whether an allocation of `room` bytes may have failed; False if there is no limit."""
         return self._room < room
+
+
+def free_memory() -> int | None:
+    """Returns how many bytes this process may still allocate; None if it has no limit."""
+    mark = MemoryMark()
+    mark.look()
+    return max(0, mark.room) if mark.room < sys.maxsize else None
 
 
 def check_room(count: int) -> None:

@@ -6,6 +6,7 @@ frames need more, smaller ones less; `docs/operations.md` has the table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 _MIB = 1024**2
@@ -21,14 +22,14 @@ _COPIES_OF_A_MODEL = 2
 _MASTER, _WORKER = 32 * _MIB, 96 * _MIB
 
 
-def needed_memory(threads: int, model: str = "") -> int:
+def needed_memory(threads: int, models: Iterable[str] = ()) -> int:
     """Returns the minimum memory of a child process that processes 1080p, in bytes.
 
     Args:
         threads: the number of inference threads, at least 1.
-        model: the path of a YOLO model that replaces the built-in one; empty for none.
+        models: the paths of models that replace built-in ones; empty ones are ignored.
     """
-    own = _COPIES_OF_A_MODEL * Path(model).stat().st_size if model else 0
+    own = _COPIES_OF_A_MODEL * sum(Path(model).stat().st_size for model in models if model)
     return _MODELS + _FIRST_THREADS * min(threads, 2) + _FURTHER_THREAD * max(0, threads - 2) + own
 
 
@@ -45,7 +46,7 @@ def default_memory(usable: int | None, processes: int, children: int) -> int:
     return max(_MIB, min(MAX_MEMORY, (usable - _MASTER - _WORKER * processes) // children))
 
 
-def default_threads(cores: int, children: int, memory: int, model: str = "") -> int:
+def default_threads(cores: int, children: int, memory: int, models: Iterable[str] = ()) -> int:
     """Returns the number of inference threads of each child process: its share of the cores.
 
     It is lower when the memory does not suffice.
@@ -54,9 +55,9 @@ def default_threads(cores: int, children: int, memory: int, model: str = "") -> 
         cores: the number of cores.
         children: the number of child processes of all workers.
         memory: the memory of one child process, in bytes.
-        model: as in `needed_memory`.
+        models: as in `needed_memory`.
     """
     threads = max(1, min(cores, MAX_THREADS) // children)
-    while threads > 1 and needed_memory(threads, model) > memory:
+    while threads > 1 and needed_memory(threads, models) > memory:
         threads -= 1
     return threads

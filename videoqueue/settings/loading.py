@@ -87,7 +87,7 @@ def _with_derived_defaults(given: Settings, root: Path) -> Settings:
     )
     values["sandbox_memory_bytes"] = memory
     values["inference_threads"] = given.inference_threads or default_threads(
-        usable_cores(root), children, memory, given.yolo_model
+        usable_cores(root), children, memory, given.own_models
     )
     values["max_concurrent_uploads"] = given.max_concurrent_uploads or max(1, given.web_threads // 2)
     values["max_concurrent_downloads"] = given.max_concurrent_downloads or max(1, given.web_threads // 4)

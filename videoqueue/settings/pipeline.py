@@ -23,6 +23,10 @@ _PLUGIN_OPTIONS = {
     "yolo.confidence": "yolo_confidence",
     "yolo.iou": "yolo_iou",
     "yolo.max_detections": "yolo_max_detections",
+    "ocr.detail": "text_detail",
+    "ocr.confidence": "ocr_confidence",
+    "ocr.recognizer": "ocr_recognizer",
+    "ocr.charset": "ocr_charset",
 }
 
 #: The setting of the worker that an error text of the decoder names. The pipeline also runs without a worker.
@@ -100,6 +104,38 @@ class PipelineSettings:
         "detections",
         "Maximum number of detections of a frame. Those with the highest confidence are kept.",
     )
+    text_detail: int = setting(
+        "VIDEOQUEUE_TEXT_DETAIL",
+        whole(320, 2560),
+        1920,
+        "pixels",
+        "Longest side of the picture in which text is searched, from 320 to 2560. The picture has two thirds "
+        "of the frame's long side, at least 960, and at most this. 2560 finds smaller text in 4K; the search "
+        "then takes 1.8 times as long.",
+    )
+    ocr_confidence: float = setting(
+        "VIDEOQUEUE_OCR_CONFIDENCE",
+        share,
+        0.5,
+        "share",
+        "Lowest confidence of a line of text, from 0 to 1.",
+    )
+    ocr_recognizer: str = setting(
+        "VIDEOQUEUE_OCR_RECOGNIZER",
+        existing_file,
+        "",
+        "file",
+        "Text recognizer: a recognition model of PP-OCR in ONNX. Default: PP-OCRv6 small, which is part of "
+        "the package.",
+    )
+    ocr_charset: str = setting(
+        "VIDEOQUEUE_OCR_CHARSET",
+        existing_file,
+        "",
+        "file",
+        "Characters of that recognizer, one per line, in the order of its training. Default: those in the "
+        "model's metadata.",
+    )
     max_pixels: int = setting(
         "VIDEOQUEUE_MAX_PIXELS",
         whole(1),
@@ -175,6 +211,11 @@ class PipelineSettings:
             "edits": self.max_edits,
             "steps": self.max_check_steps,
         }
+
+    @property
+    def own_models(self) -> tuple[str, ...]:
+        """Returns the paths of the models that replace built-in ones; empty where none does."""
+        return self.yolo_model, self.ocr_recognizer
 
     @property
     def setting_names(self) -> dict[str, str]:

@@ -55,13 +55,14 @@ def log_level(value: str) -> str:
     return value.upper()
 
 
-def whole(minimum: int) -> Callable[[str], int]:
-    """Returns a parser for a whole number of at least `minimum`."""
+def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Returns a parser for a whole number of at least `minimum`, and at most `maximum` if there is one."""
+    takes = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
     def parse(value: str) -> int:
         number = int(value) if value.strip().lstrip("-").isdigit() else None
-        if number is None or number < minimum:
-            raise ValueError(f"takes a whole number of at least {minimum}")
+        if number is None or number < minimum or (maximum is not None and number > maximum):
+            raise ValueError(f"takes a whole number {takes}")
         return number
 
     return parse

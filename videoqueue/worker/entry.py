@@ -30,6 +30,7 @@ from videoqueue.settings import load_settings
 from videoqueue.worker import actors
 from videoqueue.worker.factory import check_memory, make_sandbox
 from videoqueue.worker.lifecycle import Lifecycle, end_on_error
+from videoqueue.worker.model_check import check_models
 from videoqueue.worker.run_job import JobRunner
 from videoqueue.worker.workspace import Workspace
 
@@ -143,12 +144,14 @@ def _check_memory(services: Services) -> None:
 
 
 def _check_pipelines(services: Services) -> None:
-    """Ends the process if a pipeline cannot run, with one line for each fault: all its jobs would fail."""
+    """Ends the process if a pipeline or a model cannot be used, with a line for each: its jobs would fail."""
     options = services.settings.pipeline_options
-    registry = PluginRegistry(
-        PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
-    )
-    faults = check_definitions(services.pipelines, registry)
+    plugin_options = PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
+    faults = list(map(str, check_definitions(services.pipelines, PluginRegistry(plugin_options))))
+    try:
+        check_models(plugin_options)
+    except SettingsError as error:
+        faults += str(error).splitlines()
     if faults:
         raise SystemExit("\n".join(f"videoqueue: {fault}" for fault in faults))
 

@@ -34,7 +34,7 @@ def check_memory(settings: Settings) -> None:
         SettingsError: the limit is too low. The message is one line and names the bytes needed.
     """
     threads, memory = settings.inference_threads, settings.sandbox_memory_bytes
-    needed = needed_memory(threads, settings.yolo_model)
+    needed = needed_memory(threads, settings.own_models)
     if memory >= needed:
         return
     fewer = "" if threads == 1 else ", or lower VIDEOQUEUE_INFERENCE_THREADS"

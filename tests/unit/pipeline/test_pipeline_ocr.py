@@ -17,6 +17,7 @@ from tests.support.small_videos import MakeVideo, Picture
 from videoqueue.errors import PipelineError
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.plugins.ocr import OcrPlugin, create, models, recognizer
+from videoqueue.pipeline.plugins.ocr.models import LineModel
 from videoqueue.pipeline.plugins.ocr.reading_order import in_reading_order
 from videoqueue.pipeline.plugins.ocr.recognizer import TextRecognizer
 from videoqueue.pipeline.plugins.openvino import CompiledModel
@@ -94,23 +95,23 @@ def test_a_line_is_read_the_same_in_any_company(ocr: OcrPlugin) -> None:
         reader = TextRecognizer(model, letters)
         together = {number: reader.read(lines[number]) for number in order}
         assert [together[number] for number in range(len(lines))] == alone
-    assert [text for text, _ in alone] == texts
+    assert [reading.text for reading in alone] == texts
 
 
 def test_a_line_seen_before_is_answered_from_memory_with_the_same_words(ocr: OcrPlugin) -> None:
     runs: list[int] = []
 
-    class Counted:
+    class Counted(LineModel):
         def run(self, tensor: npt.NDArray[np.float32]) -> Any:
             runs.append(tensor.shape[3])
             return ocr._engine._recognizer._model.run(tensor)
 
-    reader = TextRecognizer(cast(CompiledModel, Counted()), models.charset())
+    reader = TextRecognizer(Counted(cast(CompiledModel, None)), models.charset())
     line, other = page(("HELLO", 20, 40), width=160, height=60), page(("HULLO", 20, 40), width=160, height=60)
 
     readings = [reader.read(picture) for picture in (line, other, line.copy(), other)]
 
-    assert [text for text, _ in readings] == ["HELLO", "HULLO", "HELLO", "HULLO"]
+    assert [reading.text for reading in readings] == ["HELLO", "HULLO", "HELLO", "HULLO"]
     assert readings[:2] == readings[2:]
     assert len(runs) == 2
 
@@ -143,7 +144,7 @@ def test_a_model_is_kept_for_the_sizes_used_last_only(ocr: OcrPlugin) -> None:
         with detector.run(np.zeros((height, 64, 3), np.uint8)) as marks:
             assert marks.shape == (1, 1, height, 64)
 
-    assert list(detector._models) == [(128, 64), (96, 64)]
+    assert list(detector._models._models) == [(128, 64), (96, 64)]
 
 
 def test_threads_that_read_at_once_read_what_one_reads(ocr: OcrPlugin) -> None:

@@ -29,6 +29,10 @@ def test_options_reach_another_process_unchanged(tmp_path: Path) -> None:
         "VIDEOQUEUE_YOLO_CONFIDENCE": "0",
         "VIDEOQUEUE_YOLO_IOU": "0.50",
         "VIDEOQUEUE_YOLO_MAX_DETECTIONS": "20",
+        "VIDEOQUEUE_TEXT_DETAIL": "2560",
+        "VIDEOQUEUE_OCR_CONFIDENCE": "0",
+        "VIDEOQUEUE_OCR_RECOGNIZER": str(model),
+        "VIDEOQUEUE_OCR_CHARSET": str(model),
         "VIDEOQUEUE_MIN_DECODED_SHARE": "0.1",
         "VIDEOQUEUE_ACCEPT_TRUNCATED": "on",
     }
@@ -39,11 +43,15 @@ def test_options_reach_another_process_unchanged(tmp_path: Path) -> None:
         "yolo.confidence": "0.0",
         "yolo.iou": "0.5",
         "yolo.max_detections": "20",
+        "ocr.detail": "2560",
+        "ocr.confidence": "0.0",
+        "ocr.recognizer": str(model),
+        "ocr.charset": str(model),
     }
     assert PipelineOptions(**json.loads(json.dumps(asdict(options)))) == options
 
 
-def test_every_limit_and_every_option_of_the_detector_has_the_name_of_its_setting() -> None:
+def test_every_limit_and_every_option_of_a_plugin_has_the_name_of_its_setting() -> None:
     names = load_settings({}).pipeline_options.setting_names
     limits = [field.name for field in fields(PipelineOptions) if field.name.startswith(("max_", "min_"))]
     assert {name: names[name] for name in limits} == {name: f"VIDEOQUEUE_{name.upper()}" for name in limits}
@@ -54,6 +62,10 @@ def test_every_limit_and_every_option_of_the_detector_has_the_name_of_its_settin
         "yolo.confidence": "VIDEOQUEUE_YOLO_CONFIDENCE",
         "yolo.iou": "VIDEOQUEUE_YOLO_IOU",
         "yolo.max_detections": "VIDEOQUEUE_YOLO_MAX_DETECTIONS",
+        "ocr.detail": "VIDEOQUEUE_TEXT_DETAIL",
+        "ocr.confidence": "VIDEOQUEUE_OCR_CONFIDENCE",
+        "ocr.recognizer": "VIDEOQUEUE_OCR_RECOGNIZER",
+        "ocr.charset": "VIDEOQUEUE_OCR_CHARSET",
     }
 
 

@@ -1,8 +1,8 @@
 """The version of a pipeline: a hash of everything that determines its results.
 
 Runs of one pipeline with equal versions produce the same results for the same video and parameters, in any
-process. Processors are not distinguished: the 8-bit text models produce slightly different confidences on
-processors without VNNI. The hash covers
+process. Processors are not distinguished: the built-in models compute the same on all that have AVX2. The
+hash covers
 
 - the definition: nodes, edges and the order of the outputs; not its description or the layout of its file;
 - the source of the pipeline without its plugins, and the libraries that it computes with;

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from videoqueue.errors import PipelineError
-from videoqueue.pipeline.plugins.openvino import CompiledModel
+from videoqueue.pipeline.memory import free_memory
+from videoqueue.pipeline.plugins.openvino import Array, CompiledModel, ModelsBySize, Size
 
 # After the module that keeps OpenVINO offline.
 import openvino  # isort: skip
@@ -23,8 +22,8 @@ FOLDER = Path(__file__).parent / "weights"
 DETECTOR = "PP-OCRv6_det_small_int8.xml"
 RECOGNIZER = "PP-OCRv6_rec_small_int8.xml"
 CHARSET = "charset.txt"
-# A video has one frame size, rarely two.
-_MAX_SIZES = 2
+# What the detector needs for each picture that it is given at the same time; measured, rounded up.
+_BYTES_PER_PIXEL = 112
 
 
 class TextDetector:
@@ -37,8 +36,7 @@ class TextDetector:
         self._core = core
         self._threads = threads
         self._source = _with_pixel_input(_read(core, DETECTOR))
-        self._compiling = threading.Lock()
-        self._models: OrderedDict[tuple[int, int], CompiledModel] = OrderedDict()
+        self._models = ModelsBySize(self._compile)
 
     @contextmanager
     def run(self, image: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.float32]]:
@@ -49,39 +47,61 @@ class TextDetector:
             `with` block.
         """
         height, width = image.shape[:2]
-        with self._model(height, width).run(image[None]) as (probability_map,):
+        with self._models.get((height, width)).run(image[None]) as (probability_map,):
             yield probability_map
 
-    def _model(self, height: int, width: int) -> CompiledModel:
-        size = (height, width)
-        with self._compiling:
-            if size not in self._models:
-                model = self._source.clone()
-                model.reshape([1, height, width, 3])
-                if len(self._models) == _MAX_SIZES:
-                    self._models.popitem(last=False)
-                self._models[size] = CompiledModel(self._core, model, self._threads)
-            self._models.move_to_end(size)
-            return self._models[size]
+    def _compile(self, size: Size) -> CompiledModel:
+        model = self._source.clone()
+        model.reshape([1, *size, 3])
+        return CompiledModel(self._core, model, _at_once(size, self._threads, free_memory()))
 
 
-def recognizer(core: openvino.Core, threads: int) -> CompiledModel:
-    """Returns the model from normalized lines (1, 3, 48, width) to probabilities (1, steps, characters).
+class LineModel:
+    """A model from normalized lines (1, 3, height, width) to probabilities (1, steps, characters).
+
+    Attributes:
+        height: The height of a line in pixels.
+        width: The width of every line in pixels; None if the model takes any.
+    """
+
+    def __init__(self, model: CompiledModel, height: int = 48, width: int | None = None) -> None:
+        self._model = model
+        self.height = height
+        self.width = width
+
+    def run(self, line: Array) -> AbstractContextManager[list[Array]]:
+        """Returns a context manager with the model's output for a line, as `CompiledModel.run`."""
+        return self._model.run(line)
+
+
+def recognizer(core: openvino.Core, threads: int) -> LineModel:
+    """Returns the built-in recognizer.
 
     Raises:
         PipelineError: A file of the model is missing.
     """
-    return CompiledModel(core, _read(core, RECOGNIZER), threads)
+    return LineModel(CompiledModel(core, _read(core, RECOGNIZER), threads))
 
 
 def charset() -> list[str]:
-    """Returns the characters of the recognizer's outputs, without the blank and the space.
+    """Returns the characters of the built-in recognizer's outputs, without the blank and the space.
 
     Raises:
         PipelineError: The file is missing.
     """
     _check(FOLDER / CHARSET)
     return (FOLDER / CHARSET).read_text(encoding="utf-8").splitlines()
+
+
+def _at_once(size: Size, threads: int, free: int | None) -> int:
+    """Returns how many pictures are computed at once; further ones wait.
+
+    Their memory may take half of what is free. The rest is for frames, and for the other models.
+    """
+    if free is None:
+        return threads
+    height, width = size
+    return max(1, min(threads, free // 2 // (height * width * _BYTES_PER_PIXEL)))
 
 
 def _with_pixel_input(model: openvino.Model) -> openvino.Model:

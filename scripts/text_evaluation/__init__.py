@@ -1,0 +1,1 @@
+"""What `./scripts/evaluate_text` needs."""
