@@ -2,7 +2,7 @@
 
 Both read frames of the sample video and the pictures of `./scripts/evaluate_text`, with the default detector
 and text models. A job may continue on another machine, so both must find the same: every label, box, text and
-confidence. Needs Debian's package qemu-user. The emulated processor is about 20 times as slow.
+confidence. Needs Debian's package qemu-user. The emulated processor is about 60 times as slow.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ EMULATOR = "qemu-x86_64"
 #: The first Intel processor with AVX2, which OpenVINO's 8-bit code without VNNI needs. From 2013.
 PROCESSOR = "Haswell"
 _STRIDE, _QUICK_STRIDE = 5, 45
+# The longest side of a picture with --quick, in pixels.
+_QUICK_SIDE = 1280
 Result = list[Any]
 
 
@@ -58,7 +60,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="few pictures, none larger than 1280x720")
+    parser.add_argument("--quick", action="store_true", help="few pictures, none larger than 1280x720: some minutes")
     parser.add_argument(
         "--cpu",
         default=PROCESSOR,
@@ -69,6 +71,8 @@ def _arguments() -> argparse.Namespace:
 
 def _draw(folder: Path, quick: bool) -> Iterator[str]:
     for clip in clips(quick):
+        if quick and max(clip.size) > _QUICK_SIDE:
+            continue
         for number, drawing in enumerate(clip.frames):
             file = folder / f"{clip.name} {number}.png"
             cv2.imwrite(str(file), drawing.picture)
