@@ -60,7 +60,9 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="few pictures, none larger than 1280x720: some minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="few pictures, none larger than 1280x720: some minutes"
+    )
     parser.add_argument(
         "--cpu",
         default=PROCESSOR,
