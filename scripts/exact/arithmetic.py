@@ -132,7 +132,7 @@ def _scale(quantise: Any) -> float:
 
 
 def _snap(quantise: Any) -> float:
-    """Gives a FakeQuantize one scale for all channels, a power of two. Returns the scale."""
+    """Changes the range of a FakeQuantize to one scale, a power of two, for all channels. Returns it."""
     low, high = (_constant(quantise.input_value(place)) for place in (1, 2))
     if low is None or high is None:
         raise ValueError(f"{quantise.get_friendly_name()} has no constant range")
