@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ import openvino
 from openvino import opset13
 
 Values = npt.NDArray[np.float64]
-Function = Callable[[float], float]
 
 #: The least distance of a result from the middle between two levels, in levels. Processors differ by 0.00002.
 LEAST_MARGIN = 1e-4
@@ -39,7 +38,7 @@ class _Grid(NamedTuple):
 
 
 def round_inputs_of_gelu(model: openvino.Model) -> int:
-    """Inserts a FakeQuantize in front of each GELU that is rounded to 8 bits, itself or its error function.
+    """Inserts a FakeQuantize in front of each GELU whose result is rounded to 8 bits.
 
     Args:
         model: A model in which every scale is a power of two; it is changed.
@@ -50,10 +49,10 @@ def round_inputs_of_gelu(model: openvino.Model) -> int:
     Raises:
         ValueError: No grid keeps all results of a GELU away from the middle between two levels.
     """
-    found = [(step, *rounded) for step in _steps(model, "Erf") if (rounded := _rounded(step))]
-    for step, result, function in found:
+    found = [(step, result) for step in _steps(model, "Erf") if (result := _rounded_result(step))]
+    for step, result in found:
         low, high = (result.input_value(place).get_node().data for place in (1, 2))
-        grid = _best_grid(function, float(low.min()), float(high.max()), result.get_levels())
+        grid = _best_grid(float(low.min()), float(high.max()), result.get_levels())
         if grid.margin < LEAST_MARGIN:
             raise ValueError(
                 f"{step.get_friendly_name()}: no grid is far enough from the middle of two levels"
@@ -63,28 +62,20 @@ def round_inputs_of_gelu(model: openvino.Model) -> int:
     return len(found)
 
 
-def _gelu(value: float) -> float:
-    return value * _error_function(value) / 2
-
-
-def _error_function(value: float) -> float:
-    return 1 + math.erf(value / math.sqrt(2))
-
-
-def _margin(function: Function, grid: Values, low: float, high: float, levels: int) -> float:
-    """Returns how near a function of the grid's values comes to the middle between two levels, in levels."""
-    results = np.asarray([function(value) for value in grid])
+def _margin(grid: Values, low: float, high: float, levels: int) -> float:
+    """Returns how near a GELU of the grid's values comes to the middle between two levels, in levels."""
+    results = np.asarray([value * (1 + math.erf(value / math.sqrt(2))) / 2 for value in grid])
     within = results[(results > low) & (results < high)] * (levels - 1) / (high - low)
     return float(np.abs(np.abs(within - np.floor(within)) - 0.5).min())
 
 
-def _best_grid(function: Function, low: float, high: float, levels: int) -> _Grid:
+def _best_grid(low: float, high: float, levels: int) -> _Grid:
     grids = []
     for parts, offset in itertools.product(_PARTS, _OFFSETS):
         step = (high - low) / (levels - 1) / parts
         count = int((high + _BEYOND - _BOTTOM) / step)
         values = np.asarray(_BOTTOM + (np.arange(count + 1) + offset) * step, np.float64)
-        grids.append(_Grid(_margin(function, values, low, high, levels), step, offset, count))
+        grids.append(_Grid(_margin(values, low, high, levels), step, offset, count))
     return max(grids)
 
 
@@ -107,17 +98,16 @@ def _before(step: Any) -> Any:
     return output
 
 
-def _rounded(error_function: Any) -> tuple[Any, Function] | None:
-    """Returns the FakeQuantize behind an error function, and what it rounds: that function, or the GELU."""
-    step, products = error_function, 0
+def _rounded_result(error_function: Any) -> Any:
+    """Returns the FakeQuantize that rounds the result of a GELU; None if there is none."""
+    step = error_function
     for _ in range(_MOST_BETWEEN):
         consumers = [place.get_node() for place in step.output(0).get_target_inputs()]
         if len(consumers) != 1:
             return None
         (step,) = consumers
-        products += step.get_type_name() == "Multiply"
         if step.get_type_name() == "FakeQuantize":
-            return step, _gelu if products else _error_function
+            return step
     return None
 
 
