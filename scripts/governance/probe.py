@@ -138,6 +138,7 @@ def queue() -> dict[str, Any]:
 def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
     """Submits the video, does what a worker does. Returns what was announced and what the client received."""
     from videoqueue.jobs.results import encode
+    from videoqueue.jobs.types import ALL_OWNERS
 
     announced: list[Any] = []
     services.broker.enqueue = lambda message, delay=None: announced.append(message)
@@ -151,7 +152,7 @@ def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
     services.store.checkpoint(claim, 0, encode(items), [item["frame_index"] for item in items], 0.456)
     status = answered(client.get(f"/video/status/{job_id}"), 200)
     writable = written_while_running(services.store.engine, job_id)
-    services.store.complete(claim, services.results.etag(job_id))
+    services.store.complete(claim, services.results.etag(job_id, ALL_OWNERS))
     results = answered(client.get(f"/video/results/{job_id}"), 200)
     return {
         "messages": [{"args": list(found.args), "kwargs": found.kwargs} for found in announced],

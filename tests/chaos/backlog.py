@@ -19,7 +19,7 @@ from videoqueue.broker import QUEUE
 from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now, writing
 from videoqueue.jobs.tables import JOB
-from videoqueue.jobs.types import NewJob
+from videoqueue.jobs.types import NOBODY, NewJob
 
 #: Status must stay quick; far above what it takes, so that only a queue in front of it counts.
 _STATUS_SECONDS = 2.0
@@ -45,6 +45,7 @@ def _insert(service: ChaosService, video: Submission, count: int) -> list[uuid.U
     stored.parent.mkdir(exist_ok=True)
     stored.write_bytes(video.content)
     new = NewJob(
+        owner=NOBODY,
         pipeline_id="quick",
         frame_stride=1,
         max_frames=1,

@@ -27,6 +27,7 @@ from tests.support.records import lease_policy
 from tests.support.stack import ROOT, environment, eventually, free_port, procfile
 from tests.support.tcp_proxy import TcpProxy
 from videoqueue.jobs.store import JobStore
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.retention import Retention
 from videoqueue.storage.filesystem import FolderStorage
 
@@ -137,7 +138,7 @@ class ChaosService:
     def collect(self) -> None:
         """Removes what killed uploads have left, as if it were old."""
         retention = Retention(JobStore(self.engine, lease_policy()), FolderStorage(self.objects))
-        for _ in retention.round(None, _MOMENT, batch=1000):
+        for _ in retention.round(ALL_OWNERS, None, _MOMENT, batch=1000):
             pass
 
     def await_ready(self) -> None:

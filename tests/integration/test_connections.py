@@ -20,6 +20,7 @@ from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.errors import SettingsError
 from videoqueue.jobs.tables import Base
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.settings import load_settings
 
 
@@ -88,7 +89,7 @@ def test_clients_that_do_not_read_their_results_hold_no_connection(small_app: Fl
     assert claim is not None
     for seq in range(3):
         store.checkpoint(claim, seq, b'{"frame_index":%d}' % seq, [seq], 0.5)
-    store.complete(claim, services.results.etag(claim.job_id))
+    store.complete(claim, services.results.etag(claim.job_id, ALL_OWNERS))
     with ExitStack() as readers:
         for _ in range(3):
             client = small_app.test_client()

@@ -20,14 +20,18 @@ from tests.support.videos import make_video
 from videoqueue.broker import queued
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.tables import JobRow
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.services import Services
 
 UPLOAD = """
 import json, pathlib, resource, sys
 from videoqueue.app import create_app
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.jobs.tables import Base
 from videoqueue.api.extension import services_of
 from videoqueue.settings import load_settings
+from videoqueue.jobs.types import ALL_OWNERS
+from videoqueue.jobs.types import ALL_OWNERS
 
 data, video, redis_url, form = sys.argv[1:]
 app = create_app(load_settings({"VIDEOQUEUE_DATA_DIR": data, "REDIS_URL": redis_url}))
@@ -108,8 +112,8 @@ def test_a_chunk_that_does_not_fit_leaves_the_job_as_it_was(full_database: Servi
     job_id, _ = store.create(new_job())
     claim = store.claim(job_id, "worker")
     assert claim is not None
-    before = store.get(job_id)
+    before = store.get(job_id, ALL_OWNERS)
     with pytest.raises(DatabaseUnavailableError):
         store.checkpoint(claim, 0, bytes(1024**2), [0], 0.5)
-    assert store.get(job_id) == before
-    assert list(full_database.results.chunks(job_id)) == []
+    assert store.get(job_id, ALL_OWNERS) == before
+    assert list(full_database.results.chunks(job_id, ALL_OWNERS)) == []

@@ -17,6 +17,7 @@ from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.jobs.tables import Base, JobRow
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.services import Services
 
@@ -113,7 +114,6 @@ def test_show_tells_how_long_a_running_job_is_still_leased(run: Run, services: S
 def test_every_column_is_shown_or_told_otherwise(run: Run, services: Services) -> None:
     job = json.loads(run("show", str(failed(services)), "--json").stdout)
     hidden = {
-        "owner",
         "input_sha256",
         "idempotency_key",
         "results_etag",
@@ -173,13 +173,13 @@ def test_purge_removes_what_is_old_after_a_dry_run_that_does_not(run: Run, servi
     with services.store.engine.begin() as connection:
         connection.execute(sa.update(JobRow).where(JobRow.job_id == old).values(finished_at=1))
     assert run("purge", "--dry-run").stdout == "Would remove jobs: 1, videos without a job: 1\n"
-    assert (services.store.get(old) is not None, orphan.exists()) == (True, True)
+    assert (services.store.get(old, ALL_OWNERS) is not None, orphan.exists()) == (True, True)
     assert run("purge").stdout == "Removed jobs: 1, videos without a job: 1, unfinished uploads: 0\n"
-    assert (services.store.get(old), orphan.exists()) == (None, False)
-    assert services.store.get(young) is not None
+    assert (services.store.get(old, ALL_OWNERS), orphan.exists()) == (None, False)
+    assert services.store.get(young, ALL_OWNERS) is not None
     assert "Removed jobs: 1," in run("purge", "--older-than", "0").stdout
-    assert services.store.get(young) is None
-    assert services.store.get(waiting) is not None
+    assert services.store.get(young, ALL_OWNERS) is None
+    assert services.store.get(waiting, ALL_OWNERS) is not None
 
 
 def test_purge_without_retention_says_so(run: Run, services: Services) -> None:
@@ -188,7 +188,7 @@ def test_purge_without_retention_says_so(run: Run, services: Services) -> None:
         connection.execute(sa.update(JobRow).values(finished_at=1))
     done = run("purge", VIDEOQUEUE_RETENTION_DAYS="0")
     assert done.stderr.startswith("VIDEOQUEUE_RETENTION_DAYS is 0")
-    assert services.store.get(job_id) is not None
+    assert services.store.get(job_id, ALL_OWNERS) is not None
 
 
 def test_without_a_database_none_is_made(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.support.stack import ROOT, environment, procfile
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app, migrations_folder
 from videoqueue.jobs.tables import CHUNK, JOB, Base
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.settings import load_settings
 
 
@@ -133,7 +134,7 @@ def test_the_release_before_works_on_the_new_tables_and_its_results_are_made_ane
     assert claim is not None
     assert (claim.pipeline_version, claim.start_after, claim.next_seq) == (None, None, 0)
     store.checkpoint(store.begin(claim, "a" * 64), 0, b"A", [0], 0.1)
-    assert list(services_of(fresh_app).results.chunks(job_id)) == [b"A"]
+    assert list(services_of(fresh_app).results.chunks(job_id, ALL_OWNERS)) == [b"A"]
     store.engine.dispose()
 
 

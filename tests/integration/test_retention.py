@@ -20,6 +20,7 @@ from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import JobRow, ResultChunk
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.purger import Purger
 from videoqueue.maintenance.retention import Retention
@@ -92,10 +93,10 @@ def test_an_ended_job_goes_with_its_video_and_results_when_its_days_are_over(
 ) -> None:
     old, old_key = ended(store, storage, end, days=31)
     young, young_key = ended(store, storage, end, days=29)
-    assert retention.count_ended(30) == 1
-    assert retention.remove_ended(30, limit=10) == 1
-    assert (store.get(old), storage.exists(old_key)) == (None, False)
-    assert store.get(young) is not None
+    assert retention.count_ended(ALL_OWNERS, 30) == 1
+    assert retention.remove_ended(ALL_OWNERS, 30, limit=10) == 1
+    assert (store.get(old, ALL_OWNERS), storage.exists(old_key)) == (None, False)
+    assert store.get(young, ALL_OWNERS) is not None
     assert (storage.exists(young_key), chunks(store)) == (True, 1)
 
 
@@ -106,32 +107,38 @@ def test_a_job_that_has_not_ended_stays_whatever_its_age(
     assert store.claim(running[0], "worker") is not None
     for job_id, _ in (pending, running):
         backdate(store, job_id, created_at=900, updated_at=900)
-    assert retention.remove_ended(0, limit=10) == 0
-    assert all(store.get(job_id) is not None and storage.exists(key) for job_id, key in (pending, running))
+    assert retention.remove_ended(ALL_OWNERS, 0, limit=10) == 0
+    assert all(
+        store.get(job_id, ALL_OWNERS) is not None and storage.exists(key)
+        for job_id, key in (pending, running)
+    )
 
 
 def test_the_oldest_go_first_and_no_more_than_asked(
     store: JobStore, storage: ObjectStorage, retention: Retention
 ) -> None:
     jobs = [ended(store, storage, "fail", days)[0] for days in (40, 60, 50)]
-    assert [retention.remove_ended(30, limit=2), retention.remove_ended(30, limit=2)] == [2, 1]
-    assert [store.get(job_id) for job_id in jobs] == [None] * 3
+    assert [
+        retention.remove_ended(ALL_OWNERS, 30, limit=2),
+        retention.remove_ended(ALL_OWNERS, 30, limit=2),
+    ] == [2, 1]
+    assert [store.get(job_id, ALL_OWNERS) for job_id in jobs] == [None] * 3
 
 
 def test_a_video_stays_as_long_as_another_job_was_made_from_it(
     store: JobStore, storage: ObjectStorage, retention: Retention
 ) -> None:
     failed, key = ended(store, storage, "fail", days=31)
-    again = store.retry(failed)
+    again = store.retry(failed, ALL_OWNERS)
     assert again is not None
-    assert retention.remove_ended(30, limit=10) == 1
-    assert store.get(failed) is None
+    assert retention.remove_ended(ALL_OWNERS, 30, limit=10) == 1
+    assert store.get(failed, ALL_OWNERS) is None
     assert storage.exists(key)
     claim = store.claim(again, "worker")
     assert claim is not None
     store.fail(claim, "again")
     backdate(store, again, finished_at=31)
-    assert retention.remove_ended(30, limit=10) == 1
+    assert retention.remove_ended(ALL_OWNERS, 30, limit=10) == 1
     assert not storage.exists(key)
 
 
@@ -149,7 +156,7 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
 ) -> None:
     failed, key = ended(store, storage, "fail", days=31)
     retention = Retention(JobStore(other_engine, lease_policy()), storage)
-    purge = threading.Thread(target=lambda: retention.remove_ended(30, limit=10))
+    purge = threading.Thread(target=lambda: retention.remove_ended(ALL_OWNERS, 30, limit=10))
     deleting = threading.Event()
 
     @sa.event.listens_for(other_engine, "before_cursor_execute")
@@ -164,13 +171,13 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
             # Long enough for a purge that is not held up to finish; one that is, waits for this very thread.
             purge.join(1)
 
-    again = store.retry(failed)
+    again = store.retry(failed, ALL_OWNERS)
     purge.join(30)
     assert deleting.is_set()
     assert again is not None
-    tried = store.get(again)
+    tried = store.get(again, ALL_OWNERS)
     assert tried is not None
-    assert (store.get(failed), tried.status) == (None, "pending")
+    assert (store.get(failed, ALL_OWNERS), tried.status) == (None, "pending")
     assert storage.exists(key)
 
 
@@ -184,13 +191,13 @@ def test_a_purge_that_is_cut_off_between_row_and_video_leaves_an_orphan_for_the_
     job_id, key = ended(store, storage, "fail", days=31)
 
     def killed(_key: str) -> None:
-        assert store.get(job_id) is None
+        assert store.get(job_id, ALL_OWNERS) is None
         raise StorageUnavailableError("away")
 
     with monkeypatch.context() as patched:
         patched.setattr(storage, "delete", killed)
         with pytest.raises(StorageUnavailableError):
-            retention.remove_ended(30, limit=10)
+            retention.remove_ended(ALL_OWNERS, 30, limit=10)
     assert list(retention.orphans(DAY, 10)) == [[]]
     grow_old(folder, key, DAY + 60)
     (orphans,) = retention.orphans(DAY, 10)
@@ -230,9 +237,9 @@ def test_a_round_of_the_purger_removes_all_that_is_old_in_bounded_passes(
     os.utime(unfinished, (1, 1))
     purger = Purger(store.engine, retention, load_settings(environ))
     assert purger.purge()
-    assert retention.count_ended(30) == 1
+    assert retention.count_ended(ALL_OWNERS, 30) == 1
     assert [purger.purge() for _ in range(3)] == [True, True, False]
-    assert retention.count_ended(30) == 0
+    assert retention.count_ended(ALL_OWNERS, 30) == 0
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
@@ -244,7 +251,7 @@ def test_without_retention_jobs_stay_for_ever(
     purger = Purger(store.engine, retention, load_settings(environ))
     while purger.purge():
         pass
-    assert store.get(job_id) is not None
+    assert store.get(job_id, ALL_OWNERS) is not None
     assert storage.exists(key)
 
 
@@ -263,7 +270,7 @@ def test_a_round_that_met_trouble_begins_anew(
             purger.purge()
     second, _ = ended(store, storage, "complete", days=31)
     assert purger.purge()
-    assert (store.get(first), store.get(second)) == (None, None)
+    assert (store.get(first, ALL_OWNERS), store.get(second, ALL_OWNERS)) == (None, None)
 
 
 def test_a_round_that_an_outage_ended_is_begun_again_long_before_the_next_one_is_due(
@@ -296,7 +303,7 @@ def test_a_round_that_an_outage_ended_is_begun_again_long_before_the_next_one_is
     purger = Purger(store.engine, retention, load_settings(environ))
     purger.start()
     try:
-        eventually(lambda: retention.count_ended(30) == 0)
+        eventually(lambda: retention.count_ended(ALL_OWNERS, 30) == 0)
     finally:
         purger.stop()
     assert failed.is_set()

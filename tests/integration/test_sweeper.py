@@ -16,6 +16,7 @@ from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.tables import JobRow
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.services import Services
 
@@ -60,9 +61,9 @@ def test_finished_jobs_are_left_alone(services: Services, sweeper: Sweeper) -> N
     assert claim is not None
     services.store.fail(claim, "why")
     backdate(services, announce_after=1)
-    before = services.store.get(job_id)
+    before = services.store.get(job_id, ALL_OWNERS)
     assert sweeper.sweep() == 0
-    assert services.store.get(job_id) == before
+    assert services.store.get(job_id, ALL_OWNERS) == before
 
 
 def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> None:

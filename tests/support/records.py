@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from videoqueue.jobs.attempts import Attempts
-from videoqueue.jobs.types import Job, LeasePolicy, NewJob
+from videoqueue.jobs.types import ALL_OWNERS, NOBODY, Job, LeasePolicy, NewJob
 from videoqueue.settings import Settings
 
 
 def new_job(video: bytes = b"ten bytes!", **changes: Any) -> NewJob:
     """A submission of `video` as it enters the store; the test has to store the video under `input_key`."""
     given: dict[str, Any] = {
+        "owner": NOBODY,
         "pipeline_id": "ocr_only",
         "frame_stride": 1,
         "max_frames": None,
@@ -27,7 +28,7 @@ def new_job(video: bytes = b"ten bytes!", **changes: Any) -> NewJob:
 
 def stored(store: Attempts, job_id: uuid.UUID) -> Job:
     """Returns the job, which has to exist."""
-    job = store.get(job_id)
+    job = store.get(job_id, ALL_OWNERS)
     assert job is not None, f"there is no job {job_id}"
     return job
 

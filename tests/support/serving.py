@@ -23,6 +23,7 @@ from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import JobRow
+from videoqueue.jobs.types import ALL_OWNERS
 
 RAW = {"Content-Type": "video/mp4"}
 
@@ -66,7 +67,7 @@ class Web:
         assert claim is not None
         for seq, chunk in enumerate(chunks):
             store.checkpoint(claim, seq, chunk, [seq], 0.5)
-        store.complete(claim, ResultReader(self.engine).etag(claim.job_id))
+        store.complete(claim, ResultReader(self.engine).etag(claim.job_id, ALL_OWNERS))
         return claim.job_id
 
 

@@ -22,6 +22,7 @@ from tests.support.videos import make_video
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import HEARTBEAT, JOB
+from videoqueue.jobs.types import ALL_OWNERS
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Around:
             connection.execute(sa.update(JOB).where(JOB.c.job_id == job_id).values(columns))
 
     def status(self, job_id: uuid.UUID) -> str | None:
-        job = self.store.get(job_id)
+        job = self.store.get(job_id, ALL_OWNERS)
         return job.status if job else None
 
     def beats(self) -> list[int]:

@@ -24,6 +24,8 @@ VALID = {
     "updated_at": 0,
 }
 TERMINAL = {"finished_at": 1}
+COMPLETED = {"status": "completed", "progress": 1.0, "results_etag": "e", **TERMINAL}
+FAILED = {"status": "failed", "error_message": "why", **TERMINAL}
 
 
 def insert(engine: Engine, **changes: object) -> None:
@@ -36,8 +38,8 @@ def insert(engine: Engine, **changes: object) -> None:
     [
         {},
         {"status": "running", "lease_until": 5, "attempt": 1},
-        {"status": "completed", "progress": 1.0, "results_etag": "e", **TERMINAL},
-        {"status": "failed", "error_message": "why", **TERMINAL},
+        COMPLETED | {"result_bytes": 2},
+        FAILED | {"error_code": "stalled"},
     ],
     ids=STATUSES,
 )
@@ -67,6 +69,10 @@ def test_a_row_of_each_status_is_accepted(engine: Engine, changes: dict[str, obj
         ("video_known_when_terminal", {"status": "running", "lease_until": 5, "damaged_frames": 3}),
         ("video_known_when_terminal", {"codec": "h264"}),
         ("video_known_when_terminal", {"width": 640}),
+        ("error_code_when_failed", {"error_code": "stalled"}),
+        ("error_code_when_failed", {"error_code": "stalled", **COMPLETED}),
+        ("result_bytes_when_completed", {"result_bytes": 2}),
+        ("result_bytes_when_completed", {"result_bytes": 2, **FAILED}),
     ],
 )
 def test_a_row_outside_the_state_machine_is_refused(

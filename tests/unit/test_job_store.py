@@ -16,7 +16,7 @@ from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedErro
 from videoqueue.jobs.database import engine_options, prepare, writing
 from videoqueue.jobs.store import Claim, JobStore, NewJob
 from videoqueue.jobs.tables import JobRow, ResultChunk
-from videoqueue.jobs.types import Job
+from videoqueue.jobs.types import ALL_OWNERS, Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
 NEW = new_job(frame_stride=2)
@@ -391,7 +391,7 @@ def test_a_job_committed_without_an_answer_is_accepted(
     lost_reply()
     job_id, is_new = store.create(NEW)
     assert is_new
-    assert store.get(job_id) is not None
+    assert store.get(job_id, ALL_OWNERS) is not None
 
 
 def test_a_claim_committed_without_an_answer_is_held(store: JobStore, lost_reply: Callable[[], None]) -> None:
@@ -466,14 +466,14 @@ def test_completing_again_is_a_success_for_the_attempt_that_did_it(store: JobSto
 
 def test_a_failed_job_is_tried_again_as_a_new_one(store: JobStore) -> None:
     claim = claimed(store)
-    assert store.retry(claim.job_id) is None
+    assert store.retry(claim.job_id, ALL_OWNERS) is None
     store.fail(claim, "why")
-    again = store.retry(claim.job_id)
+    again = store.retry(claim.job_id, ALL_OWNERS)
     assert again is not None
     old, new = row(store, claim), stored(store, again)
     assert (old.status, new.status, new.attempt, new.error_message) == ("failed", "pending", 0, None)
     assert [getattr(old, name) for name in vars(NEW)] == [getattr(new, name) for name in vars(NEW)]
-    assert store.retry(uuid.uuid4()) is None
+    assert store.retry(uuid.uuid4(), ALL_OWNERS) is None
 
 
 def test_a_job_tried_again_does_not_take_the_idempotency_key(store: JobStore) -> None:
@@ -481,7 +481,7 @@ def test_a_job_tried_again_does_not_take_the_idempotency_key(store: JobStore) ->
     claim = store.claim(first, "worker")
     assert claim is not None
     store.fail(claim, "why")
-    again = store.retry(first)
+    again = store.retry(first, ALL_OWNERS)
     assert again is not None
     assert stored(store, again).idempotency_key is None
 
@@ -566,5 +566,5 @@ def test_an_unreachable_database_is_a_passing_error() -> None:
     engine = sa.create_engine(url, **engine_options(url, 1))
     prepare(engine)
     with pytest.raises(DatabaseUnavailableError):
-        JobStore(engine, lease_policy()).get(uuid.uuid4())
+        JobStore(engine, lease_policy()).get(uuid.uuid4(), ALL_OWNERS)
     engine.dispose()

@@ -11,6 +11,7 @@ from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.results import Position, ResultReader, encode
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import ResultChunk
+from videoqueue.jobs.types import ALL_OWNERS
 
 ITEMS = [
     {"frame_index": index, "result": {"text": f"número {index}", "timestamp": index / 10}}
@@ -25,35 +26,40 @@ def finished(store: JobStore) -> uuid.UUID:
     assert claim is not None
     store.checkpoint(claim, 0, encode(ITEMS[:2]), [0, 1], 0.4)
     store.checkpoint(claim, 1, encode(ITEMS[2:]), [2, 3, 4], 0.9)
-    store.complete(claim, ResultReader(store.engine).etag(job_id))
+    store.complete(claim, ResultReader(store.engine).etag(job_id, ALL_OWNERS))
     return job_id
 
 
 def test_chunks_read_back_as_one_array_in_order(store: JobStore, finished: uuid.UUID) -> None:
     reader = ResultReader(store.engine)
-    assert json.loads(b"".join(reader.array(finished, reader.etag(finished)))) == ITEMS
+    assert (
+        json.loads(b"".join(reader.array(finished, ALL_OWNERS, reader.etag(finished, ALL_OWNERS)))) == ITEMS
+    )
 
 
 def test_how_items_are_split_into_chunks_does_not_show(store: JobStore, finished: uuid.UUID) -> None:
     reader = ResultReader(store.engine)
-    assert b"".join(reader.array(finished, reader.etag(finished))) == b"[" + encode(ITEMS) + b"]"
+    assert (
+        b"".join(reader.array(finished, ALL_OWNERS, reader.etag(finished, ALL_OWNERS)))
+        == b"[" + encode(ITEMS) + b"]"
+    )
 
 
 def test_a_job_without_chunks_reads_as_an_empty_array(store: JobStore) -> None:
     reader = ResultReader(store.engine)
     unknown = uuid.uuid4()
-    assert b"".join(reader.array(unknown, reader.etag(unknown))) == b"[]"
+    assert b"".join(reader.array(unknown, ALL_OWNERS, reader.etag(unknown, ALL_OWNERS))) == b"[]"
 
 
 @pytest.mark.parametrize("seq", [0, 1], ids=["first", "last"])
 def test_a_missing_chunk_never_ends_validly(store: JobStore, finished: uuid.UUID, seq: int) -> None:
     reader = ResultReader(store.engine)
-    etag = reader.etag(finished)
+    etag = reader.etag(finished, ALL_OWNERS)
     with store.engine.begin() as connection:
         connection.execute(sa.delete(ResultChunk).where(ResultChunk.seq == seq))
     sent: list[bytes] = []
     with pytest.raises(VideoqueueError, match="damaged"):
-        sent.extend(reader.array(finished, etag))
+        sent.extend(reader.array(finished, ALL_OWNERS, etag))
     assert not b"".join(sent).endswith(b"]")
 
 
@@ -67,7 +73,7 @@ def pages(reader: ResultReader, job_id: uuid.UUID, size: int) -> list[list[objec
     found: list[list[object]] = []
     position: Position | None = Position()
     while position is not None:
-        page = reader.page(job_id, reader.etag(job_id), position, size)
+        page = reader.page(job_id, ALL_OWNERS, reader.etag(job_id, ALL_OWNERS), position, size)
         pieces: list[bytes] = []
         while True:
             try:
@@ -98,10 +104,10 @@ def test_a_missing_chunk_is_not_taken_for_the_end_of_the_pages(
     store: JobStore, finished: uuid.UUID, seq: int
 ) -> None:
     reader = ResultReader(store.engine)
-    etag = reader.etag(finished)
+    etag = reader.etag(finished, ALL_OWNERS)
     with store.engine.begin() as connection:
         connection.execute(sa.delete(ResultChunk).where(ResultChunk.seq == seq))
     sent: list[bytes] = []
     with pytest.raises(VideoqueueError, match="damaged"):
-        sent.extend(reader.page(finished, etag, Position(), 2))
+        sent.extend(reader.page(finished, ALL_OWNERS, etag, Position(), 2))
     assert not b"".join(sent).endswith(b"]")

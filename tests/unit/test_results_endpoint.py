@@ -14,6 +14,7 @@ from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim
 from videoqueue.jobs.tables import ResultChunk
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.services import Services
 
 ITEMS = [{"frame_index": index, "result": {"text": "Grüße", "timestamp": index / 10}} for index in range(3)]
@@ -30,7 +31,7 @@ def claim(services: Services) -> Claim:
 def completed(services: Services, claim: Claim) -> uuid.UUID:
     services.store.checkpoint(claim, 0, encode(ITEMS[:2]), [0, 1], 0.5)
     services.store.checkpoint(claim, 1, encode(ITEMS[2:]), [2], 0.9)
-    services.store.complete(claim, services.results.etag(claim.job_id))
+    services.store.complete(claim, services.results.etag(claim.job_id, ALL_OWNERS))
     return claim.job_id
 
 

@@ -28,7 +28,7 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.jobs.tables import JobRow
-from videoqueue.jobs.types import Job
+from videoqueue.jobs.types import ALL_OWNERS, Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline.results import FrameItem
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen, Task
@@ -103,7 +103,7 @@ def row(services: Services, job_id: uuid.UUID) -> Job:
 
 
 def results(services: Services, job_id: uuid.UUID) -> list[Any]:
-    found: list[Any] = json.loads(b"[" + b",".join(services.results.chunks(job_id)) + b"]")
+    found: list[Any] = json.loads(b"[" + b",".join(services.results.chunks(job_id, ALL_OWNERS)) + b"]")
     return found
 
 

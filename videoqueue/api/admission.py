@@ -63,7 +63,7 @@ class Admission:
         self._queries = services.queries
         self._storage = Probe("storage", services.storage.check)
 
-    def require(self, idempotency_key: str | None) -> None:
+    def require(self, owner: str, idempotency_key: str | None) -> None:
         """Returns if a job can be stored and queued now.
 
         A repeated submission passes even if too many jobs are pending, because it makes no new job.
@@ -76,7 +76,7 @@ class Admission:
         seconds = self._settings.backend_timeout_seconds
         storage = self._storage.ask()
         limit = self._settings.max_pending_jobs
-        if self._queries.is_backlog_full(limit, idempotency_key):
+        if self._queries.is_backlog_full(limit, owner, idempotency_key):
             raise ApiError(
                 "too_many_pending_jobs",
                 f"{limit} jobs are pending (VIDEOQUEUE_MAX_PENDING_JOBS). Try "

@@ -23,7 +23,7 @@ from videoqueue.causes import cause_fields
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.deadline import set_deadline
 from videoqueue.jobs.results import Position, ResultReader
-from videoqueue.jobs.types import JobProgress, rfc3339
+from videoqueue.jobs.types import JobProgress, OwnerScope, rfc3339
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +47,19 @@ class Page:
 class Results:
     """One representation of a job's results."""
 
-    def __init__(self, request: Request, job: JobProgress) -> None:
+    def __init__(self, request: Request, job: JobProgress, owner: OwnerScope) -> None:
         """Validates the parameters of the request.
+
+        Args:
+            request: the request.
+            job: a completed job.
+            owner: whose jobs the caller may read.
 
         Raises:
             ApiError: `invalid_parameter`.
         """
         self._job = job
+        self._owner = owner
         self._etag = job.results_etag or ""
         self._page = _page(request, self._etag)
         self._gzip = wants_gzip(request.accept_encodings)
@@ -87,7 +93,7 @@ class Results:
             response = Response(iter(()), mimetype="application/json")
         else:
             # After the first byte of the body no error response can be sent.
-            reader.require_readable(self._job.job_id)
+            reader.require_readable(self._job.job_id, self._owner)
             release = limit.acquire()
             pieces = _with_deadline(self._pieces(reader), seconds, release)
             response = Response(pieces, mimetype="application/json")
@@ -112,9 +118,9 @@ class Results:
             "updated_at": rfc3339(job.updated_at),
         }
         if page is None:
-            yield from reader.array(job.job_id, self._etag)
+            yield from reader.array(job.job_id, self._owner, self._etag)
         else:
-            following = yield from reader.page(job.job_id, self._etag, page.start, page.size)
+            following = yield from reader.page(job.job_id, self._owner, self._etag, page.start, page.size)
             end["next_page_token"] = None if following is None else _token(self._etag, following)
         yield b"," + json.dumps(end, separators=(",", ":"))[1:].encode() + b"\n"
 

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from flask import Blueprint, Response, after_this_request, current_app, request, url_for
 
+from videoqueue.api.auth import caller
 from videoqueue.api.extension import extension_of, services_of
 from videoqueue.api.openapi import (
     ALWAYS,
@@ -137,7 +138,7 @@ def submit() -> JsonResponse:
     for name, text in request.args.items(multi=True):
         parameters.add(name, text, "query")
     with extension.uploads.slot():
-        extension.admission.require(key)
+        extension.admission.require(caller().owner, key)
         received = upload.store(services.storage, parameters)
         failpoint("web.object_stored")
     # Receiving the video has used up the time that the request had for the database.
@@ -148,7 +149,10 @@ def submit() -> JsonResponse:
 
 
 def _create(services: Services, received: Received, values: SubmitValues, key: str | None) -> uuid.UUID:
+    by = caller()
     new = NewJob(
+        owner=by.owner,
+        key_id=by.key_id,
         **values,
         input_key=received.key,
         input_bytes=received.size,
@@ -231,12 +235,14 @@ def results(job_id: str) -> Response:
             {"Retry-After": _POLL_SECONDS},
         )
     seconds = services.settings.backend_timeout_seconds
-    return Results(request, job).response(request, services.results, extension.downloads, seconds)
+    return Results(request, job, caller().scope).response(
+        request, services.results, extension.downloads, seconds
+    )
 
 
 def _job(services: Services, job_id: str) -> JobProgress:
     try:
-        job = services.queries.progress(uuid.UUID(job_id)) if len(job_id) == 36 else None
+        job = services.queries.progress(uuid.UUID(job_id), caller().scope) if len(job_id) == 36 else None
     except ValueError:
         job = None
     if job is None:

@@ -21,6 +21,9 @@ def described(job: Job, now: int) -> dict[str, object]:
     current = (now - job.claimed_at) / 1_000_000 if job.claimed_at is not None else 0.0
     return {
         "job_id": str(job.job_id),
+        "owner": job.owner,
+        "key_id": job.key_id,
+        "name": job.name,
         "status": job.status,
         "progress": job.progress,
         "pipeline_id": job.pipeline_id,
@@ -41,7 +44,9 @@ def described(job: Job, now: int) -> dict[str, object]:
         "worker": job.worker,
         "lease_seconds_left": None if lease is None else round((lease - now) / 1_000_000, 1),
         "worked_seconds": round(job.worked / 1_000_000 + max(0.0, current), 1),
+        "error_code": job.error_code,
         "error_message": job.error_message,
+        "result_bytes": job.result_bytes,
         "created_at": _time(job.created_at),
         "started_at": _time(job.started_at),
         "updated_at": _time(job.updated_at),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from videoqueue.errors import QueueUnavailableError, VideoqueueError
-from videoqueue.jobs.types import STATUSES, Status
+from videoqueue.jobs.types import ALL_OWNERS, STATUSES, Status
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def list_jobs(status: Status | None, limit: int, as_json: bool) -> None:
     with _database(load_settings()) as engine:
         queries = JobQueries(engine)
         now = queries.clock()
-        rows = [described(job, now) for job in queries.latest(limit, status)]
+        rows = [described(job, now) for job in queries.latest(ALL_OWNERS, limit, status)]
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else table(rows))
 
 
@@ -72,11 +72,11 @@ def show(job_id: str, as_json: bool) -> None:
 
     settings = load_settings()
     with _database(settings) as engine:
-        job = build_store(settings, engine).get(_parsed(job_id))
+        job = build_store(settings, engine).get(_parsed(job_id), ALL_OWNERS)
         if job is None:
             raise _unknown()
         queries = JobQueries(engine)
-        shown = described(job, queries.clock()) | {"frames_committed": queries.frames(job.job_id)}
+        shown = described(job, queries.clock()) | {"frames_committed": queries.frames(job.job_id, ALL_OWNERS)}
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if as_json else details(shown))
 
 
@@ -96,14 +96,14 @@ def retry(job_id: str) -> None:
     storage = _storage(settings)
     with _database(settings) as engine:
         store = build_store(settings, engine)
-        job = store.get(_parsed(job_id))
+        job = store.get(_parsed(job_id), ALL_OWNERS)
         if job is None:
             raise _unknown()
         if job.status != "failed":
             raise VideoqueueError(f"This job is {job.status}. Only a failed job can be retried.")
         if not storage.exists(job.input_key):
             raise VideoqueueError("The video of this job is no longer in the storage. Submit it again.")
-        again = store.retry(job.job_id)
+        again = store.retry(job.job_id, ALL_OWNERS)
         if again is None:
             raise _unknown()  # it was purged in the meantime
     click.echo(str(again))
@@ -144,7 +144,7 @@ def purge(older_than: int | None, dry_run: bool) -> None:
 
 
 def _preview(retention: Retention, settings: Settings, days: int | None) -> None:
-    count = 0 if days is None else retention.count_ended(days)
+    count = 0 if days is None else retention.count_ended(ALL_OWNERS, days)
     orphans = sum(map(len, retention.orphans(settings.orphan_seconds, settings.sweep_rows)))
     click.echo(f"Would remove jobs: {count}, videos without a job: {orphans}")
 
@@ -152,7 +152,9 @@ def _preview(retention: Retention, settings: Settings, days: int | None) -> None
 def _purge(retention: Retention, settings: Settings, days: int | None) -> None:
     from videoqueue.maintenance.retention import Removed
 
-    removed = sum(retention.round(days, settings.orphan_seconds, settings.sweep_rows), start=Removed())
+    removed = sum(
+        retention.round(ALL_OWNERS, days, settings.orphan_seconds, settings.sweep_rows), start=Removed()
+    )
     click.echo(
         f"Removed jobs: {removed.jobs}, videos without a job: {removed.videos}, "
         f"unfinished uploads: {removed.uploads}"
@@ -165,7 +167,7 @@ def _database(settings: Settings) -> Iterator[Engine]:
     import sqlalchemy as sa
 
     from videoqueue.jobs.database import reading
-    from videoqueue.jobs.tables import HEARTBEAT
+    from videoqueue.jobs.tables import API_KEY
     from videoqueue.services import build_engine
 
     engine = build_engine(settings, pool_size=2)
@@ -176,7 +178,7 @@ def _database(settings: Settings) -> Iterator[Engine]:
         )
     try:
         with reading(engine) as connection:
-            if not sa.inspect(connection).has_table(HEARTBEAT.name):
+            if not sa.inspect(connection).has_table(API_KEY.name):
                 raise VideoqueueError(
                     "The database does not have the tables of this version. "
                     "Run `flask --app videoqueue.app db upgrade` first, as the Procfile's release does."

@@ -35,8 +35,8 @@ from videoqueue.jobs.changes import (
     update_fenced,
 )
 from videoqueue.jobs.database import microseconds, now, reading, writing
-from videoqueue.jobs.tables import CHUNK, JOB
-from videoqueue.jobs.types import Claim, Job, LeasePolicy, Setback, Status
+from videoqueue.jobs.tables import CHUNK, JOB, owned_by
+from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, OwnerScope, Setback, Status
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
 _COMPLETED: Changes = {"status": "completed", "progress": 1.0, "error_message": None}
@@ -55,10 +55,10 @@ class Attempts:
         self.engine = engine
         self.policy = policy
 
-    def get(self, job_id: uuid.UUID) -> Job | None:
-        """Returns the job, or None if there is no job with this id."""
+    def get(self, job_id: uuid.UUID, owner: OwnerScope) -> Job | None:
+        """Returns the job, or None if the owner has no job with this id."""
         with reading(self.engine) as connection:
-            return select_job(connection, JOB.c.job_id == job_id)
+            return select_job(connection, (JOB.c.job_id == job_id) & owned_by(owner))
 
     def claim(self, job_id: uuid.UUID, worker: str) -> Claim | None:
         """Moves a pending job to running and leases it to a worker.
@@ -87,7 +87,7 @@ class Attempts:
         return claim
 
     def _holds(self, claim: Claim, worker: str, claimed_at: int) -> bool:
-        job = self.get(claim.job_id)
+        job = self.get(claim.job_id, ALL_OWNERS)
         if job is None or job.status != "running":
             return False
         return (job.attempt, job.worker, job.claimed_at) == (claim.attempt, worker, claimed_at)
@@ -216,7 +216,7 @@ class Attempts:
 
     def _status_after(self, claim: Claim) -> Status | None:
         """Returns the state of the job, or None when another attempt has it or it is gone."""
-        job = self.get(claim.job_id)
+        job = self.get(claim.job_id, ALL_OWNERS)
         return job.status if job is not None and job.attempt == claim.attempt else None
 
     def release(self, claim: Claim, setback: Setback, reason: str | None, delay: float = 0.0) -> bool:

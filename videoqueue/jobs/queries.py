@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Engine
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, seconds_since_full
 from videoqueue.jobs.database_errors import REFUSES, is_busy
-from videoqueue.jobs.tables import CHUNK, HEARTBEAT, JOB, JOB_COLUMNS
-from videoqueue.jobs.types import Counts, ExpiredLease, Job, JobProgress, Status
+from videoqueue.jobs.tables import API_KEY, CHUNK, HEARTBEAT, JOB, JOB_COLUMNS, OWNER_STATE, SESSION, owned_by
+from videoqueue.jobs.types import Counts, ExpiredLease, Job, JobProgress, OwnerScope, Status
 from videoqueue.jobs.workers import count_alive_at
 
 _PROGRESS: Final = sa.select(
@@ -34,9 +34,11 @@ _FULL_SECONDS: Final = 10.0
 _HARMLESS_WRITES: Final = (
     *(
         sa.insert(table).from_select(list(table.c), sa.select(table).where(sa.false()))
-        for table in (JOB, CHUNK, HEARTBEAT)
+        for table in (JOB, CHUNK, HEARTBEAT, API_KEY, OWNER_STATE, SESSION)
     ),
     sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
+    sa.update(API_KEY).values(last_used_at=API_KEY.c.last_used_at).where(sa.false()),
+    sa.update(OWNER_STATE).values(last_claim=OWNER_STATE.c.last_claim).where(sa.false()),
     sa.update(HEARTBEAT).values(seen_at=HEARTBEAT.c.seen_at).where(sa.false()),
 )
 
@@ -44,28 +46,32 @@ _HARMLESS_WRITES: Final = (
 class JobQueries:
     """Each method is one short read transaction.
 
+    The methods about jobs take the owner whose jobs they read, or `ALL_OWNERS`. Counts for readiness and the
+    duties of the service are about the jobs of all owners.
+
     All raise DatabaseUnavailableError when the database cannot be used.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def progress(self, job_id: uuid.UUID) -> JobProgress | None:
-        """Returns the part of a job that clients poll for, or None if there is no job with this id."""
+    def progress(self, job_id: uuid.UUID, owner: OwnerScope) -> JobProgress | None:
+        """Returns the part of a job that clients poll for, or None if the owner has no job with this id."""
         with reading(self._engine) as connection:
-            row = connection.execute(_PROGRESS, {"wanted": job_id}).one_or_none()
+            query = _PROGRESS.where(owned_by(owner))
+            row = connection.execute(query, {"wanted": job_id}).one_or_none()
         return None if row is None else JobProgress(*row)
 
-    def is_backlog_full(self, limit: int, idempotency_key: str | None, owner: str = "") -> bool:
+    def is_backlog_full(self, limit: int, owner: str, idempotency_key: str | None) -> bool:
         """Returns whether a submission would exceed the limit of pending jobs.
 
         The query reads at most `limit` entries of an index.
 
         Args:
             limit: the maximum number of pending jobs; 0 for no limit.
+            owner: the owner of the submission.
             idempotency_key: the key of the submission. One that is known makes no new job, so it never
                 exceeds.
-            owner: the owner of the submission.
         """
         if limit == 0:
             return False
@@ -76,19 +82,22 @@ class JobQueries:
                 return False
             return idempotency_key is None or connection.execute(known).scalar_one_or_none() is None
 
-    def latest(self, limit: int, status: Status | None = None) -> list[Job]:
-        """Returns the newest jobs, newest first; with `status`, only those in that state."""
-        query = sa.select(*JOB_COLUMNS).order_by(JOB.c.created_at.desc(), JOB.c.job_id).limit(limit)
+    def latest(self, owner: OwnerScope, limit: int, status: Status | None = None) -> list[Job]:
+        """Returns the owner's newest jobs, newest first; with `status`, only those in that state."""
+        query = sa.select(*JOB_COLUMNS).where(owned_by(owner))
+        query = query.order_by(JOB.c.created_at.desc(), JOB.c.job_id).limit(limit)
         if status is not None:
             query = query.where(JOB.c.status == status)
         with reading(self._engine) as connection:
             return [Job(**row._mapping) for row in connection.execute(query)]
 
-    def frames(self, job_id: uuid.UUID) -> int:
-        """Returns the number of frames of a job whose results are committed."""
-        query = sa.select(sa.func.coalesce(sa.func.sum(CHUNK.c.frame_count), 0))
+    def frames(self, job_id: uuid.UUID, owner: OwnerScope) -> int:
+        """Returns the number of frames of the owner's job whose results are committed."""
+        query = sa.select(sa.func.coalesce(sa.func.sum(CHUNK.c.frame_count), 0)).select_from(
+            sa.join(CHUNK, JOB, CHUNK.c.job_id == JOB.c.job_id)
+        )
         with reading(self._engine) as connection:
-            return int(connection.execute(query.where(CHUNK.c.job_id == job_id)).scalar_one())
+            return int(connection.execute(query.where(JOB.c.job_id == job_id, owned_by(owner))).scalar_one())
 
     def counts(self, alive_seconds: float) -> Counts:
         """Returns the length of the backlog and the number of live workers.
@@ -138,22 +147,23 @@ class JobQueries:
             ready = (JOB.c.status == "pending") & (JOB.c.run_after <= now(connection))
             return connection.execute(sa.select(sa.func.count()).where(ready)).scalar_one()
 
-    def count_ended(self, seconds: float) -> int:
-        """Returns the number of jobs that ended more than `seconds` ago."""
+    def count_ended(self, owner: OwnerScope, seconds: float) -> int:
+        """Returns the number of the owner's jobs that ended more than `seconds` ago."""
         with reading(self._engine) as connection:
             ended = JOB.c.finished_at < now(connection) - microseconds(seconds)
-            return connection.execute(sa.select(sa.func.count()).where(ended)).scalar_one()
+            return connection.execute(sa.select(sa.func.count()).where(ended, owned_by(owner))).scalar_one()
 
-    def ended(self, seconds: float, limit: int) -> tuple[int, Sequence[uuid.UUID]]:
-        """Returns a time and the ids of jobs that ended before it, the oldest first.
+    def ended(self, owner: OwnerScope, seconds: float, limit: int) -> tuple[int, Sequence[uuid.UUID]]:
+        """Returns a time and the ids of the owner's jobs that ended before it, the oldest first.
 
         Args:
+            owner: whose jobs.
             seconds: how long before now the returned time is.
             limit: the maximum number of jobs.
         """
         with reading(self._engine) as connection:
             before = now(connection) - microseconds(seconds)
-            old = sa.select(JOB.c.job_id).where(JOB.c.finished_at < before)
+            old = sa.select(JOB.c.job_id).where(JOB.c.finished_at < before, owned_by(owner))
             return before, connection.scalars(old.order_by(JOB.c.finished_at).limit(limit)).all()
 
     def unreferenced(self, keys: Sequence[str]) -> list[str]:

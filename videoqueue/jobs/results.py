@@ -13,10 +13,13 @@ from sqlalchemy.engine import Engine
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.database import reading
-from videoqueue.jobs.tables import CHUNK
+from videoqueue.jobs.tables import CHUNK, JOB, owned_by
+from videoqueue.jobs.types import OwnerScope
 
-_PAYLOAD = sa.select(CHUNK.c.payload).where(
-    CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq")
+_PAYLOAD = (
+    sa.select(CHUNK.c.payload)
+    .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
+    .where(CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq"))
 )
 _decoder = json.JSONDecoder()
 
@@ -41,39 +44,45 @@ class Position:
 
 
 class ResultReader:
-    """Reads the chunks of a job, each in its own transaction, so that a slow client holds no connection."""
+    """Reads the chunks of a job, each in its own transaction, so that a slow client holds no connection.
+
+    Each method takes the owner whose job it is, or `ALL_OWNERS`. A job of another owner has no chunks.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def chunks(self, job_id: uuid.UUID) -> Iterator[bytes]:
+    def chunks(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[bytes]:
         """Yields the payloads of the job's chunks in order."""
         seq = 0
-        while (payload := self._chunk(job_id, seq)) is not None:
+        while (payload := self._chunk(job_id, owner, seq)) is not None:
             yield payload
             seq += 1
 
-    def require_readable(self, job_id: uuid.UUID) -> None:
+    def require_readable(self, job_id: uuid.UUID, owner: OwnerScope) -> None:
         """Checks that results can be read, without reading any.
 
         Raises:
             DatabaseUnavailableError: the database does not respond, or refuses the statement.
         """
         with reading(self._engine) as connection:
-            connection.execute(_PAYLOAD.limit(0), {"wanted_job": job_id, "wanted_seq": 0})
+            connection.execute(
+                _PAYLOAD.where(owned_by(owner)).limit(0), {"wanted_job": job_id, "wanted_seq": 0}
+            )
 
-    def etag(self, job_id: uuid.UUID) -> str:
+    def etag(self, job_id: uuid.UUID, owner: OwnerScope) -> str:
         """Returns the SHA-256 of the `results` array as served, in hexadecimal."""
         digest = hashlib.sha256()
-        for piece in self._array(job_id):
+        for piece in self._array(job_id, owner):
             digest.update(piece)
         return digest.hexdigest()
 
-    def array(self, job_id: uuid.UUID, etag: str) -> Iterator[bytes]:
+    def array(self, job_id: uuid.UUID, owner: OwnerScope, etag: str) -> Iterator[bytes]:
         """Yields the bytes of the `results` array.
 
         Args:
             job_id: the job.
+            owner: whose job it is.
             etag: the expected SHA-256 of the array.
 
         Raises:
@@ -82,7 +91,7 @@ class ResultReader:
         """
         digest = hashlib.sha256()
         held = b""
-        for piece in self._array(job_id):
+        for piece in self._array(job_id, owner):
             digest.update(piece)
             if held:
                 yield held
@@ -92,7 +101,7 @@ class ResultReader:
         yield held
 
     def page(
-        self, job_id: uuid.UUID, etag: str, start: Position, size: int
+        self, job_id: uuid.UUID, owner: OwnerScope, etag: str, start: Position, size: int
     ) -> Generator[bytes, None, Position | None]:
         """Yields the bytes of an array of one page.
 
@@ -101,6 +110,7 @@ class ResultReader:
 
         Args:
             job_id: the job.
+            owner: whose job it is.
             etag: the expected SHA-256 of the whole array.
             start: the start of the page.
             size: the maximum number of items.
@@ -113,7 +123,7 @@ class ResultReader:
         """
         seq, offset, left = start.seq, start.offset, size
         separator = b"["
-        while (payload := self._chunk(job_id, seq)) is not None:
+        while (payload := self._chunk(job_id, owner, seq)) is not None:
             if left == 0:
                 yield b"]"
                 return Position(seq, offset)
@@ -126,21 +136,22 @@ class ResultReader:
             offset += len(wanted)
             if offset >= len(items):
                 seq, offset = seq + 1, 0
-        if self.etag(job_id) != etag:
+        if self.etag(job_id, owner) != etag:
             raise _damaged()
         yield b"]" if separator == b"," else b"[]"
         return None
 
-    def _array(self, job_id: uuid.UUID) -> Iterator[bytes]:
+    def _array(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[bytes]:
         separator = b"["
-        for payload in self.chunks(job_id):
+        for payload in self.chunks(job_id, owner):
             yield separator + payload
             separator = b","
         yield b"]" if separator == b"," else b"[]"
 
-    def _chunk(self, job_id: uuid.UUID, seq: int) -> bytes | None:
+    def _chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> bytes | None:
         with reading(self._engine) as connection:
-            found = connection.execute(_PAYLOAD, {"wanted_job": job_id, "wanted_seq": seq})
+            query = _PAYLOAD.where(owned_by(owner))
+            found = connection.execute(query, {"wanted_job": job_id, "wanted_seq": seq})
             payload: bytes | None = found.scalar_one_or_none()
         return payload
 

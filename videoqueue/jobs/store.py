@@ -13,8 +13,8 @@ from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.attempts import Attempts
 from videoqueue.jobs.changes import earlier_job, end_of_attempt, new_row, select_job, set_back
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
-from videoqueue.jobs.tables import JOB
-from videoqueue.jobs.types import Claim, Job, LeasePolicy, NewJob, Setback
+from videoqueue.jobs.tables import JOB, owned_by
+from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, NewJob, OwnerScope, Setback
 
 __all__ = ["Claim", "Job", "JobStore", "LeasePolicy", "NewJob", "Setback"]
 
@@ -31,7 +31,7 @@ class JobStore(Attempts):
             claim = store.claim(job_id, "host:1")
             claim = store.begin(claim, version)
             store.checkpoint(claim, 0, encode(items), [0, 1, 2], progress=0.5)
-            store.complete(claim, results.etag(job_id))
+            store.complete(claim, results.etag(job_id, ALL_OWNERS))
     """
 
     def create(self, new: NewJob) -> tuple[uuid.UUID, bool]:
@@ -65,17 +65,20 @@ class JobStore(Attempts):
                 return earlier_job(connection, new), False
         return job_id, True
 
-    def retry(self, job_id: uuid.UUID) -> uuid.UUID | None:
-        """Creates a pending job from the video and the parameters of a failed one.
+    def retry(self, job_id: uuid.UUID, owner: OwnerScope) -> uuid.UUID | None:
+        """Creates a pending job from the video and the parameters of a failed one of the owner.
 
         The failed row stays locked until the new one is committed. A purge that removes it afterwards finds
         that the video is still needed.
 
         Returns:
-            The id of the new job, or None if there is no failed job with this id.
+            The id of the new job, which has the same owner. None if the owner has no failed job with this
+            id.
         """
         with writing(self.engine) as connection:
-            failed = select_job(connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed"), lock=True)
+            failed = select_job(
+                connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed") & owned_by(owner), lock=True
+            )
             if failed is None:
                 return None
             copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
@@ -87,7 +90,7 @@ class JobStore(Attempts):
 
     def _exists(self, job_id: uuid.UUID) -> bool:
         try:
-            return self.get(job_id) is not None
+            return self.get(job_id, ALL_OWNERS) is not None
         except DatabaseUnavailableError:
             return False
 
@@ -148,16 +151,17 @@ class JobStore(Attempts):
                 )
             return [row.job_id for row in taken]
 
-    def remove(self, job_id: uuid.UUID, ended_before: int) -> str | None:
-        """Removes a job that has ended, and its results.
+    def remove(self, job_id: uuid.UUID, owner: OwnerScope, ended_before: int) -> str | None:
+        """Removes a job of the owner that has ended, and its results.
 
         Args:
             job_id: the job.
+            owner: whose job it is.
             ended_before: the job stays if it has not ended before this time; microseconds since 1970.
 
         Returns:
             The key of its video, which the caller removes, or None if no job was removed.
         """
-        old = sa.delete(JOB).where(JOB.c.job_id == job_id, JOB.c.finished_at < ended_before)
+        old = sa.delete(JOB).where(JOB.c.job_id == job_id, JOB.c.finished_at < ended_before, owned_by(owner))
         with writing(self.engine) as connection:
             return connection.execute(old.returning(JOB.c.input_key)).scalar_one_or_none()

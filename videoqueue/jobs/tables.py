@@ -1,7 +1,8 @@
 """The tables and their constraints. Times are integers: microseconds since 1970 UTC.
 
-`store` and its part `attempts` write `job` and `result_chunk`, `workers` writes `worker_heartbeat`; no other
-module writes a row. The CHECK constraints repeat the rules of the state machine in `attempts`.
+`store` and its part `attempts` write `job` and `result_chunk`, `workers` writes `worker_heartbeat`, `keys`
+writes `api_key`; no other module writes a row. The CHECK constraints repeat the rules of the state machine in
+`attempts`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,18 @@ from typing import Final, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from videoqueue.jobs.types import STATUSES, TERMINAL, Job
+from videoqueue.jobs.types import ALL_OWNERS, STATUSES, TERMINAL, Job, OwnerScope
+
+#: The maximum length of an owner's name.
+MAX_OWNER: Final = 64
 
 
 def _one_of(statuses: tuple[str, ...]) -> str:
     return "status IN (" + ", ".join(f"'{status}'" for status in statuses) + ")"
+
+
+def _partial_index(name: str, rows: str, *columns: str) -> sa.Index:
+    return sa.Index(name, *columns, postgresql_where=sa.text(rows), sqlite_where=sa.text(rows))
 
 
 class Base(DeclarativeBase):
@@ -38,8 +46,8 @@ class JobRow(Base):
     __tablename__ = "job"
 
     job_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid, primary_key=True)
-    #: The owner; '' because the service has no accounts.
-    owner: Mapped[str] = mapped_column(sa.String(64), default="")
+    #: The owner of the key that submitted the job; '' (`NOBODY`) when none was needed.
+    owner: Mapped[str] = mapped_column(sa.String(MAX_OWNER))
     status: Mapped[str] = mapped_column(sa.String(16))
     pipeline_id: Mapped[str] = mapped_column(sa.String(100))
     frame_stride: Mapped[int] = mapped_column(sa.BigInteger)
@@ -89,6 +97,14 @@ class JobRow(Base):
     fps: Mapped[float | None] = mapped_column(sa.Float)
     duration: Mapped[float | None] = mapped_column(sa.Float)
     codec: Mapped[str | None] = mapped_column(sa.String(32))
+    #: The client's name of the video; only for display.
+    name: Mapped[str | None] = mapped_column(sa.String(255))
+    #: The key that submitted the job, `ApiKeyRow.key_id`; null when none was needed.
+    key_id: Mapped[str | None] = mapped_column(sa.String(16))
+    #: The kind of the error of a failed job; null in rows of older releases.
+    error_code: Mapped[str | None] = mapped_column(sa.String(32))
+    #: The bytes of the `results` array; null in rows of older releases.
+    result_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
 
     __table_args__ = (
         sa.CheckConstraint(_one_of(STATUSES), name="status_known"),
@@ -108,12 +124,22 @@ class JobRow(Base):
             "AND fps IS NULL AND duration IS NULL AND codec IS NULL)",
             name="video_known_when_terminal",
         ),
+        sa.CheckConstraint("status = 'failed' OR error_code IS NULL", name="error_code_when_failed"),
+        sa.CheckConstraint(
+            "status = 'completed' OR result_bytes IS NULL", name="result_bytes_when_completed"
+        ),
         sa.UniqueConstraint("owner", "idempotency_key"),
         sa.Index(None, "status", "announce_after"),
         sa.Index(None, "status", "lease_until"),
         sa.Index(None, "status", "created_at"),
         sa.Index(None, "finished_at"),
         sa.Index(None, "input_key"),
+        # An owner's list by pages. With the size, the sum of an owner's videos reads only the index.
+        sa.Index("ix_job_owner_list", "owner", "created_at", "job_id", "input_bytes"),
+        sa.Index("ix_job_owner_status_list", "owner", "status", "created_at", "job_id"),
+        # Small, whatever the number of ended jobs: they are read at each claim.
+        _partial_index("ix_job_owner_pending", "status = 'pending'", "owner", "created_at"),
+        _partial_index("ix_job_owner_running", "status = 'running'", "owner"),
     )
 
 
@@ -152,8 +178,73 @@ class WorkerHeartbeat(Base):
     threads: Mapped[int] = mapped_column(sa.Integer)
 
 
+class ApiKeyRow(Base):
+    """A key with which an owner uses the API. Its secret is not stored."""
+
+    __tablename__ = "api_key"
+
+    #: The public part of the key: 12 characters of base32.
+    key_id: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    owner: Mapped[str] = mapped_column(sa.String(MAX_OWNER), index=True)
+    #: What the key may do: names of scopes, sorted and joined by commas.
+    scopes: Mapped[str] = mapped_column(sa.String(100))
+    #: SHA-256 of the secret part, in hexadecimal.
+    secret_sha256: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[int] = mapped_column(sa.BigInteger)
+    #: When the key stops to be valid; null for never.
+    expires_at: Mapped[int | None] = mapped_column(sa.BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(sa.BigInteger)
+    #: To the minute; null before the first use.
+    last_used_at: Mapped[int | None] = mapped_column(sa.BigInteger)
+
+
+class OwnerStateRow(Base):
+    """The exceptions of an owner from the limits of the settings, and the turn of its jobs.
+
+    Owners without a row have the limits of the settings, and were never claimed for. In a row, null means the
+    setting, and 0 no limit.
+    """
+
+    __tablename__ = "owner_state"
+
+    owner: Mapped[str] = mapped_column(sa.String(MAX_OWNER), primary_key=True)
+    #: The maximum numbers of pending and of running jobs.
+    max_pending: Mapped[int | None] = mapped_column(sa.Integer)
+    max_running: Mapped[int | None] = mapped_column(sa.Integer)
+    #: The maximum size of the owner's stored videos together.
+    max_stored_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
+    #: When a job of the owner was last claimed; 0 for never.
+    last_claim: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+
+    __table_args__ = (
+        sa.CheckConstraint(
+            "max_pending >= 0 AND max_running >= 0 AND max_stored_bytes >= 0", name="limits_range"
+        ),
+    )
+
+
+class SessionRow(Base):
+    """A browser that has logged in with a key."""
+
+    __tablename__ = "session"
+
+    #: SHA-256 of the token in the cookie, in hexadecimal.
+    token_sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    #: The key that logged in, `ApiKeyRow.key_id`.
+    key_id: Mapped[str] = mapped_column(sa.String(16), index=True)
+    expires_at: Mapped[int] = mapped_column(sa.BigInteger, index=True)
+
+
 JOB: Final = cast(sa.Table, JobRow.__table__)
 #: The columns of `videoqueue.jobs.types.Job`, in its order.
 JOB_COLUMNS: Final = tuple(JOB.c[field.name] for field in fields(Job))
 CHUNK: Final = cast(sa.Table, ResultChunk.__table__)
 HEARTBEAT: Final = cast(sa.Table, WorkerHeartbeat.__table__)
+API_KEY: Final = cast(sa.Table, ApiKeyRow.__table__)
+OWNER_STATE: Final = cast(sa.Table, OwnerStateRow.__table__)
+SESSION: Final = cast(sa.Table, SessionRow.__table__)
+
+
+def owned_by(owner: OwnerScope) -> sa.ColumnElement[bool]:
+    """Returns the condition that a job belongs to the owner; it is true of every job for `ALL_OWNERS`."""
+    return sa.true() if owner is ALL_OWNERS else JOB.c.owner == owner

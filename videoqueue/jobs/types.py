@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
@@ -19,6 +20,18 @@ TERMINAL: Final[tuple[Status, ...]] = ("completed", "failed")
 #: Why a running job goes back to pending. Failures and crashes are counted; an interruption is not.
 Setback: TypeAlias = Literal["failures", "crashes", "interruption"]
 
+
+class _Scope(Enum):
+    ALL_OWNERS = "all owners"
+
+
+#: In place of an owner: the jobs of every owner, for operators and for the duties of the service itself.
+ALL_OWNERS: Final = _Scope.ALL_OWNERS
+#: Whose jobs a read or a write is about. A job of another owner is treated as if it did not exist.
+OwnerScope: TypeAlias = str | Literal[_Scope.ALL_OWNERS]
+#: The owner of jobs that were submitted without a key.
+NOBODY: Final = ""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,6 +39,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class NewJob:
     """A submission; see `Job` for the fields."""
 
+    owner: str
     pipeline_id: str
     frame_stride: int
     max_frames: int | None
@@ -33,7 +47,8 @@ class NewJob:
     input_bytes: int
     input_sha256: str
     idempotency_key: str | None = None
-    owner: str = ""
+    name: str | None = None
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +89,10 @@ class Job:
     fps: float | None
     duration: float | None
     codec: str | None
+    name: str | None
+    key_id: str | None
+    error_code: str | None
+    result_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

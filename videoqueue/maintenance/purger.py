@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from sqlalchemy.engine import Engine
 
 from videoqueue.jobs import workers
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.retention import Removed, Retention
 from videoqueue.settings import Settings
@@ -64,7 +65,7 @@ class Purger:
         settings = self._settings
         workers.forget_silent(self._engine, settings.orphan_seconds)
         yield from self._retention.round(
-            settings.retention_days or None, settings.orphan_seconds, settings.sweep_rows
+            ALL_OWNERS, settings.retention_days or None, settings.orphan_seconds, settings.sweep_rows
         )
 
     def _pass(self) -> float:

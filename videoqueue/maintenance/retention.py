@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.store import JobStore
+from videoqueue.jobs.types import OwnerScope
 from videoqueue.storage import ObjectStorage
 
 _DAY_SECONDS = 86_400
@@ -53,38 +54,41 @@ class Retention:
         self._queries = JobQueries(store.engine)
         self._storage = storage
 
-    def round(self, days: float | None, orphan_seconds: float, batch: int) -> Iterator[Removed]:
-        """Removes all old data in steps. Yields after each step how much it removed.
+    def round(
+        self, owner: OwnerScope, days: float | None, orphan_seconds: float, batch: int
+    ) -> Iterator[Removed]:
+        """Removes old data in steps. Yields after each step how much it removed.
 
         Args:
+            owner: whose jobs are removed. Videos without a job belong to nobody; they are removed for any.
             days: the minimum age of jobs since their end; None keeps all jobs.
             orphan_seconds: the minimum age of unfinished uploads and of videos without a job.
             batch: the maximum number of rows or objects of one step.
         """
-        while days is not None and (jobs := self.remove_ended(days, batch)):
+        while days is not None and (jobs := self.remove_ended(owner, days, batch)):
             yield Removed(jobs=jobs)
         uploads = self._storage.remove_stale(orphan_seconds)
         for keys in self.orphans(orphan_seconds, batch):
             yield Removed(uploads=uploads, videos=self.remove_orphans(keys))
             uploads = 0
 
-    def count_ended(self, days: float) -> int:
-        """Returns the number of jobs that ended more than `days` ago."""
-        return self._queries.count_ended(days * _DAY_SECONDS)
+    def count_ended(self, owner: OwnerScope, days: float) -> int:
+        """Returns the number of the owner's jobs that ended more than `days` ago."""
+        return self._queries.count_ended(owner, days * _DAY_SECONDS)
 
-    def remove_ended(self, days: float, limit: int) -> int:
-        """Removes at most `limit` jobs that ended more than `days` ago, the oldest first.
+    def remove_ended(self, owner: OwnerScope, days: float, limit: int) -> int:
+        """Removes at most `limit` of the owner's jobs that ended more than `days` ago, the oldest first.
 
         Returns:
             The number of removed jobs.
         """
-        before, jobs = self._queries.ended(days * _DAY_SECONDS, limit)
-        return sum(self._remove(job_id, before) for job_id in jobs)
+        before, jobs = self._queries.ended(owner, days * _DAY_SECONDS, limit)
+        return sum(self._remove(job_id, owner, before) for job_id in jobs)
 
-    def _remove(self, job_id: uuid.UUID, before: int) -> bool:
+    def _remove(self, job_id: uuid.UUID, owner: OwnerScope, before: int) -> bool:
         # One transaction for each job: its results may be many megabytes, and SQLite has one writer at a
         # time.
-        key = self._store.remove(job_id, before)
+        key = self._store.remove(job_id, owner, before)
         if key is None:
             return False
         failpoint("purger.row_deleted")

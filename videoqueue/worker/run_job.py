@@ -16,6 +16,7 @@ from videoqueue.causes import cause_fields
 from videoqueue.errors import JobTimeoutError, StorageFullError, TransientError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.store import Claim
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.sandbox.process import Stopped
 from videoqueue.sandbox.protocol import Task
 from videoqueue.sandbox.sandbox import Sandbox
@@ -129,7 +130,7 @@ class JobRunner:
             finally:
                 with suppress(OSError):  # the folder is removed with the process
                     path.unlink(missing_ok=True)
-            etag = services.results.etag(claim.job_id)
+            etag = services.results.etag(claim.job_id, ALL_OWNERS)
             failpoint("worker.before_complete")
             services.store.complete(claim, etag, collector.video)
             failpoint("worker.completed")
