@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import videoqueue
-from videoqueue.api import docs, extension, health, problems, video
+from videoqueue.api import auth, docs, extension, health, problems, video
 from videoqueue.api.middleware import Middleware
 from videoqueue.errors import SettingsError
 from videoqueue.jobs.deadline import set_deadline
@@ -76,6 +76,7 @@ def _install_api(app: Flask, services: Services) -> None:
     settings = services.settings
     extension.install(app, services)
     app.before_request(lambda: set_deadline(settings.backend_timeout_seconds))
+    auth.install(app, services)
     app.teardown_request(lambda _: set_deadline(None))  # the thread serves other requests afterwards
     app.register_blueprint(video.blueprint)
     app.register_blueprint(health.blueprint)

@@ -18,7 +18,7 @@ _OPEN_TO_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _PLAIN: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME")
 #: Names in a data folder that the service or the file system makes.
 _OWN_FOLDERS: Final = ("objects", "valkey", "work", "lost+found")
-_OWN_FILES: Final = ("lock", "videoqueue.db")
+_OWN_FILES: Final = ("lock", "videoqueue.db", "api-key")
 _SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 

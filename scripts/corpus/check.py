@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
@@ -102,6 +103,8 @@ class Client:
         self._parameters = {"pipeline_id": pipeline_id, "frame_stride": str(stride)}
         self._seconds = seconds
         self._http = requests.Session()
+        if key := os.environ.get("VIDEOQUEUE_API_KEY"):
+            self._http.headers["Authorization"] = f"Bearer {key}"
 
     def run(self, file: Path) -> Outcome:
         started = time.monotonic()

@@ -19,6 +19,7 @@ from tests.support.serving import Client, Web, padded, post, post_raw, serving
 from tests.support.stack import free_port
 from tests.support.videos import make_video
 from videoqueue.api.problems import PROBLEMS, ProblemCode
+from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.store import JobStore
 
 KEYS = ["type", "title", "status", "detail", "instance", "code"]
@@ -86,7 +87,7 @@ def raw(web: Web, head: bytes, *, hang_up: bool = False) -> requests.Response:
 
 def upload_head(length: int) -> bytes:
     return (
-        b"POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+        b"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\n"
         b"Content-Length: %d\r\n\r\n" % length
     )
 
@@ -147,8 +148,13 @@ def lost_table(web: Web, folder: Path) -> requests.Response:
             connection.execute(sa.text("ALTER TABLE away RENAME TO job"))
 
 
-def get(path: str) -> Provocation:
-    return lambda web, _: requests.get(f"{web.url}{path}", timeout=60)
+def get(path: str, **headers: str) -> Provocation:
+    return lambda web, _: requests.get(f"{web.url}{path}", headers=headers, timeout=60)
+
+
+def keyed(web: Web, scope: Scope) -> requests.Response:
+    _, key = KeyStore(web.engine).create("anna", frozenset({scope}))
+    return get("/video/status/nope", Authorization=f"Bearer {key}")(web, web.folder)
 
 
 #: code -> (which server, how)
@@ -162,6 +168,10 @@ PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
     "upload_incomplete": ("plain", lambda web, _: raw(web, upload_head(99) + b"x", hang_up=True)),
     "invalid_parameter": ("plain", lambda web, folder: post(web.url, video(folder), frame_stride=0)),
     "unknown_pipeline": ("plain", lambda web, folder: post(web.url, video(folder), pipeline_id="nope")),
+    "unauthorized": ("closed", get("/video/status/nope")),
+    "forbidden": ("closed", lambda web, _: keyed(web, "metrics")),
+    "cross_site": ("plain", get("/video/status/nope", Origin="https://elsewhere.example")),
+    "unknown_host": ("plain", get("/video/status/nope", Host="elsewhere.example")),
     "job_not_found": ("plain", get("/video/status/nope")),
     "results_not_ready": ("plain", lambda web, _: get(f"/video/results/{pending_job(web)}")(web, _)),
     "job_failed": ("plain", failed_job),
@@ -202,6 +212,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Ite
         "tight": TIGHT,
         "without_storage": s3,
         "full": {},
+        "closed": {"VIDEOQUEUE_AUTH": "required"},
     }
     running: dict[str, Web] = {}
     with contextlib.ExitStack() as stack:
@@ -245,11 +256,11 @@ def test_the_provocation_is_answered_with_its_code(
 
 UNREADABLE = {
     "no-http": (b"nonsense\r\n\r\n", "not valid HTTP"),
-    "folded": (b"GET / HTTP/1.1\r\nHost: x\r\n no: folding\r\n\r\n", "not valid HTTP"),
+    "folded": (b"GET / HTTP/1.1\r\nHost: localhost\r\n no: folding\r\n\r\n", "not valid HTTP"),
     "endless": (b"GET /" + b"x" * 70_000, "longer than 4,094 bytes"),
-    "long-url": (b"GET /" + b"x" * 4094 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "longer than 4,094 bytes"),
+    "long-url": (b"GET /" + b"x" * 4094 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", "longer than 4,094 bytes"),
     "long-cookie": (
-        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8190 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"x" * 8190 + b"\r\n\r\n",
         "100 header fields, or one of more than 8,190 bytes",
     ),
     "many-headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", "more than 100 header fields"),

@@ -27,7 +27,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def send(web: Web, body: bytes, kind: bytes = KIND, more: bytes = b"") -> tuple[int, dict[str, Any]]:
     """One request whose every byte is given here."""
     head = (
-        b"POST /video/submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: "
+        b"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: "
         + kind
         + b"\r\n"
         + more
@@ -309,7 +309,7 @@ def test_a_form_over_the_usual_limits_is_taken_where_they_are_higher(
 
 def test_a_form_may_come_byte_by_byte(web: Web, video: bytes, tmp_path: Path) -> None:
     body = form(field(b"frame_stride", b"3"), part(FILE, video))
-    head = b"POST /video/submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: " + KIND
+    head = b"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: " + KIND
     with Client(web) as client:
         client.send(head + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")

@@ -64,7 +64,7 @@ def finished(web: Web, count: int) -> Iterator[None]:
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(web)) for _ in range(count)]
         for client in clients:
-            client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         for client in clients:
             assert b" 200 " in client.answer()
         yield
@@ -102,17 +102,19 @@ def test_a_process_without_a_file_left_waits_for_one(
         worker = worker_of(web)
         _, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
         with Client(web) as before, Client(web) as uploading:
-            before.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            before.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b" 200 " in before.one_answer()
-            uploading.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            uploading.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b" 200 " in uploading.one_answer()
             worker.rlimit(psutil.RLIMIT_NOFILE, (3, hard))
             with Client(web) as after:
-                after.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                after.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 eventually(lambda: "No connection can be accepted" in web.service.log("web"), "it says so")
-                before.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                before.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert b" 200 " in before.one_answer()
-                before.send(b"GET /video/status/%b HTTP/1.1\r\nHost: x\r\n\r\n" % str(uuid.uuid4()).encode())
+                before.send(
+                    b"GET /video/status/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % str(uuid.uuid4()).encode()
+                )
                 assert b" 503 " in before.one_answer()
                 uploading.begin_upload(len(body), body)
                 assert b" 503 " in uploading.one_answer()
@@ -148,7 +150,7 @@ def test_no_request_fails_for_want_of_a_file_in_a_way_that_looks_like_a_bug(
     """A fresh process with its clients has about 20 files open, and has not connected to anything yet."""
     # Coverage of that process would need a file when it ends, and print a traceback of its own.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    requests_made = {path: b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in PATHS}
+    requests_made = {path: b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in PATHS}
     with serving(tmp_path / "web", REDIS_URL=redis_url, DATABASE_URL=database_url, **storage) as web:
         worker = worker_of(web)
         with ExitStack() as stack:

@@ -71,7 +71,7 @@ def test_a_stalled_upload_is_cut_off_and_leaves_nothing(strict: Web, body: bytes
 def test_a_stalled_form_is_cut_off_too(strict: Web) -> None:
     with Client(strict) as client:
         client.send(
-            b"POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
+            b"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
         )
         assert b"upload_timeout" in client.answer()
@@ -81,7 +81,7 @@ def test_a_stalled_form_is_cut_off_too(strict: Web) -> None:
 def test_a_stalled_chunked_upload_is_cut_off_too(strict: Web, body: bytes) -> None:
     with Client(strict) as client:
         client.send(
-            b"POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+            b"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b" % (len(body), body[:-1])
         )
         assert b"upload_timeout" in client.answer()
@@ -180,7 +180,7 @@ def test_a_request_head_must_come_in_time(strict: Web) -> None:
 
 def test_a_request_head_in_single_bytes_is_read(strict: Web) -> None:
     with Client(strict) as client:
-        for byte in b"GET /video/status/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
+        for byte in b"GET /video/status/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n":
             client.send(bytes([byte]))
         assert b"job_not_found" in client.answer()
 
@@ -190,7 +190,7 @@ def test_clients_that_do_not_hang_up_stop_nobody(patient: Web) -> None:
     with ExitStack() as stack:
         for _ in range(40):
             client = stack.enter_context(Client(patient))
-            client.send(b"GET /video/status/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.send(b"GET /video/status/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert all(answers(patient, 10) for _ in range(3))
 
 
@@ -199,7 +199,7 @@ def test_a_client_that_does_not_read_its_results_is_cut_off(strict: Web) -> None
     chunk = b'{"frame_index":0,"result":{"text":"%b"}}' % (b"x" * 8_000_000)
     job_id = strict.completed(chunk, chunk)
     with Client(strict, receive_buffer=4096) as client:
-        client.send(f"GET /video/results/{job_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        client.send(f"GET /video/results/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert b" 200 " in client.socket.recv(64)
         other = requests.get(f"{strict.url}/video/results/{job_id}", timeout=60)
         assert len(other.content) > 2 * len(chunk)

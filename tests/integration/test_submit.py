@@ -282,7 +282,7 @@ def test_what_is_no_form_is_refused(web: Web, kind: str, body: bytes, says: str)
 def test_a_wrong_parameter_is_refused_before_the_file_comes(web: Web) -> None:
     with Client(web) as client:
         client.send(
-            b"POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+            b"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
             b'--b\r\nContent-Disposition: form-data; name="frame_stride"\r\n\r\n0\r\n--b'
             b'\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'

@@ -28,7 +28,7 @@ def web(tmp_path: Path, redis_url: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "warned"),
+    ("settings", "public"),
     [
         ({"PORT": "8000"}, True),
         ({"VIDEOQUEUE_HOST": "0.0.0.0"}, True),
@@ -40,10 +40,18 @@ def web(tmp_path: Path, redis_url: str) -> Iterator[Any]:
         ({"VIDEOQUEUE_HOST": "localhost"}, False),
     ],
 )
-def test_a_public_address_without_authentication_is_warned_of_once(
-    settings: dict[str, str], warned: bool
+def test_a_public_address_without_authentication_is_warned_of_once_and_otherwise_needs_a_key(
+    settings: dict[str, str], public: bool
 ) -> None:
-    done = subprocess.run(
+    assert started(settings).count("keys create --owner NAME") == (1 if public else 0)
+    said = started(settings | {"VIDEOQUEUE_AUTH": "off"})
+    assert said.count("without authentication (VIDEOQUEUE_AUTH=off)") == (1 if public else 0)
+    assert "keys create" not in said
+
+
+def started(settings: dict[str, str]) -> str:
+    """What a web process with these settings logs at its start."""
+    return subprocess.run(
         [sys.executable, "-c", SAY],
         env=environment({"REDIS_URL": "redis://127.0.0.1"} | settings),
         cwd=ROOT,
@@ -51,8 +59,7 @@ def test_a_public_address_without_authentication_is_warned_of_once(
         text=True,
         check=True,
         timeout=60,
-    )
-    assert done.stderr.count("without authentication") == (1 if warned else 0)
+    ).stderr
 
 
 def test_each_line_logged_for_a_request_bears_its_id(web: Web, tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_each_line_logged_for_a_request_bears_its_id(web: Web, tmp_path: Path) -
 def test_a_connection_is_used_again_also_after_a_small_refusal(web: Web) -> None:
     with Client(web) as client:
         for _ in range(3):
-            client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             said = client.one_answer()
             assert b" 200 " in said
             assert b"Connection: keep-alive" in said
@@ -82,8 +89,8 @@ def test_a_connection_is_used_again_also_after_a_small_refusal(web: Web) -> None
 def test_requests_sent_without_waiting_are_answered_in_order(web: Web) -> None:
     with Client(web) as client:
         paths = (b"/healthz", b"/nope", b"/healthz")
-        heads = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths]
-        heads[-1] = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        heads = [b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in paths]
+        heads[-1] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         client.send(b"".join(heads))
         said = client.answer()
     assert [line.split()[1] for line in said.splitlines() if line.startswith(b"HTTP/1.1")] == [
@@ -97,7 +104,7 @@ def test_a_request_behind_an_upload_is_answered_too(web: Web, tmp_path: Path) ->
     body = make_video(tmp_path / "video.mp4").read_bytes()
     with Client(web) as client:
         client.begin_upload(
-            len(body), body + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            len(body), body + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         said = client.answer()
     assert b" 202 " in said

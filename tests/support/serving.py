@@ -117,7 +117,7 @@ class Client:
 
     def begin_upload(self, length: int, body: bytes = b"") -> None:
         """The head of a raw upload of `length` bytes, and the first of them."""
-        head = "POST /video/submit HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+        head = "POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\n"
         self.send(f"{head}Content-Length: {length}\r\n\r\n".encode() + body)
 
     def answer(self) -> bytes:

@@ -58,13 +58,13 @@ class Service:
     def __init__(
         self, folder: Path, settings: Mapping[str, str], cwd: Path = ROOT, prelude: str = ""
     ) -> None:
-        port = free_port()
+        port = settings.get("PORT") or str(free_port())
         self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
         self._cwd = cwd
         self._prelude = prelude
         self._environ = environment(
-            {"PORT": str(port), "VIDEOQUEUE_HOST": "127.0.0.1", "VIDEOQUEUE_DATA_DIR": str(folder)}
+            {"PORT": port, "VIDEOQUEUE_HOST": "127.0.0.1", "VIDEOQUEUE_DATA_DIR": str(folder)}
             | dict(settings)
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from tests.chaos.workplace import Workplace
 from tests.support.stack import (
@@ -33,18 +35,19 @@ from tests.support.videos import make_video
 class Up:
     """A running `videoqueue up`; from a workplace its jobs take a tenth of a second a frame."""
 
-    def __init__(self, data: Path, workplace: Workplace | None) -> None:
+    def __init__(self, data: Path, workplace: Workplace | None = None, host: str | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = data.parent / "up.log"
         python = workplace.python if workplace else sys.executable
         settings = {"VIDEOQUEUE_DEFAULT_PIPELINE": "slow"} | workplace.environ if workplace else {}
-        command = [python, "-m", "videoqueue.cli", "up", "--port", str(port), "--data-dir", str(data)]
+        command = [python, "-m", "videoqueue.cli", "up", "--data-dir", str(data)]
+        command += ["--host", host] if host else []
         with self.log.open("ab") as log:
             start = log.tell()
             self.process = subprocess.Popen(
                 command,
-                env=environment({"PYTHONPATH": str(ROOT)} | settings),
+                env=environment({"PYTHONPATH": str(ROOT), "PORT": str(port)} | settings),
                 cwd=data.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -70,8 +73,8 @@ class Up:
 
 
 @contextmanager
-def running(data: Path, workplace: Workplace | None = None) -> Iterator[Up]:
-    up = Up(data, workplace)
+def running(data: Path, workplace: Workplace | None = None, host: str | None = None) -> Iterator[Up]:
+    up = Up(data, workplace, host)
     try:
         yield up
     finally:
@@ -105,8 +108,6 @@ def restarted(up: Up, part: str, old: int) -> bool:
 
 
 def answers(up: Up) -> bool:
-    import requests
-
     try:
         return requests.get(f"{up.url}/healthz", timeout=1).ok
     except requests.RequestException:
@@ -161,3 +162,61 @@ def test_ctrl_c_during_a_job_leaves_no_process_and_the_job_goes_on_at_the_next_s
     with running(tmp_path / "data", workplace) as second:
         assert wait_for(second.url, job_id, "completed", "failed")["status"] == "completed"
         assert [item["frame_index"] for item in results(second.url, job_id)] == list(range(100))
+
+
+def test_on_loopback_no_key_is_needed_also_with_port_in_the_environment(up: Up) -> None:
+    response = requests.get(f"{up.url}/video/status/unknown", timeout=10)
+    assert (response.status_code, response.json()["code"]) == (404, "job_not_found")
+    assert not (up.log.parent / "data" / "api-key").exists()
+
+
+def test_beyond_loopback_the_first_key_is_in_a_private_file_and_not_in_the_output(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(data, host="0.0.0.0") as up:
+        file = data / "api-key"
+        key, said = file.read_text().strip(), up.log.read_text()
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert str(file) in said
+        assert key not in said
+        assert key.rpartition("_")[2] not in said
+        assert requests.get(f"{up.url}/video/status/unknown", timeout=10).status_code == 401
+        done = subprocess.run(
+            [sys.executable, "-m", "videoqueue.cli", "submit", str(make_video(tmp_path / "v.mp4")), "--wait"],
+            env=environment(
+                {"PYTHONPATH": str(ROOT), "VIDEOQUEUE_DATA_DIR": str(data), "VIDEOQUEUE_URL": up.url}
+            ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    with running(data, host="0.0.0.0") as again:
+        assert file.read_text().strip() == key
+        assert "The first one is in" not in again.log.read_text().rpartition("videoqueue is ready at")[2]
+
+
+def test_a_terminal_shows_the_first_key(tmp_path: Path) -> None:
+    master, terminal = os.openpty()
+    command = [sys.executable, "-m", "videoqueue.cli", "up", "--host", "0.0.0.0", "--data-dir", "data"]
+    process = subprocess.Popen(
+        command,
+        env=environment({"PYTHONPATH": str(ROOT), "PORT": str(free_port())}),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    said = b""
+    while b"/video/results/JOB_ID" not in said:
+        said += os.read(master, 65536)
+    everything = family(process.pid)
+    process.terminate()
+    with contextlib.suppress(OSError):  # the terminal's end, once nobody writes to it
+        while os.read(master, 65536):
+            pass
+    process.wait(40)
+    os.close(master)
+    wait_until_gone(everything[1:])
+    assert f"KEY is {(tmp_path / 'data' / 'api-key').read_text().strip()}" in said.decode()

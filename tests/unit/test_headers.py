@@ -59,7 +59,7 @@ def test_lines_logged_for_a_request_bear_its_id(app: Flask, client: FlaskClient,
 def test_proxies_are_believed_only_when_they_are_declared(
     settings: Settings, proxies: int, address: str, scheme: str
 ) -> None:
-    app = create_app(replace(settings, trusted_proxies=proxies))
+    app = create_app(replace(settings, trusted_proxies=proxies, auth="off"))
 
     @app.get("/seen")
     def seen() -> list[str | None]:

@@ -1,17 +1,40 @@
-"""Who makes a request, and what they may do."""
+"""Who makes a request, and whether they may.
+
+Each view declares the scope that it needs (`Operation.scope`). The caller is found out before the view runs,
+so before the body of the request is read.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from flask import g
+from flask import Flask, Request, current_app, g, request
 
+from videoqueue.api.browser import require_known_host, require_same_site
+from videoqueue.api.known_keys import KnownKeys
+from videoqueue.api.openapi import scope_of
+from videoqueue.api.problems import ApiError
+from videoqueue.errors import DatabaseUnavailableError, VideoqueueError
+from videoqueue.jobs.keys import SCOPES, KeyStore, Scope, require_owner
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, OwnerScope
+from videoqueue.services import Services
+from videoqueue.settings.urls import is_loopback
 
-#: What a caller may do. `submit`: submit, read, retry and delete their own jobs. `read`: read their own.
-#: `metrics`: read counts of the service. `admin`: everything, for the jobs of all owners.
-Scope: TypeAlias = Literal["submit", "read", "metrics", "admin"]
+_SEND: Final = "Send it in the header `Authorization: Bearer KEY`."
+_CREATE: Final = "The operator creates keys: `python -m videoqueue keys create --owner NAME`."
+#: Headers that proxies add.
+_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+#: What each scope includes.
+_INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
+    "submit": frozenset(("submit", "read")),
+    "read": frozenset(("read",)),
+    "metrics": frozenset(("metrics",)),
+    "admin": frozenset(SCOPES),
+}
 
 
 @dataclass(frozen=True)
@@ -20,8 +43,9 @@ class Caller:
 
     Attributes:
         owner: the owner of the jobs that the caller submits.
-        scopes: what the caller may do.
-        key_id: the public part of the key that the caller sent; None when none was needed.
+        scopes: what the caller may do; with everything that a scope includes.
+        key_id: the public part of the key that the caller sent; `admin` for VIDEOQUEUE_ADMIN_KEY, None when
+            no key was sent.
     """
 
     owner: str
@@ -36,9 +60,187 @@ class Caller:
 
 #: The caller while no keys are needed.
 _ANYBODY: Final = Caller(NOBODY, frozenset(("submit", "read", "metrics")))
+_ADMIN: Final = Caller("admin", frozenset(SCOPES), "admin")
+
+
+def install(app: Flask, services: Services) -> None:
+    """Makes every request find out its caller first."""
+    authenticator = Authenticator(services)
+
+    def authenticate() -> None:
+        if request.url_rule is None:
+            return  # 404 or 405
+        view = current_app.view_functions[request.url_rule.endpoint]
+        needed = scope_of(view)
+        if needed is not None:
+            g.caller = authenticator.require(request, needed)
+        else:
+            g.authenticator = authenticator
+
+    app.before_request(authenticate)
 
 
 def caller() -> Caller:
-    """Returns who makes the current request."""
-    found: Caller = g.get("caller", _ANYBODY)
+    """Returns who makes the current request; only in a view that needs a scope."""
+    found: Caller = g.caller
     return found
+
+
+def visitor(*, has_database: bool) -> Caller | None:
+    """Returns who makes the current request, or None for a stranger; only in a view that needs no scope.
+
+    Args:
+        has_database: whether the database can be asked about keys.
+    """
+    authenticator: Authenticator = g.authenticator
+    return authenticator.visitor(request, has_database=has_database)
+
+
+class Authenticator:
+    """Decides who makes a request, by the key, the proxy or the address that it comes from."""
+
+    def __init__(self, services: Services) -> None:
+        """Connects to nothing yet."""
+        self._settings = services.settings
+        self._keys = KnownKeys(KeyStore(services.engine))
+        key = services.settings.admin_key
+        self._admin = _digest(key) if key else None
+
+    def require(self, request: Request, needed: Scope) -> Caller:
+        """Returns the caller.
+
+        Raises:
+            ApiError: `unauthorized`, `forbidden`, `unknown_host` or `cross_site`.
+            DatabaseUnavailableError: whether the key is valid cannot be found out now.
+        """
+        found = self._caller(request)
+        if needed not in found.scopes:
+            challenge = f'Bearer realm="videoqueue", error="insufficient_scope", scope="{needed}"'
+            raise ApiError(
+                "forbidden",
+                f"The key may not do this: it needs the scope {needed}. Use another key. {_CREATE}",
+                _closing(request) | {"WWW-Authenticate": challenge},
+            )
+        return found
+
+    def visitor(self, request: Request, *, has_database: bool) -> Caller | None:
+        """Returns the caller, or None for a stranger.
+
+        Args:
+            request: the request.
+            has_database: whether the database can be asked. Without it, whoever needed no key so far still
+                needs none, and other keys than VIDEOQUEUE_ADMIN_KEY are not recognised.
+        """
+        try:
+            if has_database:
+                return self._caller(request)
+            if self._is_admin(_token_of(request)):
+                return _ADMIN
+            if self._settings.may_be_open and not self._keys.knows_of_any:
+                self._check_stranger(request)
+                return _ANYBODY
+        except (ApiError, DatabaseUnavailableError):
+            pass
+        return None
+
+    def _caller(self, request: Request) -> Caller:
+        names = self._settings.allowed_hosts
+        token = _token_of(request)
+        if self._is_open(token):
+            self._check_stranger(request)
+            return _ANYBODY
+        if names:
+            _before_body(request, lambda: require_known_host(request, names))
+        if token is not None:
+            return self._owner_of(token, request)
+        if self._settings.owner_header:
+            return self._owner_in_header(request, self._settings.owner_header)
+        raise _unauthorized(request, f"This request has no key. {_SEND} {_CREATE}")
+
+    def _is_open(self, token: str | None) -> bool:
+        """Returns whether requests need no key. A key that is sent is noticed at once, even the first one."""
+        if not self._settings.may_be_open:
+            return False
+        return self._settings.auth == "off" or not self._keys.any_made(now=token is not None)
+
+    def _check_stranger(self, request: Request) -> None:
+        """Checks a request without a key while none is needed.
+
+        Raises:
+            ApiError: it comes from elsewhere, through a proxy or from another site.
+        """
+        settings = self._settings
+        is_auto = settings.auth == "auto"
+        if is_auto and any(name in request.headers for name in _FORWARDED):
+            raise _unauthorized(
+                request,
+                "This request came through a proxy, so it needs a key: set VIDEOQUEUE_TRUSTED_PROXIES to the "
+                "number of proxies, and create a key. Or set VIDEOQUEUE_AUTH=off to accept requests of "
+                f"anybody. {_CREATE}",
+            )
+        if is_auto and not is_loopback(request.environ.get("REMOTE_ADDR", "")):
+            raise _unauthorized(
+                request, f"This request came from another machine, so it needs a key. {_SEND} {_CREATE}"
+            )
+
+        def check() -> None:
+            if is_auto or settings.allowed_hosts:
+                require_known_host(request, settings.allowed_hosts)
+            require_same_site(request)
+
+        _before_body(request, check)
+
+    def _owner_of(self, token: str, request: Request) -> Caller:
+        if self._is_admin(token):
+            return _ADMIN
+        checked = self._keys.check(token)
+        if checked is None:
+            raise _unauthorized(request, f"The key is not valid. Check that it is complete. {_CREATE}", True)
+        key = checked.key
+        if (state := key.state(checked.time)) != "valid":
+            raise _unauthorized(request, f"The key is {state}. Use another one. {_CREATE}", True)
+        scopes = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in key.scopes))
+        return Caller(key.owner, scopes, key.key_id)
+
+    def _is_admin(self, token: str | None) -> bool:
+        if token is None or self._admin is None:
+            return False
+        return hmac.compare_digest(_digest(token), self._admin)
+
+    def _owner_in_header(self, request: Request, name: str) -> Caller:
+        owner = request.headers.get(name, "")
+        try:
+            return Caller(require_owner(owner), _INCLUDED["submit"])
+        except VideoqueueError as error:
+            reason = f"The proxy did not name the owner in the header {name} (VIDEOQUEUE_OWNER_HEADER)."
+            raise _unauthorized(request, f"{reason} {error}" if owner else reason) from None
+
+
+def _token_of(request: Request) -> str | None:
+    """Returns what the request sent as a key; None without one, or with another scheme."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _unauthorized(request: Request, detail: str, was_sent: bool = False) -> ApiError:
+    challenge = 'Bearer realm="videoqueue"' + (', error="invalid_token"' if was_sent else "")
+    return ApiError("unauthorized", detail, _closing(request) | {"WWW-Authenticate": challenge})
+
+
+def _before_body(request: Request, check: Callable[[], None]) -> None:
+    """Runs a check. If it fails, the connection is closed instead of reading the body."""
+    try:
+        check()
+    except ApiError as error:
+        error.headers = {**error.headers, **_closing(request)}
+        raise
+
+
+def _closing(request: Request) -> dict[str, str]:
+    """Returns the header that closes the connection if the request has a body, which nobody reads."""
+    has_body = request.content_length or "Transfer-Encoding" in request.headers
+    return {"Connection": "close"} if has_body else {}
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -28,6 +28,7 @@ def _response(description: str, kind: str, schema: Described) -> Mapping[str, De
 @blueprint.get("/openapi.json")
 @operation(
     Operation(
+        scope=None,
         summary="Get this document",
         description="The format is OpenAPI 3.1.",
         responses=_response("The document.", "application/json", {"type": "object"}),
@@ -43,6 +44,7 @@ def openapi() -> Response:
 @blueprint.get("/docs")
 @operation(
     Operation(
+        scope=None,
         summary="Get this document as a page",
         description="One page without scripts.",
         responses=_response("The page.", "text/html", {"type": "string"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 
+from videoqueue.api.auth import visitor
 from videoqueue.api.extension import extension_of
 from videoqueue.api.openapi import ALWAYS, DATABASE, Operation, json_response, operation
 from videoqueue.api.problems import ProblemCode, problem
@@ -18,6 +19,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 @blueprint.get("/healthz")
 @operation(
     Operation(
+        scope=None,
         summary="Check the web process",
         description="Checks only that this process responds, not database, queue or storage.",
         responses={"200": json_response("The process responds.", Health)},
@@ -32,8 +34,11 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 @operation(
     Operation(
+        scope=None,
         summary="Check whether jobs can be accepted",
-        description="Checks database, storage and queue. `degraded` lists reasons why jobs may have to wait.",
+        description="Checks database, storage and queue. `degraded` lists reasons why jobs may have to wait. "
+        "Once keys are needed, it and the counts are only for keys with the scope `metrics`; others see only "
+        "whether the service is ready.",
         responses={"200": json_response("Jobs can be accepted.", Readiness)},
         problems=(*DATABASE, "storage_unavailable", *ALWAYS),
     )
@@ -42,11 +47,16 @@ def readyz() -> ResponseReturnValue:
     """Returns 503 without database or storage; 200 with `degraded` if accepted jobs may have to wait."""
     check = extension_of(current_app).readiness
     found = check.run()
+    caller = visitor(has_database="database" not in found.unavailable)
+    may_see = caller is not None and "metrics" in caller.scopes
     if found.unavailable or found.counts is None:
         code: ProblemCode = (
             "database_unavailable" if "database" in found.unavailable else "storage_unavailable"
         )
-        return problem(code, _unavailable(found.unavailable, check.seconds))
+        seen = _unavailable(found.unavailable, check.seconds)
+        return problem(code, seen if may_see else "The service cannot accept jobs now. Try again shortly.")
+    if not may_see:
+        return {"status": "ready"}, 200, _NO_STORE
     body = {
         "status": "ready",
         "degraded": found.degraded,

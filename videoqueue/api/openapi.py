@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document. Each view describes its operation; this module collects the descriptions.
 
 @blueprint.get("/healthz")
-@operation(Operation(summary="...", description="...", responses={...}, problems=ALWAYS))
+@operation(Operation(scope=None, summary="...", description="...", responses={...}, problems=ALWAYS))
 def healthz() -> ResponseReturnValue: ...
 """
 
@@ -28,6 +28,7 @@ from videoqueue.api.schemas import (
     Readiness,
     Timestamp,
 )
+from videoqueue.jobs.keys import Scope
 
 #: A part of the document, as it is written in JSON.
 Described: TypeAlias = Mapping[str, Any]
@@ -75,6 +76,18 @@ CACHED: Final[Described] = {**COMMON, "ETag": _header("ETag"), "Vary": _header("
 ALWAYS: Final[Sequence[ProblemCode]] = ("invalid_parameter", "internal_error")
 DATABASE: Final[Sequence[ProblemCode]] = ("database_unavailable",)
 
+#: The problems of every operation that needs a scope.
+_ACCESS: Final[Sequence[ProblemCode]] = ("unauthorized", "forbidden", "cross_site", "unknown_host")
+_KEY: Final = "key"
+_KEY_SCHEME: Final[dict[str, Any]] = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "vq_ID_SECRET",
+    "description": "The header `Authorization: Bearer KEY`. The operator creates keys with "
+    "`python -m videoqueue keys create --owner NAME`. A service that listens on loopback needs no key until "
+    "the first one is created.",
+}
+
 _ATTRIBUTE: Final = "videoqueue_operation"
 
 
@@ -83,6 +96,7 @@ class Operation:
     """The description of a view. Path, method and id are those of its route.
 
     Attributes:
+        scope: the scope that the caller needs; None if strangers may use it.
         responses: the successful responses by status.
         problems: the codes of its error responses.
         parameters: the parameters in the path and in headers.
@@ -90,6 +104,7 @@ class Operation:
         body: returns the request body, given the schemas of the parameters; None if there is none.
     """
 
+    scope: Scope | None
     summary: str
     description: str
     responses: Mapping[str, Described]
@@ -107,6 +122,12 @@ def operation(described: Operation) -> Callable[[View], View]:
         return view
 
     return attach
+
+
+def scope_of(view: Callable[..., Any]) -> Scope | None:
+    """Returns the scope that a view needs; None if strangers may use it, `submit` without a description."""
+    found = getattr(view, _ATTRIBUTE, None)
+    return found.scope if isinstance(found, Operation) else "submit"
 
 
 def header_parameter(name: str, description: str, schema: Described) -> Described:
@@ -147,6 +168,7 @@ def document(app: Flask, pipelines: Sequence[str], default_pipeline: str) -> dic
     converter.add_attribute_function(_own_fields)  # type: ignore[no-untyped-call]
     for name, described in _HEADERS.items():
         spec.components.header(name, described)
+    spec.components.security_scheme(_KEY, _KEY_SCHEME)
     for schema in (JobAccepted, JobStatus, JobResults, Health, Readiness, Problem):
         spec.components.schema(schema.__name__, schema=schema)
     known = {"pipeline_id": {"enum": list(pipelines), "default": default_pipeline}}
@@ -188,6 +210,8 @@ def _described(found: Operation, converter: OpenAPIConverter, known: Described) 
     described: dict[str, Any] = {
         "summary": found.summary,
         "description": found.description,
+        # The empty alternative: a service may need no key.
+        "security": [{_KEY: []}, {}] if found.scope else [],
         "parameters": [*found.parameters, *query],
         "responses": dict(found.responses) | _problems(found),
     }
@@ -209,13 +233,15 @@ def _parameter(field: fields.Field[Any], converter: OpenAPIConverter) -> dict[st
 def _problems(found: Operation) -> dict[str, Any]:
     """Returns one response for each status, with all its codes."""
     codes: dict[int, list[ProblemCode]] = {}
-    for code in found.problems:
+    for code in dict.fromkeys((*found.problems, *(_ACCESS if found.scope else ()))):
         codes.setdefault(PROBLEMS[code][0], []).append(code)
     return {str(status): _problem(status, names) for status, names in sorted(codes.items())}
 
 
 def _problem(status: int, codes: Sequence[ProblemCode]) -> dict[str, Any]:
     headers = dict(COMMON)
+    if status == 401:
+        headers["WWW-Authenticate"] = {"required": True, "schema": {"type": "string"}}
     if status in TRY_AGAIN or "results_not_ready" in codes:
         headers["Retry-After"] = {**RETRY_AFTER, "required": status in TRY_AGAIN}
     schema = {

@@ -133,14 +133,12 @@ class Readiness(Schema):
     """The response of /readyz."""
 
     status = fields.String(required=True, validate=validate.Equal("ready"))
-    degraded = fields.List(fields.String(), required=True)
-    workers = fields.Integer(
-        required=True, strict=True, metadata={"description": "The number of live worker processes."}
+    degraded = fields.List(
+        fields.String(), metadata={"description": "Only with a key of the scope `metrics`, like the rest."}
     )
-    pending = fields.Integer(
-        required=True, strict=True, metadata={"description": "The number of pending jobs."}
-    )
-    oldest_pending_seconds = fields.Float(required=True, allow_none=True)
+    workers = fields.Integer(strict=True, metadata={"description": "The number of live worker processes."})
+    pending = fields.Integer(strict=True, metadata={"description": "The number of pending jobs."})
+    oldest_pending_seconds = fields.Float(allow_none=True)
 
 
 class Problem(Schema):

@@ -68,6 +68,7 @@ def _submit_body(fields: Described) -> Described:
 
 
 _SUBMIT = Operation(
+    scope="submit",
     summary="Submit a video",
     description="Stores the video and returns a job_id. Workers process the job afterwards. An accepted job "
     "is not lost when a process crashes.",
@@ -186,6 +187,7 @@ def _create(services: Services, received: Received, values: SubmitValues, key: s
 @blueprint.get("/status/<job_id>")
 @operation(
     Operation(
+        scope="read",
         summary="Get the status of a job",
         description="While the job is pending or running, ask again after `Retry-After` seconds.",
         parameters=(_JOB_ID,),
@@ -205,6 +207,7 @@ def status(job_id: str) -> JsonResponse:
 @blueprint.get("/results/<job_id>")
 @operation(
     Operation(
+        scope="read",
         summary="Get the results of a job",
         description="Streams the results of all frames, sorted by `frame_index`. With `page_size` or "
         "`page_token` it returns one page (1000 frames by default) and the token of the next page. If stored "

@@ -11,6 +11,8 @@ import click
 from videoqueue.cli.client import results, status, submit
 from videoqueue.cli.demo import demo
 from videoqueue.cli.jobs import jobs
+from videoqueue.cli.keys import keys
+from videoqueue.cli.owners import owners
 from videoqueue.cli.process import process
 from videoqueue.cli.settings import settings
 from videoqueue.cli.up import up
@@ -61,7 +63,7 @@ def _warn_of_unknown_variables() -> None:
         click.echo(f"videoqueue: warning: {escape(name)} is no setting and is ignored. {hint}", err=True)
 
 
-for command in (up, demo, submit, status, results, jobs, process, validate, settings):
+for command in (up, demo, submit, status, results, jobs, keys, owners, process, validate, settings):
     cli.add_command(command)
 
 

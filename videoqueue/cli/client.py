@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from videoqueue.cli.api_key import KeyHeader, key_for
 from videoqueue.cli.options import service_option, submission_options
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings, shown
@@ -29,8 +30,18 @@ class Client:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        """Connects to nothing yet. `url` is that of the service; VIDEOQUEUE_URL by default."""
-        self.url = (url or load_settings().url).rstrip("/")
+        """Connects to nothing yet.
+
+        Args:
+            url: the address of the service; VIDEOQUEUE_URL by default.
+
+        Raises:
+            VideoqueueError: the file of the key can be read by other users.
+        """
+        settings = load_settings()
+        self.url = (url or settings.url).rstrip("/")
+        key = key_for(self.url, settings)
+        self._auth = None if key is None else KeyHeader(key)
 
     def submit(
         self, file: Path, parameters: Mapping[str, str | int | None], idempotency_key: str | None = None
@@ -107,6 +118,7 @@ class Client:
                 data=body,
                 headers=headers,
                 stream=stream,
+                auth=self._auth,
                 timeout=_TIMEOUT,
             )
         except requests.RequestException:

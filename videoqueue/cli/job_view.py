@@ -47,20 +47,20 @@ def described(job: Job, now: int) -> dict[str, object]:
         "error_code": job.error_code,
         "error_message": job.error_message,
         "result_bytes": job.result_bytes,
-        "created_at": _time(job.created_at),
-        "started_at": _time(job.started_at),
-        "updated_at": _time(job.updated_at),
-        "finished_at": _time(job.finished_at),
-        "run_after": _time(job.run_after),
+        "created_at": time_text(job.created_at),
+        "started_at": time_text(job.started_at),
+        "updated_at": time_text(job.updated_at),
+        "finished_at": time_text(job.finished_at),
+        "run_after": time_text(job.run_after),
         "announcements": job.announcements,
-        "announce_after": _time(job.announce_after),
+        "announce_after": time_text(job.announce_after),
     }
 
 
-def table(jobs: Sequence[dict[str, object]]) -> str:
-    """Returns a table: a line of headings, then one line for each job."""
-    lines = [list(_COLUMNS), *([_cell(job[name]) for name in _COLUMNS] for job in jobs)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
+def table(rows: Sequence[dict[str, object]], columns: Sequence[str] = _COLUMNS) -> str:
+    """Returns a table: a line of headings, then one line for each row."""
+    lines = [list(columns), *([_cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -78,5 +78,6 @@ def _cell(value: object) -> str:
     return text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 3] + "..."
 
 
-def _time(microseconds: int | None) -> str | None:
+def time_text(microseconds: int | None) -> str | None:
+    """Returns a time of a row as RFC 3339; None for null."""
     return None if microseconds is None else rfc3339(microseconds, "milliseconds")

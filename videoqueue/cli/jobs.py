@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from videoqueue.cli.database import opened_database
 from videoqueue.errors import QueueUnavailableError, VideoqueueError
 from videoqueue.jobs.types import ALL_OWNERS, STATUSES, Status
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
-
     from videoqueue.maintenance.retention import Retention
     from videoqueue.storage import ObjectStorage
 
@@ -50,7 +46,7 @@ def list_jobs(status: Status | None, limit: int, as_json: bool) -> None:
     from videoqueue.cli.job_view import described, table
     from videoqueue.jobs.queries import JobQueries
 
-    with _database(load_settings()) as engine:
+    with opened_database(load_settings()) as engine:
         queries = JobQueries(engine)
         now = queries.clock()
         rows = [described(job, now) for job in queries.latest(ALL_OWNERS, limit, status)]
@@ -71,7 +67,7 @@ def show(job_id: str, as_json: bool) -> None:
     from videoqueue.services import build_store
 
     settings = load_settings()
-    with _database(settings) as engine:
+    with opened_database(settings) as engine:
         job = build_store(settings, engine).get(_parsed(job_id), ALL_OWNERS)
         if job is None:
             raise _unknown()
@@ -94,7 +90,7 @@ def retry(job_id: str) -> None:
 
     settings = load_settings()
     storage = _storage(settings)
-    with _database(settings) as engine:
+    with opened_database(settings) as engine:
         store = build_store(settings, engine)
         job = store.get(_parsed(job_id), ALL_OWNERS)
         if job is None:
@@ -138,7 +134,7 @@ def purge(older_than: int | None, dry_run: bool) -> None:
         click.echo(
             "VIDEOQUEUE_RETENTION_DAYS is 0: jobs are kept forever. Set an age with --older-than.", err=True
         )
-    with _database(settings) as engine:
+    with opened_database(settings) as engine:
         retention = Retention(build_store(settings, engine), storage)
         (_preview if dry_run else _purge)(retention, settings, days)
 
@@ -159,33 +155,6 @@ def _purge(retention: Retention, settings: Settings, days: int | None) -> None:
         f"Removed jobs: {removed.jobs}, videos without a job: {removed.videos}, "
         f"unfinished uploads: {removed.uploads}"
     )
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[Engine]:
-    """Connects to the database. It must exist and have the tables of this version; none are created."""
-    import sqlalchemy as sa
-
-    from videoqueue.jobs.database import reading
-    from videoqueue.jobs.tables import API_KEY
-    from videoqueue.services import build_engine
-
-    engine = build_engine(settings, pool_size=2)
-    file = engine.url.database if engine.dialect.name == "sqlite" else None
-    if file is not None and not Path(file).is_file():
-        raise VideoqueueError(
-            "There is no database yet. Set DATABASE_URL or VIDEOQUEUE_DATA_DIR as for the worker."
-        )
-    try:
-        with reading(engine) as connection:
-            if not sa.inspect(connection).has_table(API_KEY.name):
-                raise VideoqueueError(
-                    "The database does not have the tables of this version. "
-                    "Run `flask --app videoqueue.app db upgrade` first, as the Procfile's release does."
-                )
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _storage(settings: Settings) -> ObjectStorage:

@@ -7,6 +7,7 @@ from dataclasses import fields
 import click
 
 from videoqueue.settings import Settings, load_settings, shown
+from videoqueue.settings.values import SECRET
 
 
 @click.command()
@@ -20,6 +21,8 @@ def settings(markdown: bool) -> None:
     width = max(len(entry.metadata["name"]) for entry in fields(Settings))
     for entry in fields(Settings):
         value = _text(getattr(values, entry.name))
+        if value and entry.metadata["unit"] == SECRET:
+            value = "..."
         click.echo(f"{entry.metadata['name']:{width}}  {shown(value) or '-'}")
         click.echo(f"{'':{width}}  {entry.metadata['help']}\n")
 
@@ -38,4 +41,6 @@ def _text(value: object) -> str:
     """Returns the text of the variable; empty for a value that is derived at the start."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value) if value else ""

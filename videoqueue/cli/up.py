@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
-from videoqueue.settings import load_settings
+from videoqueue.settings import Settings, load_settings
 from videoqueue.settings.unknown import log_unknown_variables
 from videoqueue.settings.urls import is_loopback
+
+#: The owner of the key that `up` creates.
+FIRST_OWNER: Final = "first"
 
 
 @click.command()
@@ -46,19 +51,61 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
         stack = prepare_stack(folder, address, port or settings.bind[1])
         supervisor = Supervisor(stack.programs, sys.stderr, is_json=is_json)
         say = supervisor.note if is_json else partial(click.echo, err=True)
-        if not is_loopback(address):
+        if not is_loopback(address) and stack.settings.auth == "off":
             say(f"Warning: {stack.url} can be reached from the network, without authentication.")
-        ready = f"videoqueue is ready at {stack.url}" if is_json else ready_message(stack.url, folder.path)
+        access = prepare_access(stack.settings, shows_key=sys.stderr.isatty() and not is_json)
+        plain = " ".join([f"videoqueue is ready at {stack.url}.", *access.notes])
+        ready = plain if is_json else ready_message(stack.url, folder.path, access)
         code = supervisor.run(on_ready=lambda: say(ready))
     sys.exit(code)
 
 
-def ready_message(url: str, data: Path) -> str:
-    """Returns the message for a service that has started: its address and the first commands."""
+def ready_message(url: str, data: Path, access: Access) -> str:
+    """Returns the message for a service that has started: its address, its key and the first commands."""
+    curl = "curl -H 'Authorization: Bearer KEY'" if access.needs_key else "curl"
+    notes = "".join(f"{note}\n" for note in access.notes)
     return f"""
 videoqueue is ready at {url}   (data in {data}, Ctrl-C stops it)
-
-  curl -F file=@video.mp4 {url}/video/submit
-  curl {url}/video/status/JOB_ID
-  curl {url}/video/results/JOB_ID
+{notes}
+  {curl} -F file=@video.mp4 {url}/video/submit
+  {curl} {url}/video/status/JOB_ID
+  {curl} {url}/video/results/JOB_ID
 """
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whether requests need a key, and what to say about it."""
+
+    needs_key: bool
+    notes: tuple[str, ...] = ()
+
+
+def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
+    """Creates the first key if requests need one and nobody can have one.
+
+    Args:
+        settings: those of the web process.
+        shows_key: whether the message may contain the key; it is always written to a file.
+
+    Returns:
+        What to say; without the key unless `shows_key`.
+    """
+    from videoqueue.cli.api_key import write_key
+    from videoqueue.cli.database import opened_database
+    from videoqueue.jobs.keys import KeyStore
+
+    if settings.auth == "off":
+        return Access(needs_key=False)
+    with opened_database(settings) as engine:
+        keys = KeyStore(engine)
+        if keys.any_made() or settings.admin_key or settings.owner_header:
+            return Access(needs_key=True)
+        if settings.may_be_open:
+            return Access(needs_key=False)
+        _, token = keys.create(FIRST_OWNER, frozenset({"submit"}))
+    file = write_key(settings.data_path, token)
+    notes = [f"Every request needs a key. The first one is in {file}."]
+    if shows_key:
+        notes.append(f"KEY is {token}")
+    return Access(needs_key=True, notes=tuple(notes))

@@ -95,12 +95,19 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Ends the worker at once with its master, so that it does not keep the port."""
+    """Ends the worker at once with its master, so that it does not keep the port.
+
+    Tells the application which address it is reached at: `--bind` or an inherited socket replaces the
+    setting.
+    """
     die_with_parent(worker.ppid)
+    addresses = [listener.sock.getsockname() for listener in worker.sockets]
+    hosts = [address[0] if isinstance(address, tuple) else "unix" for address in addresses]
+    os.environ["VIDEOQUEUE_HOST"] = next((host for host in hosts if not is_loopback(host)), "127.0.0.1")
 
 
 def when_ready(server: Any) -> None:
-    """Logs database connections, unknown variables, and a warning if strangers have access."""
+    """Logs database connections, unknown variables, and who has access."""
     log_unknown_variables(os.environ)
     logger.info(
         "Database connections (VIDEOQUEUE_DATABASE_CONNECTIONS).",
@@ -110,10 +117,14 @@ def when_ready(server: Any) -> None:
             "sum": _settings.database_connections * workers,
         },
     )
-    if not is_loopback(_host):
+    if not _settings.may_be_open:
+        logger.info(
+            "Every request needs a key. Create one with `python -m videoqueue keys create --owner NAME`."
+        )
+    elif not is_loopback(_host):
         logger.warning(
-            "Listening on %s without authentication: whoever reaches this port can submit videos and, "
-            "knowing a job_id, read results. Put a proxy with authentication in front (docs/deploying.md), "
-            "or set VIDEOQUEUE_HOST=127.0.0.1.",
+            "Listening on %s without authentication (VIDEOQUEUE_AUTH=off): whoever reaches this port can "
+            "submit videos and, knowing a job_id, read results. Let only a proxy with authentication reach "
+            "it (docs/deploying.md), or remove VIDEOQUEUE_AUTH.",
             _host,
         )

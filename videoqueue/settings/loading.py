@@ -9,11 +9,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from videoqueue.errors import SettingsError
+from videoqueue.settings.access import AccessSettings
 from videoqueue.settings.capacity import default_memory, default_threads
 from videoqueue.settings.machine import usable_cores, usable_memory
 from videoqueue.settings.pipeline import PipelineSettings
-from videoqueue.settings.service import ServiceSettings
 from videoqueue.settings.urls import sqlite_url
+from videoqueue.settings.values import SECRET
 from videoqueue.settings.worker import WorkerSettings
 
 #: Small plans of hosted Postgres allow 20 connections; three web processes and one worker process use 16.
@@ -26,7 +27,7 @@ _SCHEME = re.compile(r"[a-z0-9+]{1,20}://")
 
 # The fields of the last base class come first, also in the generated documentation.
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkerSettings, PipelineSettings, ServiceSettings):
+class Settings(WorkerSettings, PipelineSettings, AccessSettings):
     """All settings with their parsed values."""
 
 
@@ -53,7 +54,7 @@ def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/
         try:
             values[entry.name] = entry.metadata["parse"](given)
         except ValueError as error:
-            value = _refused(given) if entry.metadata["unit"] == "URL" else given
+            value = _printable(given, entry.metadata["unit"])
             raise SettingsError(f"{name}={value!r} cannot be used: {name} {error}.") from None
     return _with_derived_defaults(Settings(**values), root)
 
@@ -96,7 +97,16 @@ def _with_derived_defaults(given: Settings, root: Path) -> Settings:
             f"VIDEOQUEUE_RENEW_SECONDS={given.renew_seconds:g} cannot be used: it takes at most half of "
             f"VIDEOQUEUE_LEASE_SECONDS ({given.lease_seconds:g})."
         )
-    return Settings(**values)
+    settings = Settings(**values)
+    settings.require_consistent_access()
+    return settings
+
+
+def _printable(given: str, unit: str) -> str:
+    """Returns an invalid value as it may be printed."""
+    if unit == SECRET:
+        return "..."
+    return _refused(given) if unit == "URL" else given
 
 
 def shown(value: str) -> str:

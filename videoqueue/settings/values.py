@@ -6,14 +6,20 @@ the setting's name, for example "takes on or off".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from videoqueue.logs import LEVELS
 
 T = TypeVar("T")
+
+#: The unit of a setting whose value is never printed.
+SECRET: Final = "secret"  # noqa: S105 - not one itself
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 
 
 def setting(name: str, parse: Callable[[str], T], default: T, unit: str, help: str) -> T:
@@ -29,7 +35,8 @@ def setting(name: str, parse: Callable[[str], T], default: T, unit: str, help: s
     Returns:
         The field for `dataclasses.dataclass`, typed as its value.
     """
-    return field(default=default, metadata={"name": name, "parse": parse, "unit": unit, "help": help})
+    about = {"name": name, "parse": parse, "unit": unit, "help": help}
+    return field(default=default, metadata=about, repr=unit != SECRET)
 
 
 def text(value: str) -> str:
@@ -46,6 +53,32 @@ def choice(*words: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def secret(minimum: int) -> Callable[[str], str]:
+    """Returns a parser for a key of at least `minimum` characters that a header can carry."""
+
+    def parse(value: str) -> str:
+        if len(value) < minimum or not all("!" <= character <= "~" for character in value):
+            raise ValueError(f"takes at least {minimum} letters, digits or other ASCII characters, no spaces")
+        return value
+
+    return parse
+
+
+def header_name(value: str) -> str:
+    """Returns the name of an HTTP header."""
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError("takes the name of a header: letters, digits and -")
+    return value
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    """Returns host names or addresses, in lower case."""
+    names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
+    if not all(_HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("takes host names without a port, separated by commas, such as videos.example.com")
+    return names
 
 
 def log_level(value: str) -> str:

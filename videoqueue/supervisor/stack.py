@@ -28,10 +28,11 @@ def worker_command() -> list[str]:
 
 @dataclass(frozen=True)
 class Stack:
-    """The programs to keep running, and the URL of the service."""
+    """The programs to keep running, the URL of the service, and the settings that the programs have."""
 
     programs: list[Program]
     url: str
+    settings: Settings
 
 
 def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
@@ -61,7 +62,7 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
         Program("web", web_command(), environ, ready=lambda: _answers(host, port)),
         Program("worker", worker_command(), environ),
     ]
-    return Stack(programs, url)
+    return Stack(programs, url, settings)
 
 
 def _migrate(settings: Settings) -> None:

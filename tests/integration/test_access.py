@@ -1,0 +1,480 @@
+"""Who may use which address: every route for every kind of caller, on both databases."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+from werkzeug.test import TestResponse
+
+from tests.support.records import new_job
+from videoqueue.api.extension import services_of
+from videoqueue.api.openapi import Operation, operation
+from videoqueue.app import create_app
+from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.results import encode
+from videoqueue.jobs.tables import Base
+from videoqueue.jobs.types import ALL_OWNERS, NOBODY
+from videoqueue.services import Services
+from videoqueue.settings import Settings, load_settings
+
+ADMIN_KEY = "an admin key of 32 characters ok".replace(" ", "-")
+#: Every route with the scope that it needs, and its status for an allowed caller: the owner, and another one.
+ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
+    ("POST", "/video/submit"): ("submit", 400, 400),
+    ("GET", "/video/status/<job_id>"): ("read", 200, 404),
+    ("GET", "/video/results/<job_id>"): ("read", 200, 404),
+    ("GET", "/healthz"): (None, 200, 200),
+    ("GET", "/readyz"): (None, 200, 200),
+    ("GET", "/openapi.json"): (None, 200, 200),
+    ("GET", "/docs"): (None, 200, 200),
+}
+#: Kinds of callers, with the scopes that they have; None is refused with 401.
+CALLERS: dict[str, set[Scope] | None] = {
+    "no key": None,
+    "malformed": None,
+    "another scheme": None,
+    "unknown": None,
+    "wrong secret": None,
+    "expired": None,
+    "revoked": None,
+    "submit": {"submit", "read"},
+    "read": {"read"},
+    "metrics": {"metrics"},
+    "another owner": {"submit", "read"},
+    "admin": {"submit", "read", "metrics", "admin"},
+    "admin key": {"submit", "read", "metrics", "admin"},
+}
+
+
+@dataclass
+class Closed:
+    """A service whose requests need a key, with one completed job of the owner anna."""
+
+    client: FlaskClient
+    services: Services
+    keys: KeyStore
+    job_id: uuid.UUID
+
+    def header(self, caller: str) -> dict[str, str]:
+        """What this kind of caller sends."""
+        if caller == "no key":
+            return {}
+        if caller == "another scheme":
+            return {"Authorization": "Basic YW5uYTpwYXNzd29yZA=="}
+        return bearer(self._token(caller))
+
+    def _token(self, caller: str) -> str:
+        owner = {"another owner": "bert", "admin": "root"}.get(caller, "anna")
+        scope: Scope = "admin" if caller == "admin" else "submit"
+        if caller in ("read", "metrics"):
+            scope = "read" if caller == "read" else "metrics"
+        key, token = self.keys.create(owner, frozenset({scope}), 0 if caller == "expired" else None)
+        if caller == "revoked":
+            self.keys.revoke(key.key_id)
+        return {
+            "malformed": "vq_short",
+            "unknown": f"vq_{'a' * 12}_{'0' * 43}",
+            "wrong secret": f"vq_{key.key_id}_{'0' * 43}",
+            "admin key": ADMIN_KEY,
+        }.get(caller, token)
+
+    def get(self, path: str, caller: str = "no key", **headers: str) -> TestResponse:
+        return self.client.get(path, headers=self.header(caller) | headers)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def start(database_url: str, settings: Settings) -> Iterator[Callable[..., Flask]]:
+    """Makes an application on the test's database, with changed settings."""
+    apps: list[Flask] = []
+
+    def start(**changes: Any) -> Flask:
+        app = create_app(
+            replace(settings, database_url=database_url, storage_url=f"file://{settings.data_dir}", **changes)
+        )
+        Base.metadata.create_all(services_of(app).engine)
+        apps.append(app)
+        return app
+
+    yield start
+    for app in apps:
+        services_of(app).engine.dispose()
+
+
+def completed(services: Services, owner: str) -> uuid.UUID:
+    store = services.store
+    claim = store.claim(store.create(new_job(owner=owner))[0], "worker")
+    assert claim is not None
+    store.checkpoint(claim, 0, encode([{"frame_index": 0, "result": {}}]), [0], 0.5)
+    store.complete(claim, services.results.etag(claim.job_id, ALL_OWNERS))
+    return claim.job_id
+
+
+def closed_service(app: Flask) -> Closed:
+    services = services_of(app)
+    return Closed(app.test_client(), services, KeyStore(services.engine), completed(services, "anna"))
+
+
+@pytest.fixture
+def closed(start: Callable[..., Flask]) -> Closed:
+    return closed_service(start(admin_key=ADMIN_KEY))
+
+
+def test_the_table_has_every_route(start: Callable[..., Flask]) -> None:
+    rules = start().url_map.iter_rules()
+    assert {
+        (method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    } == set(ROUTES)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_every_route_for_every_caller(closed: Closed, caller: str) -> None:
+    header, scopes = closed.header(caller), CALLERS[caller]
+    for (method, rule), (needed, own, foreign) in ROUTES.items():
+        path = rule.replace("<job_id>", str(closed.job_id))
+        response = closed.client.open(path, method=method, headers=header)
+        if needed is None:
+            expected = own
+        elif scopes is None:
+            expected = 401
+        elif needed not in scopes:
+            expected = 403
+        else:
+            expected = foreign if caller == "another owner" else own
+        assert (path, response.status_code) == (path, expected)
+        if expected in (401, 403):
+            assert response.get_json()["code"] == {401: "unauthorized", 403: "forbidden"}[expected]
+            assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_the_methods_that_flask_adds_need_a_key_too(closed: Closed, method: str) -> None:
+    assert closed.client.open(f"/video/status/{closed.job_id}", method=method).status_code == 401
+
+
+def test_a_view_without_a_description_needs_a_key(start: Callable[..., Flask]) -> None:
+    app = start(admin_key=ADMIN_KEY)
+    app.add_url_rule("/forgotten", "forgotten", lambda: "open")
+    described = Operation(scope=None, summary="", description="", responses={}, problems=())
+    app.add_url_rule("/described", "described", operation(described)(lambda: "open"))
+    assert app.test_client().get("/forgotten").status_code == 401
+    assert app.test_client().get("/described").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("caller", "said"),
+    [
+        ("no key", "This request has no key. Send it in the header `Authorization: Bearer KEY`."),
+        ("another scheme", "This request has no key."),
+        ("malformed", "The key is not valid."),
+        ("unknown", "The key is not valid."),
+        ("wrong secret", "The key is not valid."),
+        ("expired", "The key is expired."),
+        ("revoked", "The key is revoked."),
+    ],
+)
+def test_a_refusal_says_which_and_how_to_get_a_key(closed: Closed, caller: str, said: str) -> None:
+    response = closed.get(f"/video/status/{closed.job_id}", caller)
+    assert response.get_json()["detail"].startswith(said)
+    assert "python -m videoqueue keys create --owner NAME" in response.get_json()["detail"]
+    has_error = "invalid_token" in response.headers["WWW-Authenticate"]
+    assert has_error is (caller not in ("no key", "another scheme"))
+
+
+def test_a_missing_scope_is_named(closed: Closed) -> None:
+    response = closed.get(f"/video/status/{closed.job_id}", "metrics")
+    assert "needs the scope read" in response.get_json()["detail"]
+    assert 'scope="read"' in response.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("path", ["/video/status/", "/video/results/"])
+def test_a_foreign_and_an_unknown_job_are_the_same_404_with_one_query_each(closed: Closed, path: str) -> None:
+    header = closed.header("another owner") | {"X-Request-Id": "same"}
+    closed.client.get(f"{path}{uuid.uuid4()}", headers=header)  # the key is known from now on
+    seen: list[tuple[TestResponse, list[str]]] = []
+    for job_id in (closed.job_id, uuid.uuid4()):
+        with statements(closed.services) as queries:
+            response = closed.client.get(f"{path}{job_id}", headers=header)
+        seen.append((response, queries))
+    (foreign, foreign_queries), (unknown, unknown_queries) = seen
+    assert (foreign.status_code, foreign.data) == (unknown.status_code, unknown.data)
+    assert foreign.status_code == 404
+    assert list(foreign.headers) == list(unknown.headers)
+    assert foreign_queries == unknown_queries
+    assert len([query for query in foreign_queries if "FROM job" in query]) == 1
+
+
+class statements:  # noqa: N801 - used like a function
+    """Records the statements of the block."""
+
+    def __init__(self, services: Services) -> None:
+        self._engine = services.engine
+        self.found: list[str] = []
+
+    def _record(self, _c: object, _u: object, statement: str, *_: object) -> None:
+        self.found.append(statement)
+
+    def __enter__(self) -> list[str]:
+        event.listen(self._engine, "before_cursor_execute", self._record)
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._record)
+
+
+def test_a_valid_key_is_remembered_and_a_refused_one_is_not(closed: Closed) -> None:
+    for caller, asked in (("submit", 0), ("wrong secret", 1)):
+        header = closed.header(caller)
+        closed.client.get(f"/video/status/{closed.job_id}", headers=header)
+        with statements(closed.services) as queries:
+            closed.client.get(f"/video/status/{closed.job_id}", headers=header)
+        assert len([query for query in queries if "FROM api_key" in query]) == asked
+
+
+def test_a_revoked_key_is_refused_when_it_is_no_longer_remembered(
+    closed: Closed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/video/status/{closed.job_id}"
+    key, token = closed.keys.create("anna", frozenset({"read"}))
+    assert closed.client.get(path, headers=bearer(token)).status_code == 200
+    closed.keys.revoke(key.key_id)
+    monkeypatch.setattr("videoqueue.api.known_keys.REMEMBERED_SECONDS", 0.0)
+    assert closed.client.get(path, headers=bearer(token)).status_code == 401
+
+
+def test_a_remembered_key_is_refused_once_it_expires(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"/video/status/{closed.job_id}"
+    _, token = closed.keys.create("anna", frozenset({"read"}), expires_seconds=3600)
+    assert closed.client.get(path, headers=bearer(token)).status_code == 200
+    monkeypatch.setattr("videoqueue.api.known_keys.REMEMBERED_SECONDS", 10_000.0)
+    import time
+
+    later = time.monotonic() + 3601
+    monkeypatch.setattr("videoqueue.api.known_keys.time.monotonic", lambda: later)
+    response = closed.client.get(path, headers=bearer(token))
+    assert (response.status_code, "expired" in response.get_json()["detail"]) == (401, True)
+
+
+def test_an_admin_sees_the_jobs_of_all_owners_and_owns_their_own(closed: Closed) -> None:
+    assert closed.get(f"/video/status/{closed.job_id}", "admin key").status_code == 200
+    nobody = completed(closed.services, NOBODY)
+    assert closed.get(f"/video/status/{nobody}", "admin").status_code == 200
+    assert closed.get(f"/video/status/{nobody}", "submit").status_code == 404
+
+
+def test_readiness_tells_strangers_only_that(closed: Closed) -> None:
+    for caller in ("no key", "wrong secret", "submit", "read"):
+        assert closed.get("/readyz", caller).get_json() == {"status": "ready"}
+    for caller in ("metrics", "admin", "admin key"):
+        assert {"degraded", "workers", "pending"} <= set(closed.get("/readyz", caller).get_json())
+
+
+def test_an_unready_service_tells_strangers_only_that(closed: Closed) -> None:
+    with closed.services.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE job RENAME TO away"))
+    stranger, admin = closed.get("/readyz"), closed.get("/readyz", "admin key")
+    assert (stranger.status_code, admin.status_code) == (503, 503)
+    assert "database" not in stranger.get_json()["detail"]
+    assert "database" in admin.get_json()["detail"]
+
+
+def test_until_the_first_key_no_key_is_needed_and_from_then_on_it_is(
+    start: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = start()
+    client, services = app.test_client(), services_of(app)
+    job_id = completed(services, NOBODY)
+    assert client.get(f"/video/status/{job_id}").status_code == 200
+    assert client.get(f"/video/status/{job_id}", headers=bearer("vq_wrong")).status_code == 200
+    key, token = KeyStore(services.engine).create("anna", frozenset({"submit"}))
+    # The first request with the key is its owner's, in a process that has just found no key.
+    assert client.get(f"/video/status/{job_id}", headers=bearer(token)).status_code == 404
+    assert client.get(f"/video/status/{job_id}").status_code == 401
+    KeyStore(services.engine).revoke(key.key_id)
+    other = start().test_client()
+    assert other.get(f"/video/status/{job_id}").status_code == 401
+
+
+def test_another_process_notices_the_first_key_when_it_asks_again(
+    start: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = start()
+    client, services = app.test_client(), services_of(app)
+    job_id = completed(services, NOBODY)
+    with statements(services) as queries:
+        for _ in range(3):
+            assert client.get(f"/video/status/{job_id}").status_code == 200
+    assert len([query for query in queries if "api_key" in query]) == 1
+    KeyStore(services.engine).create("anna", frozenset({"submit"}))
+    monkeypatch.setattr("videoqueue.api.known_keys.time.monotonic", lambda: 2.0**40)
+    assert client.get(f"/video/status/{job_id}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"port": 8000}, 401),
+        ({"port": 8000, "host": "127.0.0.1"}, 200),
+        ({"host": "0.0.0.0"}, 401),
+        ({"host": "videos.example.com"}, 401),
+        ({"host": "::1"}, 200),
+        ({"trusted_proxies": 1}, 401),
+        ({"auth": "required"}, 401),
+        ({"admin_key": ADMIN_KEY}, 401),
+        ({"auth": "off", "host": "0.0.0.0", "trusted_proxies": 1, "admin_key": ADMIN_KEY}, 200),
+    ],
+)
+def test_a_key_is_needed_unless_only_this_machine_reaches_the_service(
+    start: Callable[..., Flask], changes: dict[str, object], status: int
+) -> None:
+    app = start(**changes)
+    job_id = completed(services_of(app), NOBODY)
+    assert app.test_client().get(f"/video/status/{job_id}").status_code == status
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
+def test_a_request_through_a_proxy_needs_a_key_and_the_refusal_names_the_settings(
+    start: Callable[..., Flask], header: str
+) -> None:
+    app = start()
+    job_id = completed(services_of(app), NOBODY)
+    response = app.test_client().get(f"/video/status/{job_id}", headers={header: "9.9.9.9"})
+    assert response.status_code == 401
+    for setting in ("VIDEOQUEUE_TRUSTED_PROXIES", "VIDEOQUEUE_AUTH"):
+        assert setting in response.get_json()["detail"]
+    off = start(auth="off").test_client()
+    assert off.get(f"/video/status/{job_id}", headers={header: "9.9.9.9"}).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "fe80::1", ""])
+def test_a_request_of_another_machine_needs_a_key_whatever_the_settings_say(
+    start: Callable[..., Flask], address: str
+) -> None:
+    app = start()
+    job_id = completed(services_of(app), NOBODY)
+    response = app.test_client().get(f"/video/status/{job_id}", environ_overrides={"REMOTE_ADDR": address})
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ({"X-User": "anna"}, 200),
+        ({"X-User": "bert"}, 404),
+        ({}, 401),
+        ({"X-User": ""}, 401),
+        ({"X-User": "anna,bert"}, 401),
+        ({"X-User": "two words"}, 401),
+        ({"X-User": "anna", "Authorization": "Basic YW5uYTpwYXNzd29yZA=="}, 200),
+        ({"X-User": "anna", "Authorization": "Bearer vq_wrong"}, 401),
+    ],
+)
+def test_a_trusted_proxy_names_the_owner(
+    start: Callable[..., Flask], header: dict[str, str], status: int
+) -> None:
+    closed = closed_service(start(owner_header="X-User", trusted_proxies=1))
+    response = closed.client.get(f"/video/status/{closed.job_id}", headers=header)
+    assert response.status_code == status
+    if "X-User" not in header:
+        assert "X-User (VIDEOQUEUE_OWNER_HEADER)" in response.get_json()["detail"]
+    submitted = closed.client.post("/video/submit", headers=header)
+    assert submitted.status_code == {404: 400, 200: 400}.get(status, 401)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "localhost:8000"}, None),
+        ({"Host": "127.0.0.1"}, None),
+        ({"Host": "127.8.8.8:1"}, None),
+        ({"Host": "[::1]:8000"}, None),
+        ({"Host": "LOCALHOST."}, None),
+        ({"Host": "evil.example"}, "unknown_host"),
+        ({"Host": "127.0.0.1.evil.example:8000"}, "unknown_host"),
+        ({"Host": "localhost.evil.example"}, "unknown_host"),
+        ({"Host": "[2001:db8::1]"}, "unknown_host"),
+        ({"Host": ""}, "unknown_host"),
+        ({"Sec-Fetch-Site": "same-origin"}, None),
+        ({"Sec-Fetch-Site": "none"}, None),
+        ({"Sec-Fetch-Site": "same-site"}, "cross_site"),
+        ({"Sec-Fetch-Site": "cross-site"}, "cross_site"),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, "cross_site"),
+        ({"Origin": "http://localhost"}, None),
+        ({"Origin": "http://localhost:80"}, None),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:8000"}, None),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:9000"}, "cross_site"),
+        ({"Origin": "https://localhost"}, "cross_site"),
+        ({"Origin": "http://evil.example"}, "cross_site"),
+        ({"Host": "localhost:99999", "Origin": "http://localhost:99999"}, "cross_site"),
+        ({"Origin": "null"}, "cross_site"),
+        ({"Origin": "http://[bad"}, "cross_site"),
+    ],
+)
+def test_a_browser_cannot_be_used_by_another_site(
+    start: Callable[..., Flask], headers: dict[str, str], code: str | None
+) -> None:
+    client = start().test_client()
+    for response in (
+        client.post("/video/submit", headers=headers),
+        client.get(f"/video/status/{uuid.uuid4()}", headers=headers),
+    ):
+        assert response.get_json()["code"] == (
+            code or {"POST": "file_missing", "GET": "job_not_found"}[response.request.method]
+        )
+    assert client.get("/healthz", headers=headers).status_code == 200
+
+
+def test_a_key_is_accepted_from_every_site_because_browsers_do_not_send_it(closed: Closed) -> None:
+    path = f"/video/status/{closed.job_id}"
+    response = closed.get(path, "submit", **{"Sec-Fetch-Site": "cross-site", "Host": "any.example"})
+    assert response.status_code == 200
+
+
+def test_only_the_allowed_names_are_known(start: Callable[..., Flask]) -> None:
+    allowed = ("videos.example.com",)
+    for changes in ({}, {"admin_key": ADMIN_KEY}):
+        client = start(allowed_hosts=allowed, **changes).test_client()
+        path = f"/video/status/{uuid.uuid4()}"
+        statuses = [
+            client.get(path, headers=bearer(ADMIN_KEY) | {"Host": host}).status_code
+            for host in ("videos.example.com", "VIDEOS.example.com:443", "localhost:8000", "evil.example")
+        ]
+        assert statuses == [404, 404, 404, 421]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"VIDEOQUEUE_ADMIN_KEY": "a secret that is too short"},
+        {"VIDEOQUEUE_ADMIN_KEY": "a secret with spaces and 32 characters"},
+        {"VIDEOQUEUE_API_KEY": "a secret of two words"},
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_not_printed(environ: dict[str, str]) -> None:
+    with pytest.raises(Exception, match=r"cannot be used: VIDEOQUEUE_A\w+_KEY takes at least") as caught:
+        load_settings(environ)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_secret_is_in_the_text_of_the_settings() -> None:
+    given = {"VIDEOQUEUE_ADMIN_KEY": ADMIN_KEY, "VIDEOQUEUE_API_KEY": "vq_own"}
+    assert not re.search(rf"{ADMIN_KEY}|vq_own", repr(load_settings(given)))
+
+
+@pytest.mark.parametrize("environ", [{}, {"VIDEOQUEUE_TRUSTED_PROXIES": "1", "VIDEOQUEUE_AUTH": "off"}])
+def test_the_header_of_a_proxy_needs_a_proxy_and_keys(environ: dict[str, str]) -> None:
+    with pytest.raises(Exception, match="VIDEOQUEUE_OWNER_HEADER=X-User cannot be used"):
+        load_settings({"VIDEOQUEUE_OWNER_HEADER": "X-User"} | environ)

@@ -1,0 +1,245 @@
+"""The keys with which owners use the API: their format, and all reads and writes of the table `api_key`.
+
+A key is `vq_<id>_<secret>`. The id, 12 characters of base32, is public: it is in lists, rows and logs. The
+secret has 256 random bits in base62, so it can be neither guessed nor found from its SHA-256, which is all
+that is stored. Times are microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from videoqueue.errors import VideoqueueError
+from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, writing
+from videoqueue.jobs.tables import API_KEY, MAX_OWNER
+
+#: What a key may do. `submit`: submit, read, retry and delete jobs of its owner. `read`: read them.
+#: `metrics`: read counts of the service, and no jobs. `admin`: everything, for the jobs of all owners.
+Scope: TypeAlias = Literal["submit", "read", "metrics", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = ("submit", "read", "metrics", "admin")
+
+#: Printable ASCII without the space and the comma, which separates repeated headers.
+_OWNER: Final = re.compile(rf"[!-+\--~]{{1,{MAX_OWNER}}}")
+_TOKEN: Final = re.compile(r"vq_([a-z2-7]{12})_([0-9A-Za-z]{43})")
+_BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_SECRET_BITS: Final = 256
+_SECRET_LENGTH: Final = 43  # 62 ** 43 > 2 ** 256
+#: Seconds between two writes of `last_used_at`.
+_USED_SECONDS: Final = 60
+#: Compared with the secret of an unknown key, so that it takes as long as that of a known one.
+_NO_KEY: Final = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A row of the table `api_key`, which documents each column (`videoqueue.jobs.tables`)."""
+
+    key_id: str
+    owner: str
+    scopes: frozenset[Scope]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    last_used_at: int | None
+
+    def state(self, time: int) -> Literal["valid", "expired", "revoked"]:
+        """Returns the state of the key at that time."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= time else "valid"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A key whose secret matched, and the database's time of the check."""
+
+    key: ApiKey
+    time: int
+
+
+def require_owner(name: str) -> str:
+    """Returns the name of an owner if it can be used.
+
+    Raises:
+        VideoqueueError: it cannot; the message says what it takes.
+    """
+    if not _OWNER.fullmatch(name):
+        raise VideoqueueError(
+            f"This name of an owner cannot be used: it takes 1 to {MAX_OWNER} ASCII characters without "
+            "spaces and commas."
+        )
+    return name
+
+
+def split_token(token: str) -> tuple[str, str] | None:
+    """Returns the id and the secret of a key, or None if it does not have the format of a key."""
+    match = _TOKEN.fullmatch(token)
+    return None if match is None else (match[1], match[2])
+
+
+class KeyStore:
+    """Creates, checks and revokes keys.
+
+    Each method is one short transaction. All raise DatabaseUnavailableError when the database cannot be used.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(
+        self, owner: str, scopes: frozenset[Scope], expires_seconds: float | None = None
+    ) -> tuple[ApiKey, str]:
+        """Creates a key.
+
+        Args:
+            owner: the owner of the jobs that are submitted with it.
+            scopes: what it may do.
+            expires_seconds: seconds until it expires; None for never.
+
+        Returns:
+            The key, and its text with the secret, which cannot be read again.
+        """
+        with writing(self._engine) as connection:
+            return _insert(connection, require_owner(owner), scopes, expires_seconds)
+
+    def all(self) -> Sequence[ApiKey]:
+        """Returns all keys, also revoked and expired ones, the oldest first."""
+        query = _SELECT.order_by(API_KEY.c.created_at, API_KEY.c.key_id)
+        with reading(self._engine) as connection:
+            return [_key_of(row) for row in connection.execute(query)]
+
+    def any_made(self) -> bool:
+        """Returns whether a key was ever created. Revoked and expired ones count."""
+        with reading(self._engine) as connection:
+            return bool(connection.execute(sa.select(sa.exists(sa.select(API_KEY.c.key_id)))).scalar_one())
+
+    def revoke(self, key_id: str) -> bool:
+        """Revokes a key. A process that has just checked it accepts it for some more seconds.
+
+        Returns:
+            True if there is a key with this id.
+        """
+        with writing(self._engine) as connection:
+            revoked_at = sa.func.coalesce(API_KEY.c.revoked_at, now(connection))
+            of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id)
+            return connection.execute(of_key.values(revoked_at=revoked_at)).rowcount == 1
+
+    def rotate(self, key_id: str, overlap_seconds: float) -> tuple[ApiKey, str]:
+        """Creates a key like another one, which expires after an overlap.
+
+        A key that expires is replaced by one with the same lifetime.
+
+        Args:
+            key_id: the key to replace.
+            overlap_seconds: how long it remains valid, if it does not expire earlier.
+
+        Returns:
+            The new key, and its text with the secret, which cannot be read again.
+
+        Raises:
+            VideoqueueError: there is no such key, or it is no longer valid.
+        """
+        with writing(self._engine) as connection:
+            row = connection.execute(_SELECT.where(API_KEY.c.key_id == key_id).with_for_update())
+            old = next(map(_key_of, row), None)
+            if old is None:
+                raise VideoqueueError("There is no key with this id. `videoqueue keys list` shows all keys.")
+            time = now(connection)
+            if (state := old.state(time)) != "valid":
+                raise VideoqueueError(f"This key is {state}, so it cannot be rotated. Create a new one.")
+            lifetime = None if old.expires_at is None else (old.expires_at - old.created_at) / 1_000_000
+            until = time + microseconds(overlap_seconds)
+            ends = until if old.expires_at is None else min(until, old.expires_at)
+            of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id)
+            connection.execute(of_key.values(expires_at=ends))
+            return _insert(connection, old.owner, old.scopes, lifetime)
+
+    def check(self, token: str) -> Checked | None:
+        """Returns the key that the text belongs to, or None if there is none or its secret differs.
+
+        The key may be expired or revoked.
+        """
+        parts = split_token(token)
+        if parts is None:
+            return None
+        key_id, secret = parts
+        query = sa.select(API_KEY).where(API_KEY.c.key_id == key_id)
+        with reading(self._engine) as connection:
+            time = now(connection)
+            row = connection.execute(query).one_or_none()
+        expected = _NO_KEY if row is None else row.secret_sha256
+        if not hmac.compare_digest(_hashed(secret), expected) or row is None:
+            return None
+        return Checked(_key_of(row), time)
+
+    def note_use(self, checked: Checked) -> None:
+        """Writes the time of the last use, at most once a minute. Waits for no other writer on SQLite.
+
+        Raises:
+            DatabaseUnavailableError: it cannot be written now, which does no harm.
+        """
+        last = checked.key.last_used_at
+        before = checked.time - microseconds(_USED_SECONDS)
+        if last is not None and last > before:
+            return
+        stale = sa.or_(API_KEY.c.last_used_at.is_(None), API_KEY.c.last_used_at <= before)
+        used = sa.update(API_KEY).where(API_KEY.c.key_id == checked.key.key_id, stale)
+        with writing(self._engine) as connection:
+            if connection.dialect.name != "sqlite":
+                connection.execute(used.values(last_used_at=checked.time))
+                return
+            with busy_timeout(connection, 0):
+                connection.execute(used.values(last_used_at=checked.time))
+
+
+_SELECT: Final = sa.select(*(column for column in API_KEY.c if column.name != "secret_sha256"))
+
+
+def _insert(
+    connection: Connection, owner: str, scopes: frozenset[Scope], expires_seconds: float | None
+) -> tuple[ApiKey, str]:
+    time = now(connection)
+    key = ApiKey(
+        key_id=base64.b32encode(secrets.token_bytes(8))[:12].decode().lower(),
+        owner=owner,
+        scopes=scopes,
+        created_at=time,
+        expires_at=None if expires_seconds is None else time + microseconds(expires_seconds),
+        revoked_at=None,
+        last_used_at=None,
+    )
+    secret = _random_secret()
+    row = vars(key) | {"scopes": ",".join(sorted(scopes)), "secret_sha256": _hashed(secret)}
+    connection.execute(sa.insert(API_KEY).values(row))
+    return key, f"vq_{key.key_id}_{secret}"
+
+
+def _key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:
+    values = dict(row._mapping)
+    values.pop("secret_sha256", None)
+    known = frozenset(scope for scope in SCOPES if scope in values["scopes"].split(","))
+    return ApiKey(**values | {"scopes": known})
+
+
+def _random_secret() -> str:
+    number = secrets.randbits(_SECRET_BITS)
+    digits = []
+    for _ in range(_SECRET_LENGTH):
+        number, digit = divmod(number, len(_BASE62))
+        digits.append(_BASE62[digit])
+    return "".join(digits)
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""Settings of access: who may use the service, and which names a browser may know it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from videoqueue.errors import SettingsError
+from videoqueue.settings.service import ServiceSettings
+from videoqueue.settings.urls import is_loopback
+from videoqueue.settings.values import choice, header_name, host_names, secret, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessSettings(ServiceSettings):
+    """Settings of keys, owners and browsers."""
+
+    auth: str = setting(
+        "VIDEOQUEUE_AUTH",
+        choice("auto", "required", "off"),
+        "auto",
+        "auto, required or off",
+        "Whether requests need a key. auto: not if the service listens on loopback without trusted proxies, "
+        "and no key was ever created.",
+    )
+    admin_key: str = setting(
+        "VIDEOQUEUE_ADMIN_KEY",
+        secret(32),
+        "",
+        "secret",
+        "A key for everything and the jobs of all owners, of at least 32 characters. It is not stored.",
+    )
+    api_key: str = setting(
+        "VIDEOQUEUE_API_KEY",
+        secret(1),
+        "",
+        "secret",
+        "The key that `videoqueue submit`, `status` and `results` send. Default: the file `api-key` in the "
+        "data folder, if the service is on this machine. The service ignores it.",
+    )
+    owner_header: str = setting(
+        "VIDEOQUEUE_OWNER_HEADER",
+        header_name,
+        "",
+        "header",
+        "The header in which a trusted proxy names the owner. Every request then has to come through it.",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        "VIDEOQUEUE_ALLOWED_HOSTS",
+        host_names,
+        (),
+        "names",
+        "The names that the header Host may have, separated by commas; others get 421. Default: any if keys "
+        "are required, otherwise only names of loopback.",
+    )
+
+    @property
+    def may_be_open(self) -> bool:
+        """Returns whether requests need no key as long as none was created."""
+        if self.auth != "auto":
+            return self.auth == "off"
+        return is_loopback(self.bind[0]) and self.trusted_proxies == 0 and not self.admin_key
+
+    def require_consistent_access(self) -> None:
+        """Checks that the owner's header can only come from a proxy, and is not ignored.
+
+        Raises:
+            SettingsError: it could come from any client, or keys are off.
+        """
+        if not self.owner_header:
+            return
+        if self.trusted_proxies == 0:
+            raise SettingsError(
+                f"VIDEOQUEUE_OWNER_HEADER={self.owner_header} cannot be used: without a trusted proxy every "
+                "client can send this header. Set VIDEOQUEUE_TRUSTED_PROXIES to the number of proxies."
+            )
+        if self.auth == "off":
+            raise SettingsError(
+                f"VIDEOQUEUE_OWNER_HEADER={self.owner_header} cannot be used with VIDEOQUEUE_AUTH=off, which "
+                "ignores it. Remove one of them."
+            )
