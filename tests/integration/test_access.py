@@ -21,7 +21,7 @@ from videoqueue.api.openapi import Operation, operation
 from videoqueue.app import create_app
 from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.results import encode
-from videoqueue.jobs.tables import Base
+from videoqueue.jobs.tables import API_KEY, Base
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY
 from videoqueue.services import Services
 from videoqueue.settings import Settings, load_settings
@@ -265,6 +265,15 @@ def test_a_remembered_key_is_refused_once_it_expires(closed: Closed, monkeypatch
     monkeypatch.setattr("videoqueue.api.known_keys.time.monotonic", lambda: later)
     response = closed.client.get(path, headers=bearer(token))
     assert (response.status_code, "expired" in response.get_json()["detail"]) == (401, True)
+
+
+def test_a_key_that_another_transaction_has_locked_can_be_used(closed: Closed) -> None:
+    key, token = closed.keys.create("anna", frozenset({"read"}))
+    with closed.services.engine.begin() as other:
+        other.execute(sa.update(API_KEY).where(API_KEY.c.key_id == key.key_id).values(owner="anna"))
+        response = closed.client.get(f"/video/status/{closed.job_id}", headers=bearer(token))
+        assert response.status_code == 200
+    assert [found.last_used_at for found in closed.keys.all()] == [None]
 
 
 def test_an_admin_sees_the_jobs_of_all_owners_and_owns_their_own(closed: Closed) -> None:

@@ -102,6 +102,7 @@ class Authenticator:
     def __init__(self, services: Services) -> None:
         """Connects to nothing yet."""
         self._settings = services.settings
+        self._may_be_open = services.settings.may_be_open
         self._keys = KnownKeys(KeyStore(services.engine))
         key = services.settings.admin_key
         self._admin = _digest(key) if key else None
@@ -136,7 +137,7 @@ class Authenticator:
                 return self._caller(request)
             if self._is_admin(_token_of(request)):
                 return _ADMIN
-            if self._settings.may_be_open and not self._keys.knows_of_any:
+            if self._may_be_open and not self._keys.knows_of_any:
                 self._check_stranger(request)
                 return _ANYBODY
         except (ApiError, DatabaseUnavailableError):
@@ -159,7 +160,7 @@ class Authenticator:
 
     def _is_open(self, token: str | None) -> bool:
         """Returns whether requests need no key. A key that is sent is noticed at once, even the first one."""
-        if not self._settings.may_be_open:
+        if not self._may_be_open:
             return False
         return self._settings.auth == "off" or not self._keys.any_made(now=token is not None)
 

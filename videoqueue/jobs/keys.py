@@ -184,7 +184,7 @@ class KeyStore:
         return Checked(_key_of(row), time)
 
     def note_use(self, checked: Checked) -> None:
-        """Writes the time of the last use, at most once a minute. Waits for no other writer on SQLite.
+        """Writes the time of the last use, at most once a minute. Waits for no other writer of the key.
 
         Raises:
             DatabaseUnavailableError: it cannot be written now, which does no harm.
@@ -194,7 +194,8 @@ class KeyStore:
         if last is not None and last > before:
             return
         stale = sa.or_(API_KEY.c.last_used_at.is_(None), API_KEY.c.last_used_at <= before)
-        used = sa.update(API_KEY).where(API_KEY.c.key_id == checked.key.key_id, stale)
+        free = sa.select(API_KEY.c.key_id).where(API_KEY.c.key_id == checked.key.key_id, stale)
+        used = sa.update(API_KEY).where(API_KEY.c.key_id.in_(free.with_for_update(skip_locked=True)))
         with writing(self._engine) as connection:
             if connection.dialect.name != "sqlite":
                 connection.execute(used.values(last_used_at=checked.time))

@@ -13,7 +13,7 @@ from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, seconds_since_full
 from videoqueue.jobs.database_errors import REFUSES, is_busy
 from videoqueue.jobs.tables import API_KEY, CHUNK, HEARTBEAT, JOB, JOB_COLUMNS, OWNER_STATE, SESSION, owned_by
-from videoqueue.jobs.types import Counts, ExpiredLease, Job, JobProgress, OwnerScope, Status
+from videoqueue.jobs.types import ALL_OWNERS, Counts, ExpiredLease, Job, JobProgress, OwnerScope, Status
 from videoqueue.jobs.workers import count_alive_at
 
 _PROGRESS: Final = sa.select(
@@ -25,6 +25,7 @@ _PROGRESS: Final = sa.select(
     JOB.c.error_message,
     JOB.c.results_etag,
 ).where(JOB.c.job_id == sa.bindparam("wanted"))
+_PROGRESS_OF_OWNER: Final = _PROGRESS.where(JOB.c.owner == sa.bindparam("owner"))
 
 #: How long the database counts as full after a write found no space; seconds. Only a write can detect it.
 _FULL_SECONDS: Final = 10.0
@@ -58,8 +59,11 @@ class JobQueries:
     def progress(self, job_id: uuid.UUID, owner: OwnerScope) -> JobProgress | None:
         """Returns the part of a job that clients poll for, or None if the owner has no job with this id."""
         with reading(self._engine) as connection:
-            query = _PROGRESS.where(owned_by(owner))
-            row = connection.execute(query, {"wanted": job_id}).one_or_none()
+            if owner is ALL_OWNERS:
+                row = connection.execute(_PROGRESS, {"wanted": job_id}).one_or_none()
+            else:
+                wanted = {"wanted": job_id, "owner": owner}
+                row = connection.execute(_PROGRESS_OF_OWNER, wanted).one_or_none()
         return None if row is None else JobProgress(*row)
 
     def is_backlog_full(self, limit: int, owner: str, idempotency_key: str | None) -> bool:
