@@ -33,6 +33,8 @@ def _document() -> dict[str, Any]:
 
 
 DOCUMENT = _document()
+#: What strangers may use.
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/docs"}
 PAGES = {"/healthz", "/readyz", "/openapi.json", "/docs"}
 
 
@@ -134,3 +136,16 @@ for _path, _methods in DOCUMENT["paths"].items():
     for _method in _methods:
         _name = "_".join(re.findall(r"[a-z_]+", _path))
         globals()[f"test_the_service_keeps_to_{_method}_{_name}"] = _keeps_to(_path, _method.upper())
+
+
+def test_it_says_which_operations_need_a_key_and_how_to_send_it(web: Web) -> None:
+    scheme = DOCUMENT["components"]["securitySchemes"]["key"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    closed = 0
+    for path, methods in DOCUMENT["paths"].items():
+        for described in methods.values():
+            assert described["security"] == ([] if path in OPEN else [{"key": []}, {}])
+            assert ("401" in described["responses"]) is (path not in OPEN)
+            closed += path not in OPEN
+    page = requests.get(f"{web.url}/docs", timeout=30).text
+    assert page.count("Authorization: Bearer KEY") == 1 + closed
