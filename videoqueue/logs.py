@@ -1,4 +1,4 @@
-"""Logging of every process of the service: one format, and the fields of the request or job at hand.
+"""The log of every process of the service: one format, and the fields of the request or job at hand.
 
 A text line has the time, the process, the logger, the level, what the line belongs to, a sentence and its
 fields:
@@ -7,7 +7,7 @@ fields:
     completed. seconds=0.41
 
 JSON has the same as one object a line. Further fields of a line are given with `extra=`; those of everything
-that a thread logs for a while, with `context`.
+that a thread logs for a while, with `context`. Secrets are masked in every text (`videoqueue.redaction`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
-import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Final
+
+from videoqueue.redaction import MASK, is_secret, mask
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("text", "json")
 #: How a child process logs: JSON, for the worker to read (`videoqueue.sandbox.child_record`).
 PIPE: Final = "pipe"
+#: The logger of `videoqueue.audit`. Its lines are JSON in every format, and written at every level.
+AUDIT: Final = "videoqueue.audit"
 #: What a line belongs to, in the order in which a text line names it.
 CONTEXT: Final = ("request_id", "job_id", "attempt", "node", "plugin", "tool")
 #: The most bytes of a JSON line, without its end; a longer text or traceback loses its beginning.
@@ -37,39 +39,10 @@ MAX_JSON_BYTES: Final = 16_000
 #: (Trojan Source, CVE-2021-42574). Marks of direction and joiners stay: scripts need them.
 UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
-#: Libraries that log their inner workings, and some of them keys; they log warnings and errors only.
-_QUIET: Final = ("alembic", "boto3", "botocore", "s3transfer", "urllib3")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "origin"}
 _MAX_VALUE: Final = 1000
 
 _fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=MappingProxyType({}))
-
-logger = logging.getLogger(__name__)
-
-
-def configure(process: str, level: str | int = "INFO", format: str = "text") -> None:
-    """Sets up all logging of this process: to stderr, in one format, also warnings and uncaught exceptions.
-
-    Calling it again replaces what it has set up.
-
-    Args:
-        process: the name shown in each line: web, worker, child or up.
-        level: one of `LEVELS`; lines below it are dropped.
-        format: one of `FORMATS`, or `PIPE`.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(process, format))
-    root = logging.getLogger()
-    for old in list(root.handlers):
-        if type(old) is logging.StreamHandler:  # ours, or Dramatiq's
-            root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.captureWarnings(True)
-    sys.excepthook = _log_uncaught
-    threading.excepthook = _log_uncaught_in_thread
 
 
 def formatter(process: str, format: str = "text") -> logging.Formatter:
@@ -179,7 +152,7 @@ class _PipeFormatter(_JsonFormatter):
 def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     """Returns the fields of the thread and, over them, those of the record; values that JSON can hold."""
     given = {**_fields.get(), **{name: v for name, v in vars(record).items() if name not in _STANDARD}}
-    return {name: _value(value) for name, value in given.items()}
+    return {name: MASK if is_secret(name) else _value(value) for name, value in given.items()}
 
 
 def _value(value: object) -> object:
@@ -188,16 +161,16 @@ def _value(value: object) -> object:
     if isinstance(value, float) and abs(value) < 1e15:  # JSON has no NaN and no infinity
         return round(value, 3)
     try:
-        return str(value)[:_MAX_VALUE]
+        return mask(str(value))[:_MAX_VALUE]
     except Exception:  # noqa: BLE001 - an object that cannot be shown must not cost the line
         return f"<{type(value).__name__}>"
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()
+        return mask(record.getMessage())
     except Exception:  # noqa: BLE001 - nor must wrong arguments
-        return f"{record.msg} <{len(record.args or ())} arguments>"
+        return mask(f"{record.msg} <{len(record.args or ())} arguments>")
 
 
 def _exception(record: logging.LogRecord) -> str:
@@ -206,7 +179,7 @@ def _exception(record: logging.LogRecord) -> str:
         text = "".join(traceback.format_exception(record.exc_info[1]))
     if record.stack_info:
         text = f"{text}\n{record.stack_info}"
-    return text.strip("\n")
+    return mask(text.strip("\n"))
 
 
 def _one_line(value: object) -> str:
@@ -218,18 +191,3 @@ def _end_of(text: str, most: int) -> str:
     while len(text) > 100 and len(json.dumps(text)) > most:
         text = "..." + text[max(4, len(text) // 8) :]
     return text
-
-
-def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
-    logger.critical("An exception ended the process.", exc_info=(kind, error, trace))
-
-
-def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
-    error = arguments.exc_value
-    if error is None or isinstance(error, SystemExit):
-        return
-    name = arguments.thread.name if arguments.thread else ""
-    logger.critical("An exception ended a thread.", exc_info=error, extra={"thread_name": name})

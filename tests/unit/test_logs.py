@@ -112,8 +112,8 @@ def test_wrong_arguments_do_not_cost_the_line() -> None:
 def test_an_uncaught_exception_is_one_record_with_its_traceback(format: str) -> None:
     code = f"""
 import threading
-from videoqueue import logs
-logs.configure("web", "INFO", {format!r})
+from videoqueue import log_setup
+log_setup.configure("web", "INFO", {format!r})
 thread = threading.Thread(target=lambda: 1 / 0, name="worker-1")
 thread.start()
 thread.join()
@@ -137,8 +137,8 @@ raise ValueError("a\\nb")
 def test_warnings_of_libraries_and_those_of_python_are_in_the_format() -> None:
     lines = run("""
 import logging, warnings
-from videoqueue import logs
-logs.configure("web", "DEBUG", "json")
+from videoqueue import log_setup
+log_setup.configure("web", "DEBUG", "json")
 warnings.warn("old", UserWarning)
 logging.getLogger("botocore.auth").debug("a key")
 logging.getLogger("botocore").warning("odd")

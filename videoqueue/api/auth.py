@@ -14,6 +14,7 @@ from typing import Final
 
 from flask import Flask, Request, current_app, g, request
 
+from videoqueue import audit
 from videoqueue.api.browser import require_known_host, require_same_site
 from videoqueue.api.known_keys import KnownKeys
 from videoqueue.api.openapi import scope_of
@@ -68,16 +69,19 @@ def install(app: Flask, services: Services) -> None:
     authenticator = Authenticator(services)
 
     def authenticate() -> None:
+        audit.set_origin(audit.Origin(request.remote_addr))
         if request.url_rule is None:
             return  # 404 or 405
         view = current_app.view_functions[request.url_rule.endpoint]
         needed = scope_of(view)
         if needed is not None:
-            g.caller = authenticator.require(request, needed)
+            g.caller = by = authenticator.require(request, needed)
+            audit.set_origin(audit.Origin(request.remote_addr, by.key_id, by.owner))
         else:
             g.authenticator = authenticator
 
     app.before_request(authenticate)
+    app.teardown_request(lambda _: audit.set_origin())
 
 
 def caller() -> Caller:

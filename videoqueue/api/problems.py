@@ -11,6 +11,7 @@ from typing import Final, Literal
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from videoqueue import audit
 from videoqueue.causes import cause_fields
 from videoqueue.errors import VideoqueueError
 from videoqueue.logs import request_id
@@ -84,6 +85,10 @@ PROBLEMS: Final[Mapping[ProblemCode, tuple[int, str]]] = {
 #: Statuses that ask the client to repeat the request; `Retry-After` has the seconds to wait.
 TRY_AGAIN: Final = frozenset({429, 503})
 _RETRY_SECONDS = 5
+#: Refusals by a limit, which the audit log records.
+_BY_LIMIT: Final[frozenset[str]] = frozenset(
+    {"quota_exceeded", "rate_limited", "too_many_pending_jobs", "upload_too_large"}
+)
 
 
 class ApiError(VideoqueueError):
@@ -104,6 +109,8 @@ class ApiError(VideoqueueError):
 def problem(code: ProblemCode, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Returns the response for a problem; `detail` is the message for the user."""
     status, title = PROBLEMS[code]
+    if code in _BY_LIMIT:
+        audit.record("request_refused", code=code, method=request.method, path=request.path)
     body = {
         "type": f"urn:videoqueue:problem:{code}",
         "title": title,

@@ -19,7 +19,9 @@ from videoqueue.cli.up import up
 from videoqueue.cli.validate import validate
 from videoqueue.errors import VideoqueueError
 from videoqueue.hardening import private_files
+from videoqueue.log_setup import configure_command
 from videoqueue.logs import escape
+from videoqueue.redaction import mask
 from videoqueue.settings.unknown import unknown_variables
 
 
@@ -70,8 +72,9 @@ for command in (up, demo, submit, status, results, jobs, keys, owners, process, 
 def main() -> None:
     """Runs the command line. An expected error is printed as one line on stderr, with exit code 1."""
     private_files()
+    configure_command()
     try:
         cli()
     except VideoqueueError as error:
-        print(f"videoqueue: {error}", file=sys.stderr)  # noqa: T201
+        print(mask(f"videoqueue: {error}"), file=sys.stderr)  # noqa: T201
         sys.exit(1)

@@ -35,7 +35,7 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     VIDEOQUEUE_STORAGE_URL replace them. A process that dies is restarted. Ctrl-C stops everything; running
     jobs continue at the next start.
     """
-    from videoqueue import logs
+    from videoqueue import log_setup
     from videoqueue.hardening import harden
     from videoqueue.supervisor.embedded import DataFolder
     from videoqueue.supervisor.stack import prepare_stack
@@ -44,7 +44,7 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     harden()
     settings = load_settings()
     is_json = settings.log_format == "json"
-    logs.configure("up", settings.log_level, settings.log_format)
+    log_setup.configure("up", settings.log_level, settings.log_format)
     log_unknown_variables(os.environ)
     address = host or settings.host or "127.0.0.1"
     with DataFolder(data_dir or settings.data_path) as folder:

@@ -1,18 +1,12 @@
-"""The keys with which owners use the API: their format, and all reads and writes of the table `api_key`.
+"""The keys with which owners use the API: all reads and writes of the table `api_key`.
 
-A key is `vq_<id>_<secret>`. The id, 12 characters of base32, is public: it is in lists, rows and logs. The
-secret has 256 random bits in base62, so it can be neither guessed nor found from its SHA-256, which is all
-that is stored. Times are microseconds since 1970.
+Of the secret of a key only the SHA-256 is stored (`key_text`). Times are microseconds since 1970.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
-import secrets
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -20,8 +14,10 @@ from typing import Final, Literal, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from videoqueue import audit
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, writing
+from videoqueue.jobs.key_text import NO_KEY, hashed, join_token, random_id, random_secret, split_token
 from videoqueue.jobs.tables import API_KEY, MAX_OWNER
 
 #: What a key may do. `submit`: submit, read, retry and delete jobs of its owner. `read`: read them.
@@ -31,14 +27,8 @@ SCOPES: Final[tuple[Scope, ...]] = ("submit", "read", "metrics", "admin")
 
 #: Printable ASCII without the space and the comma, which separates repeated headers.
 _OWNER: Final = re.compile(rf"[!-+\--~]{{1,{MAX_OWNER}}}")
-_TOKEN: Final = re.compile(r"vq_([a-z2-7]{12})_([0-9A-Za-z]{43})")
-_BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_SECRET_BITS: Final = 256
-_SECRET_LENGTH: Final = 43  # 62 ** 43 > 2 ** 256
 #: Seconds between two writes of `last_used_at`.
 _USED_SECONDS: Final = 60
-#: Compared with the secret of an unknown key, so that it takes as long as that of a known one.
-_NO_KEY: Final = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +72,6 @@ def require_owner(name: str) -> str:
     return name
 
 
-def split_token(token: str) -> tuple[str, str] | None:
-    """Returns the id and the secret of a key, or None if it does not have the format of a key."""
-    match = _TOKEN.fullmatch(token)
-    return None if match is None else (match[1], match[2])
-
-
 class KeyStore:
     """Creates, checks and revokes keys.
 
@@ -111,7 +95,9 @@ class KeyStore:
             The key, and its text with the secret, which cannot be read again.
         """
         with writing(self._engine) as connection:
-            return _insert(connection, require_owner(owner), scopes, expires_seconds)
+            key, token = _insert(connection, require_owner(owner), scopes, expires_seconds)
+        audit.record("key_created", key_id=key.key_id, owner=owner, scopes=_joined(scopes))
+        return key, token
 
     def all(self) -> Sequence[ApiKey]:
         """Returns all keys, also revoked and expired ones, the oldest first."""
@@ -132,8 +118,11 @@ class KeyStore:
         """
         with writing(self._engine) as connection:
             revoked_at = sa.func.coalesce(API_KEY.c.revoked_at, now(connection))
-            of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id)
-            return connection.execute(of_key.values(revoked_at=revoked_at)).rowcount == 1
+            of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id).returning(API_KEY.c.owner)
+            owner = connection.execute(of_key.values(revoked_at=revoked_at)).scalar_one_or_none()
+        if owner is not None:
+            audit.record("key_revoked", key_id=key_id, owner=owner)
+        return owner is not None
 
     def rotate(self, key_id: str, overlap_seconds: float) -> tuple[ApiKey, str]:
         """Creates a key like another one, which expires after an overlap.
@@ -163,7 +152,14 @@ class KeyStore:
             ends = until if old.expires_at is None else min(until, old.expires_at)
             of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id)
             connection.execute(of_key.values(expires_at=ends))
-            return _insert(connection, old.owner, old.scopes, lifetime)
+            key, token = _insert(connection, old.owner, old.scopes, lifetime)
+        audit.record(
+            "key_rotated",
+            key_id=key.key_id,
+            owner=key.owner,
+            replaces=key_id,
+        )
+        return key, token
 
     def check(self, token: str) -> Checked | None:
         """Returns the key that the text belongs to, or None if there is none or its secret differs.
@@ -178,8 +174,8 @@ class KeyStore:
         with reading(self._engine) as connection:
             time = now(connection)
             row = connection.execute(query).one_or_none()
-        expected = _NO_KEY if row is None else row.secret_sha256
-        if not hmac.compare_digest(_hashed(secret), expected) or row is None:
+        expected = NO_KEY if row is None else row.secret_sha256
+        if not hmac.compare_digest(hashed(secret), expected) or row is None:
             return None
         return Checked(_key_of(row), time)
 
@@ -212,7 +208,7 @@ def _insert(
 ) -> tuple[ApiKey, str]:
     time = now(connection)
     key = ApiKey(
-        key_id=base64.b32encode(secrets.token_bytes(8))[:12].decode().lower(),
+        key_id=random_id(),
         owner=owner,
         scopes=scopes,
         created_at=time,
@@ -220,10 +216,10 @@ def _insert(
         revoked_at=None,
         last_used_at=None,
     )
-    secret = _random_secret()
-    row = vars(key) | {"scopes": ",".join(sorted(scopes)), "secret_sha256": _hashed(secret)}
+    secret = random_secret()
+    row = vars(key) | {"scopes": _joined(scopes), "secret_sha256": hashed(secret)}
     connection.execute(sa.insert(API_KEY).values(row))
-    return key, f"vq_{key.key_id}_{secret}"
+    return key, join_token(key.key_id, secret)
 
 
 def _key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:
@@ -233,14 +229,5 @@ def _key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:
     return ApiKey(**values | {"scopes": known})
 
 
-def _random_secret() -> str:
-    number = secrets.randbits(_SECRET_BITS)
-    digits = []
-    for _ in range(_SECRET_LENGTH):
-        number, digit = divmod(number, len(_BASE62))
-        digits.append(_BASE62[digit])
-    return "".join(digits)
-
-
-def _hashed(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _joined(scopes: frozenset[Scope]) -> str:
+    return ",".join(sorted(scopes))

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from videoqueue import audit
 from videoqueue.jobs.database import now, reading, writing
 from videoqueue.jobs.keys import require_owner
 from videoqueue.jobs.tables import API_KEY, JOB, OWNER_STATE
@@ -76,6 +77,7 @@ class OwnerStore:
         with writing(self._engine) as connection:
             if connection.execute(of_owner.values(dict(limits))).rowcount == 0:
                 connection.execute(sa.insert(OWNER_STATE).values({"owner": owner, **limits}))
+        audit.record("limits_set", owner=owner, **{str(limit): value for limit, value in limits.items()})
 
     def unowned(self) -> int:
         """Returns the number of jobs that belong to nobody."""
@@ -97,6 +99,7 @@ class OwnerStore:
         count = 0
         while taken := self._adopt_some(owner):
             count += taken
+            audit.record("jobs_adopted", owner=owner, jobs=taken)
         return count
 
     def _adopt_some(self, owner: str) -> int:

@@ -9,6 +9,7 @@ import uuid
 
 import sqlalchemy as sa
 
+from videoqueue import audit
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.attempts import Attempts
 from videoqueue.jobs.changes import earlier_job, end_of_attempt, new_row, select_job, set_back
@@ -63,6 +64,7 @@ class JobStore(Attempts):
                 raise
             with reading(self.engine) as connection:
                 return earlier_job(connection, new), False
+        audit.record("job_accepted", job_id=job_id, owner=new.owner)
         return job_id, True
 
     def retry(self, job_id: uuid.UUID, owner: OwnerScope) -> uuid.UUID | None:
@@ -86,7 +88,8 @@ class JobStore(Attempts):
             again = uuid.uuid4()
             row = new_row(again, new, now(connection), self.policy)
             connection.execute(sa.insert(JOB).values(row))
-            return again
+        audit.record("job_accepted", job_id=again, owner=new.owner, retry_of=job_id)
+        return again
 
     def _exists(self, job_id: uuid.UUID) -> bool:
         try:
@@ -164,4 +167,9 @@ class JobStore(Attempts):
         """
         old = sa.delete(JOB).where(JOB.c.job_id == job_id, JOB.c.finished_at < ended_before, owned_by(owner))
         with writing(self.engine) as connection:
-            return connection.execute(old.returning(JOB.c.input_key)).scalar_one_or_none()
+            removed = connection.execute(old.returning(JOB.c.input_key, JOB.c.owner)).one_or_none()
+        if removed is None:
+            return None
+        audit.record("job_deleted", job_id=job_id, owner=removed.owner, reason="retention")
+        key: str = removed.input_key
+        return key

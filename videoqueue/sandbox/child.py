@@ -25,6 +25,7 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.failpoints import failpoint
+from videoqueue.log_setup import configure
 from videoqueue.parent_death import die_with_parent
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline_options import PipelineOptions
@@ -53,7 +54,7 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
     # Without line buffering, text that was printed before a crash would be lost.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    logs.configure("child", options["log_level"], logs.PIPE)
+    configure("child", options["log_level"], logs.PIPE)
     # A platform may send SIGTERM to the whole group. The worker decides when the child ends.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

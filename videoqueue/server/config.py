@@ -15,7 +15,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from videoqueue import logs
+from videoqueue import log_setup
 from videoqueue.errors import SettingsError
 from videoqueue.hardening import file_limit, harden
 from videoqueue.parent_death import die_with_parent
@@ -58,7 +58,7 @@ try:
 except SettingsError as error:
     raise SystemExit(f"videoqueue: {error}") from None
 
-logs.configure("web", _settings.log_level, _settings.log_format)
+log_setup.configure("web", _settings.log_level, _settings.log_format)
 logger = logging.getLogger(__name__)
 
 _host, _port = _settings.bind

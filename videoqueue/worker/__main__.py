@@ -14,7 +14,7 @@ import sys
 
 from dramatiq.cli import main, make_argument_parser
 
-from videoqueue import launch, logs
+from videoqueue import launch, log_setup
 from videoqueue.errors import SettingsError
 from videoqueue.settings import Settings, load_settings
 from videoqueue.settings.unknown import log_unknown_variables
@@ -49,7 +49,7 @@ def start() -> int:
         settings = load_settings()
     except SettingsError as error:
         raise SystemExit(f"videoqueue: {error}") from None
-    logs.configure("worker", settings.log_level, settings.log_format)
+    log_setup.configure("worker", settings.log_level, settings.log_format)
     log_unknown_variables(os.environ)
     # On SIGHUP Dramatiq replaces its process by this command line.
     sys.argv = launch.command("videoqueue.worker")

@@ -15,7 +15,7 @@ import uuid
 import dramatiq
 from dramatiq.middleware import Retries
 
-from videoqueue import logs
+from videoqueue import log_setup
 from videoqueue.causes import cause_fields
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
@@ -116,7 +116,7 @@ def _build() -> WorkerProcess:
     harden()
     try:
         settings = load_settings()
-        logs.configure("worker", settings.log_level, settings.log_format)
+        log_setup.configure("worker", settings.log_level, settings.log_format)
         services = build_process(settings)
     except SettingsError as error:
         raise SystemExit(f"videoqueue: {error}") from None
