@@ -9,6 +9,7 @@
     │   ├── JobTimeoutError      the job exceeded its processing time
     │   ├── UnknownPipelineError
     │   ├── PipelineError        a pipeline definition or plugin has a fault
+    │   ├── ResultsTooLargeError the result of a frame is too large
     │   └── ObjectMissingError   the stored video is gone
     ├── TransientError           another attempt may succeed
     │   ├── DatabaseUnavailableError
@@ -16,8 +17,9 @@
     │   ├── StorageFullError
     │   ├── QueueUnavailableError
     │   └── SandboxCrashedError  the child process died
+    │       └── StalledError     it made no progress
     ├── IdempotencyKeyReusedError
-    └── LeaseLostError           another worker owns the job now
+    └── LeaseLostError           another worker owns the job now, or it was deleted
 
 Messages are for the user: what was wrong, the limit, what to do next. They contain no path, host or class
 name.
@@ -26,15 +28,35 @@ name.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 #: The maximum length of a job's error message in characters; a longer one is shortened.
 MAX_MESSAGE_CHARACTERS: Final = 1000
 _MAX_ID_CHARACTERS: Final = 100
 
 VideoFault = Literal[
-    "file_empty", "not_mp4", "truncated_mp4", "no_video_track", "unsupported_video", "video_damaged"
+    "file_empty",
+    "not_mp4",
+    "truncated_mp4",
+    "no_video_track",
+    "unsupported_video",
+    "video_damaged",
+    "limit_exceeded",
 ]
+#: Why a job failed, for programs: the `error_code` of a failed job. A code never changes its meaning.
+ErrorCode = Literal[
+    VideoFault,
+    "unknown_pipeline",
+    "video_missing",
+    "job_timeout",
+    "stalled",
+    "out_of_memory",
+    "plugin_failed",
+    "worker_crashed",
+    "too_many_failures",
+    "results_too_large",
+]
+ERROR_CODES: Final[tuple[ErrorCode, ...]] = get_args(ErrorCode)
 
 
 class VideoqueueError(Exception):
@@ -50,9 +72,9 @@ class SettingsError(VideoqueueError):
 
 
 class PermanentError(VideoqueueError):
-    """Another attempt cannot succeed."""
+    """Another attempt cannot succeed. `code` is one of `ERROR_CODES`."""
 
-    code = "job_failed"
+    code = "plugin_failed"
 
 
 class InvalidVideoError(PermanentError):
@@ -95,17 +117,28 @@ class UnknownPipelineError(PermanentError):
             f"There is no pipeline {shown!r}. Known pipelines: {', '.join(sorted(known)) or 'none'}."
         )
 
+    @classmethod
+    def worded(cls, message: str) -> UnknownPipelineError:
+        """Returns the error with a message that another process has worded."""
+        error = cls("", ())
+        error.args = (message,)
+        return error
+
 
 class PipelineError(PermanentError):
     """A pipeline definition or a plugin has a fault."""
 
-    code = "pipeline_failed"
+
+class ResultsTooLargeError(PermanentError):
+    """The result of a frame is larger than a message of the child may be."""
+
+    code = "results_too_large"
 
 
 class ObjectMissingError(PermanentError):
     """No object has the key; the stored video is gone."""
 
-    code = "object_missing"
+    code = "video_missing"
 
 
 class TransientError(VideoqueueError):
@@ -151,6 +184,12 @@ class SandboxCrashedError(TransientError):
     code = "sandbox_crashed"
 
 
+class StalledError(SandboxCrashedError):
+    """The child process made no progress and was ended."""
+
+    code = "stalled"
+
+
 class IdempotencyKeyReusedError(VideoqueueError):
     """The idempotency key belongs to a job with another video or other parameters."""
 
@@ -158,6 +197,6 @@ class IdempotencyKeyReusedError(VideoqueueError):
 
 
 class LeaseLostError(VideoqueueError):
-    """Another worker owns the job now. The caller discards its results."""
+    """Another worker owns the job now, or it was deleted. The caller discards its results."""
 
     code = "lease_lost"

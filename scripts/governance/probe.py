@@ -149,7 +149,10 @@ def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
     items = frames(video)
     claim = services.store.claim(job_id, "governance")
     claim = services.store.begin(claim, "0" * 64)
-    services.store.checkpoint(claim, 0, encode(items), [item["frame_index"] for item in items], 0.456)
+    running = []
+    for seq, item in enumerate(items):  # as many chunks as frames, all within one tenth
+        services.store.checkpoint(claim, seq, encode([item]), [item["frame_index"]], 0.41 + seq * 0.04)
+        running.append(said_about(client, job_id))
     status = answered(client.get(f"/video/status/{job_id}"), 200)
     writable = written_while_running(services.store.engine, job_id)
     services.store.complete(claim, services.results.etag(job_id, ALL_OWNERS))
@@ -158,9 +161,28 @@ def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
         "messages": [{"args": list(found.args), "kwargs": found.kwargs} for found in announced],
         "job_id": str(job_id),
         "status": status,
+        "running": running,
         "written_while_running": writable,
         "items": results["results"],
     }
+
+
+def said_about(client: Any, job_id: uuid.UUID) -> dict[str, Any]:
+    """What each address says about the only job, with nested fields as `video.width`."""
+    listed = answered(client.get("/jobs"), 200)["jobs"]
+    return {
+        "/video/status": answered(client.get(f"/video/status/{job_id}"), 200),
+        "/jobs": flat(listed[0]),
+        "/jobs/{job_id}": flat(answered(client.get(f"/jobs/{job_id}"), 200)),
+    }
+
+
+def flat(fields: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in fields.items():
+        inner = flat(value) if isinstance(value, dict) else {}
+        found.update({f"{name}.{key}": part for key, part in inner.items()} or {name: value})
+    return found
 
 
 def written_while_running(engine: Any, job_id: uuid.UUID) -> list[str]:

@@ -47,9 +47,13 @@ FRAME_COLUMNS = {
     "job": {"frame_stride", "max_frames", "damaged_frames"},
     "result_chunk": {"first_frame", "frame_count"},
 }
-#: Counted while a job runs, told when it has ended.
-TOLD_AT_THE_END = {"damaged_frames"}
-FRAME_FIELDS = {"frame_stride", "max_frames", "frame_index"}
+#: Known while a job runs, told when it has ended.
+TOLD_AT_THE_END = {"damaged_frames", "width", "height", "fps", "duration", "result_bytes"}
+FRAME_FIELDS = {"frame_stride", "max_frames", "frame_index", "damaged_frames"}
+#: The schemas of what is said about a running job.
+SAID_BY = {"/video/status": "JobStatus", "/jobs": "JobSummary", "/jobs/{job_id}": "JobDescription"}
+#: What may change about a running job between two tenths of its progress; another rule judges the progress.
+CHANGES_WITHIN_A_TENTH = {"updated_at", "progress"}
 
 # Some of these also run on a CPU, but what their packages install by default is made for CUDA.
 GPU_MODULES = (
@@ -93,6 +97,8 @@ CHANNEL_TEXTS = r"^\s*(LISTEN|NOTIFY)\s+\w|\bpg_notify\b"
 
 #: The one pipeline of a job, and under which version of it the results were made.
 PIPELINE_COLUMNS = {"pipeline_id", "pipeline_version"}
+#: Fields of responses besides `pipeline_id`: the version of the one, and the list of all that there are.
+PIPELINE_FIELDS = {("JobDescription", "pipeline_version"): "String", ("PipelineList", "pipelines"): "List"}
 SEVERAL = r"pipeline_?ids|depends_on|parent_job(_id)?|next_jobs?"
 
 COMPOSITIONS = (
@@ -203,6 +209,18 @@ def _frame_columns(tree: Tree) -> Iterator[tuple[dict[str, Any], str]]:
             yield table, f"table {name} has the column {column!r}"
     for column in sorted(TOLD_AT_THE_END & set(tree.served["job"]["written_while_running"])):
         yield tree.served["tables"]["job"], f"{column} can be written before the job has ended"
+
+
+@rule("running-job", "nothing about a running job is finer than its progress in tenths")
+def _running_job(tree: Tree) -> Iterator[tuple[str, int, str]]:
+    remedy = "Tell it when the job has ended."
+    first, second = tree.served["job"]["running"]
+    for where, before in first.items():
+        after = second[where]
+        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        for name in sorted(changed - CHANGES_WITHIN_A_TENTH):
+            place = _place(tree.served["schemas"][SAID_BY[where]])
+            yield *place, f"{name!r} in {where} changes within a tenth of the job. {remedy}"
 
 
 @rule("queue-payload", "a message on the queue is {job_id} and nothing else")
@@ -356,7 +374,8 @@ def _one_pipeline(tree: Tree) -> Iterator[tuple[str, int, str]]:
         yield *_place(tree.served["tables"]["job"]), f"pipeline_id is {kind or 'missing'}. {remedy}"
     for name, schema in tree.served["schemas"].items():
         for field in sorted(_named("pipeline", schema["fields"])):
-            if field != "pipeline_id" or "String" not in schema["fields"][field]:
+            kind = "String" if field == "pipeline_id" else PIPELINE_FIELDS.get((name, field))
+            if kind not in schema["fields"][field]:
                 yield (
                     *_place(schema),
                     f"{name} has the field {field!r}, which is not one pipeline's name. {remedy}",

@@ -32,10 +32,16 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
     ("POST", "/video/submit"): ("submit", 400, 400),
     ("GET", "/video/status/<job_id>"): ("read", 200, 404),
     ("GET", "/video/results/<job_id>"): ("read", 200, 404),
+    ("GET", "/jobs"): ("read", 200, 200),
+    ("GET", "/jobs/<job_id>"): ("read", 200, 404),
+    ("POST", "/jobs/<job_id>/retry"): ("submit", 409, 404),
+    ("GET", "/pipelines"): ("read", 200, 200),
     ("GET", "/healthz"): (None, 200, 200),
     ("GET", "/readyz"): (None, 200, 200),
     ("GET", "/openapi.json"): (None, 200, 200),
     ("GET", "/docs"): (None, 200, 200),
+    # Last: the job is gone afterwards.
+    ("DELETE", "/jobs/<job_id>"): ("submit", 204, 404),
 }
 #: Kinds of callers, with the scopes that they have; None is refused with 401.
 CALLERS: dict[str, set[Scope] | None] = {
@@ -199,14 +205,27 @@ def test_a_missing_scope_is_named(closed: Closed) -> None:
     assert 'scope="read"' in response.headers["WWW-Authenticate"]
 
 
-@pytest.mark.parametrize("path", ["/video/status/", "/video/results/"])
-def test_a_foreign_and_an_unknown_job_are_the_same_404_with_one_query_each(closed: Closed, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/video/status/{}"),
+        ("GET", "/video/results/{}"),
+        ("GET", "/jobs/{}"),
+        ("DELETE", "/jobs/{}"),
+        ("POST", "/jobs/{}/retry"),
+    ],
+)
+def test_a_foreign_and_an_unknown_job_are_the_same_404_with_one_query_each(
+    closed: Closed, method: str, path: str
+) -> None:
     header = closed.header("another owner") | {"X-Request-Id": "same"}
-    closed.client.get(f"{path}{uuid.uuid4()}", headers=header)  # the key is known from now on
+    closed.client.open(
+        path.format(uuid.uuid4()), method=method, headers=header
+    )  # the key is known from now on
     seen: list[tuple[TestResponse, list[str]]] = []
     for job_id in (closed.job_id, uuid.uuid4()):
         with statements(closed.services) as queries:
-            response = closed.client.get(f"{path}{job_id}", headers=header)
+            response = closed.client.open(path.format(job_id), method=method, headers=header)
         seen.append((response, queries))
     (foreign, foreign_queries), (unknown, unknown_queries) = seen
     assert (foreign.status_code, foreign.data) == (unknown.status_code, unknown.data)

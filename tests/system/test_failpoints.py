@@ -70,7 +70,7 @@ def bench(running: Bench) -> Iterator[Bench]:
     _wake(_frozen(running))
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith("purger.")])
+@pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith(("purger.", "deletion."))])
 def test_a_process_killed_at_a_step_loses_nothing(bench: Bench, step: str) -> None:
     video, key = _submission_for(bench, step), new_key()
     if step == "web.duplicate_found":
@@ -98,7 +98,7 @@ def _submission_for(bench: Bench, step: str) -> Submission:
     return bench.catalogue.quick
 
 
-@pytest.mark.parametrize("step", ["purger.row_deleted", "purger.object_deleted"])
+@pytest.mark.parametrize("step", ["purger.row_deleted", "deletion.video_deleted", "purger.object_deleted"])
 def test_a_purge_killed_at_a_step_leaves_nothing_of_the_job(bench: Bench, step: str) -> None:
     submitted = bench.submit(bench.catalogue.quick)
     bench.await_ended(submitted)
@@ -163,7 +163,7 @@ def test_a_worker_that_wakes_up_past_its_lease_changes_nothing(bench: Bench, ste
     eventually(lambda: _end_of_first_attempt(bench, submitted) is not None, "the first attempt is over")
     _wake(both)
     bench.assert_nothing_is_broken(submitted)
-    assert _end_of_first_attempt(bench, submitted) == "lost to another worker"
+    assert _end_of_first_attempt(bench, submitted) == "lost: another worker has it, or it was deleted"
 
 
 def _freeze_two(bench: Bench, step: str) -> tuple[Submitted, list[psutil.Process], list[psutil.Process]]:

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from tests.support.records import new_job
 from tests.support.videos import make_video
 from videoqueue import audit, logs
+from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.store import JobStore
@@ -82,10 +83,17 @@ def test_a_retried_and_a_removed_job_are_audited(store: JobStore, lines: AuditLi
     job = store.get(job_id, ALL_OWNERS)
     assert job is not None
     assert job.finished_at is not None
-    store.remove(job_id, ALL_OWNERS, job.finished_at)
+    deletions = Deletions(store.engine)
+    deletions.delete(job_id, ALL_OWNERS, job.finished_at)
     assert lines.take() == []
-    store.remove(job_id, ALL_OWNERS, job.finished_at + 1)
+    deletions.delete(job_id, ALL_OWNERS, job.finished_at + 1)
     removed = {"event": "job_deleted", "job_id": str(job_id), "owner": "anna", "reason": "retention"}
+    assert lines.take() == [OUTSIDE | removed]
+    assert again is not None
+    deletions.delete(again, "bert")
+    assert lines.take() == []
+    deletions.delete(again, "anna")
+    removed = {"event": "job_deleted", "job_id": str(again), "owner": "anna"}
     assert lines.take() == [OUTSIDE | removed]
 
 

@@ -77,13 +77,41 @@ IN_APPLICATION: list[Plant] = [
     (
         "status-fields",
         "videoqueue/api/schemas.py",
-        "class JobStatus(JobStatus):\n    frames_done = fields.Integer()",
+        "class JobStatus(JobStatus):\n    stage = fields.String(dump_default='')",
     ),
     ("frame-progress", "videoqueue/jobs/changes.py", "def tenths(progress):\n    return round(progress, 2)"),
     (
         "frame-progress",
         "videoqueue/jobs/tables.py",
         "JobRow.frames_done = mapped_column(sa.Integer, default=0)",
+    ),
+    (
+        "running-job",
+        "videoqueue/api/job_schemas.py",
+        "class JobDescription(JobDescription):\n    done_at = Timestamp(attribute='lease_until')",
+    ),
+    (
+        "running-job",
+        "videoqueue/api/job_schemas.py",
+        "class Part(JobVideo):\n    seen = Timestamp(attribute='lease_until')\n"
+        "class JobDescription(JobDescription):\n    video = fields.Nested(Part)",
+    ),
+    (
+        "running-job",
+        "videoqueue/api/jobs.py",
+        "_one = _described\ndef _described(found):\n    said = _one(found)\n"
+        "    said.attempt += sum(map(len, services_of(current_app).results.chunks(said.job_id, '')))\n"
+        "    return said",
+    ),
+    (
+        "running-job",
+        "videoqueue/api/schemas.py",
+        "class JobStatus(JobStatus):\n    created_at = fields.Function(lambda job: job.updated_at)",
+    ),
+    (
+        "frame-progress",
+        "videoqueue/api/job_schemas.py",
+        "class JobSummary(JobSummary):\n    frames_done = fields.Integer(dump_default=0)",
     ),
     (
         "queue-payload",
@@ -149,6 +177,16 @@ IN_APPLICATION: list[Plant] = [
         "videoqueue/api/schemas.py",
         "class Batch(Schema):\n    pipeline_id = fields.List(fields.String())",
     ),
+    (
+        "one-pipeline",
+        "videoqueue/api/job_schemas.py",
+        "class JobSummary(JobSummary):\n    pipelines = fields.List(fields.String())",
+    ),
+    (
+        "video-endpoints",
+        "videoqueue/api/jobs.py",
+        "@blueprint.get('/video/jobs')\ndef jobs(): ...",
+    ),
 ]
 
 #: Put behind a text that stands in the file: rule, file, that text, the addition.
@@ -161,7 +199,13 @@ EDITS = [
         "frame-progress",
         "videoqueue/jobs/tables.py",
         '"finished_at IS NOT NULL OR (',
-        "damaged_frames >= 0 OR ",
+        "damaged_frames IS NOT NULL OR ",
+    ),
+    (
+        "frame-progress",
+        "videoqueue/jobs/tables.py",
+        "\"status = 'completed' OR ",
+        "result_bytes >= 0 OR ",
     ),
     (
         "gpu",

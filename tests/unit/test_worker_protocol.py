@@ -15,7 +15,7 @@ from videoqueue.errors import (
     InvalidVideoError,
     NoFrameError,
     OutOfMemoryError,
-    PermanentError,
+    PipelineError,
     SandboxCrashedError,
     TransientError,
 )
@@ -137,7 +137,7 @@ def test_a_message_that_no_child_sends_is_a_crash(message: dict[str, Any], has_b
         ("bad_video", InvalidVideoError),
         ("no_frame", NoFrameError),
         ("out_of_memory", OutOfMemoryError),
-        ("failed", PermanentError),
+        ("failed", PipelineError),
         ("again", TransientError),
     ],
 )

@@ -75,13 +75,7 @@ class Admission:
         """
         seconds = self._settings.backend_timeout_seconds
         storage = self._storage.ask()
-        limit = self._settings.max_pending_jobs
-        if self._queries.is_backlog_full(limit, owner, idempotency_key):
-            raise ApiError(
-                "too_many_pending_jobs",
-                f"{limit} jobs are pending (VIDEOQUEUE_MAX_PENDING_JOBS). Try "
-                "again when some of them are completed, or ask for a higher limit or more workers.",
-            )
+        self.require_backlog(owner, idempotency_key)
         try:
             storage.result(seconds)
         except TimeoutError:
@@ -89,3 +83,18 @@ class Admission:
                 f"The storage for videos did not respond within {seconds:g} seconds "
                 "(VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS). Try again in a minute."
             ) from None
+
+    def require_backlog(self, owner: str, idempotency_key: str | None) -> None:
+        """Returns if another job may be pending.
+
+        Raises:
+            ApiError: `too_many_pending_jobs`.
+            DatabaseUnavailableError: the database cannot be used.
+        """
+        limit = self._settings.max_pending_jobs
+        if self._queries.is_backlog_full(limit, owner, idempotency_key):
+            raise ApiError(
+                "too_many_pending_jobs",
+                f"{limit} jobs are pending (VIDEOQUEUE_MAX_PENDING_JOBS). Try "
+                "again when some of them are completed, or ask for a higher limit or more workers.",
+            )

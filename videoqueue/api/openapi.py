@@ -18,6 +18,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask
 from marshmallow import Schema, fields
 
+from videoqueue.api.job_schemas import JobDescription, JobList, PipelineList
 from videoqueue.api.problems import PROBLEMS, TRY_AGAIN, ProblemCode
 from videoqueue.api.schemas import (
     Health,
@@ -87,6 +88,19 @@ _KEY_SCHEME: Final[dict[str, Any]] = {
     "`python -m videoqueue keys create --owner NAME`. A service that listens on loopback needs no key until "
     "the first one is created.",
 }
+
+#: The schemas of responses.
+_SCHEMAS: Final[Sequence[type[Schema]]] = (
+    JobAccepted,
+    JobStatus,
+    JobResults,
+    JobList,
+    JobDescription,
+    PipelineList,
+    Health,
+    Readiness,
+    Problem,
+)
 
 _ATTRIBUTE: Final = "videoqueue_operation"
 
@@ -169,7 +183,7 @@ def document(app: Flask, pipelines: Sequence[str], default_pipeline: str) -> dic
     for name, described in _HEADERS.items():
         spec.components.header(name, described)
     spec.components.security_scheme(_KEY, _KEY_SCHEME)
-    for schema in (JobAccepted, JobStatus, JobResults, Health, Readiness, Problem):
+    for schema in _SCHEMAS:
         spec.components.schema(schema.__name__, schema=schema)
     known = {"pipeline_id": {"enum": list(pipelines), "default": default_pipeline}}
     for path, method, name, found in _operations(app):
@@ -192,7 +206,7 @@ def _operations(app: Flask) -> Iterator[tuple[str, str, str, Operation]]:
 def _own_fields(_converter: OpenAPIConverter, field: fields.Field[Any], **_: object) -> dict[str, Any]:
     """Returns what apispec cannot know about our own kinds of fields."""
     if isinstance(field, Timestamp):
-        return {"type": "string", "format": "date-time"}
+        return {"type": ["string", "null"] if field.allow_none else "string", "format": "date-time"}
     if isinstance(field, fields.Method):
         return {"type": ["string", "null"]}
     return {}

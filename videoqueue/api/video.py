@@ -39,15 +39,23 @@ logger = logging.getLogger(__name__)
 JsonResponse: TypeAlias = tuple[dict[str, object], int, dict[str, str]]
 
 #: Seconds to wait before the next request for a job that has not ended.
-_POLL_SECONDS: Final = "1"
+POLL_SECONDS: Final = "1"
 
 _VIDEO: Final[Described] = {"type": "string", "format": "binary", "contentMediaType": "video/mp4"}
-_JOB_ID: Final[Described] = {
+JOB_ID: Final[Described] = {
     "name": "job_id",
     "in": "path",
     "required": True,
     "description": "The id that /video/submit returned.",
     "schema": {"type": "string", "format": "uuid"},
+}
+#: The headers of a response that accepts a job.
+ACCEPTED_HEADERS: Final[Described] = {
+    "Location": {
+        "description": "The address of the job's status.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    }
 }
 
 
@@ -82,19 +90,7 @@ _SUBMIT = Operation(
         ),
     ),
     body=_submit_body,
-    responses={
-        "202": json_response(
-            "The job is accepted.",
-            JobAccepted,
-            {
-                "Location": {
-                    "description": "The address of the job's status.",
-                    "required": True,
-                    "schema": {"type": "string", "format": "uri-reference"},
-                }
-            },
-        )
-    },
+    responses={"202": json_response("The job is accepted.", JobAccepted, ACCEPTED_HEADERS)},
     problems=(
         "file_missing",
         "file_empty",
@@ -172,16 +168,18 @@ def _create(services: Services, received: Received, values: SubmitValues, key: s
         discard(services.storage, received)
         return job_id
     failpoint("web.row_committed")
-    logger.info(
-        "Job accepted.",
-        extra={"job_id": job_id, "bytes": new.input_bytes, "pipeline_id": new.pipeline_id},
-    )
+    announce_accepted(services, job_id, new.input_bytes, new.pipeline_id)
+    return job_id
+
+
+def announce_accepted(services: Services, job_id: uuid.UUID, size: int, pipeline_id: str) -> None:
+    """Logs a committed job and announces it. Without a queue, a worker finds it later."""
+    logger.info("Job accepted.", extra={"job_id": job_id, "bytes": size, "pipeline_id": pipeline_id})
     try:
         announce(services.broker, job_id)
         failpoint("web.announced")
     except QueueUnavailableError as error:
         logger.warning("Job not announced; a worker will find it.", extra={"job_id": job_id, "reason": error})
-    return job_id
 
 
 @blueprint.get("/status/<job_id>")
@@ -190,7 +188,7 @@ def _create(services: Services, received: Received, values: SubmitValues, key: s
         scope="read",
         summary="Get the status of a job",
         description="While the job is pending or running, ask again after `Retry-After` seconds.",
-        parameters=(_JOB_ID,),
+        parameters=(JOB_ID,),
         responses={"200": json_response("The status of the job.", JobStatus, {"Retry-After": RETRY_AFTER})},
         problems=("job_not_found", *DATABASE, *ALWAYS),
     )
@@ -200,7 +198,7 @@ def status(job_id: str) -> JsonResponse:
     job = _job(services_of(current_app), job_id)
     headers = {"Cache-Control": "no-store"}
     if job.status not in TERMINAL:
-        headers["Retry-After"] = _POLL_SECONDS
+        headers["Retry-After"] = POLL_SECONDS
     return JobStatus().dump(job), 200, headers
 
 
@@ -214,7 +212,7 @@ def status(job_id: str) -> JsonResponse:
         "results are damaged, the response is cut off and is not valid JSON.",
         query=(PageRequest,),
         parameters=(
-            _JOB_ID,
+            JOB_ID,
             header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
         ),
         responses={
@@ -235,7 +233,7 @@ def results(job_id: str) -> Response:
         raise ApiError(
             "results_not_ready",
             f"The job is {job.status}. Poll /video/status/{job.job_id} until it is completed.",
-            {"Retry-After": _POLL_SECONDS},
+            {"Retry-After": POLL_SECONDS},
         )
     seconds = services.settings.backend_timeout_seconds
     return Results(request, job, caller().scope).response(
@@ -244,12 +242,28 @@ def results(job_id: str) -> Response:
 
 
 def _job(services: Services, job_id: str) -> JobProgress:
-    try:
-        job = services.queries.progress(uuid.UUID(job_id), caller().scope) if len(job_id) == 36 else None
-    except ValueError:
-        job = None
+    job = services.queries.progress(parsed_job_id(job_id), caller().scope)
     if job is None:
-        raise ApiError(
-            "job_not_found", "There is no job with this id. Check the job_id that /video/submit returned."
-        )
+        raise job_not_found()
     return job
+
+
+def parsed_job_id(text: str) -> uuid.UUID:
+    """Returns the id in an address.
+
+    Raises:
+        ApiError: `job_not_found`, if it is malformed.
+    """
+    try:
+        if len(text) == 36:
+            return uuid.UUID(text)
+    except ValueError:
+        pass
+    raise job_not_found()
+
+
+def job_not_found() -> ApiError:
+    """Returns the problem for an unknown job, which is the same for a job of another owner."""
+    return ApiError(
+        "job_not_found", "There is no job with this id. Check the job_id that /video/submit returned."
+    )

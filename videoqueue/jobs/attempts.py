@@ -19,7 +19,7 @@ import uuid
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.errors import DatabaseUnavailableError, LeaseLostError
+from videoqueue.errors import DatabaseUnavailableError, ErrorCode, LeaseLostError
 from videoqueue.jobs.changes import (
     Changes,
     claim_of,
@@ -172,36 +172,44 @@ class Attempts:
         with reading(self.engine) as connection:
             return connection.execute(query).one_or_none() is not None
 
-    def complete(self, claim: Claim, etag: str, video: VideoInfo | None = None) -> None:
+    def complete(
+        self, claim: Claim, etag: str, video: VideoInfo | None = None, result_bytes: int | None = None
+    ) -> None:
         """Moves a running job to completed. Calling it again has no effect.
 
         Args:
             claim: the running attempt.
-            etag: SHA-256 of the `results` array, from `ResultReader.etag`.
+            etag: SHA-256 of the `results` array, from `ResultReader.digest`.
             video: properties of the video.
+            result_bytes: the bytes of that array.
 
         Raises:
             LeaseLostError: the job no longer belongs to this attempt.
         """
         try:
-            self._finish(claim, _COMPLETED | {"results_etag": etag}, video)
+            ended: Changes = {"results_etag": etag, "result_bytes": result_bytes}
+            self._finish(claim, _COMPLETED | ended, video)
         except (DatabaseUnavailableError, LeaseLostError):
             if self._status_after(claim) != "completed":
                 raise
 
-    def fail(self, claim: Claim, reason: str, video: VideoInfo | None = None) -> None:
+    def fail(
+        self, claim: Claim, reason: str, video: VideoInfo | None = None, code: ErrorCode | None = None
+    ) -> None:
         """Moves a running job to failed, without another attempt.
 
         Args:
             claim: the running attempt.
             reason: the error for the user.
             video: properties of the video, as far as they are known.
+            code: the error for programs.
 
         Raises:
             LeaseLostError: the job no longer belongs to this attempt.
         """
+        failed: Changes = {"status": "failed", "error_message": shortened(reason), "error_code": code}
         try:
-            self._finish(claim, {"status": "failed", "error_message": shortened(reason)}, video)
+            self._finish(claim, failed, video)
         except DatabaseUnavailableError:
             if self._status_after(claim) != "failed":
                 raise
@@ -219,7 +227,14 @@ class Attempts:
         job = self.get(claim.job_id, ALL_OWNERS)
         return job.status if job is not None and job.attempt == claim.attempt else None
 
-    def release(self, claim: Claim, setback: Setback, reason: str | None, delay: float = 0.0) -> bool:
+    def release(
+        self,
+        claim: Claim,
+        setback: Setback,
+        reason: str | None,
+        delay: float = 0.0,
+        code: ErrorCode | None = None,
+    ) -> bool:
         """Moves a running job back to pending, or to failed at the limit of setbacks. Its chunks stay.
 
         Args:
@@ -227,6 +242,7 @@ class Attempts:
             setback: what happened.
             reason: the error for the user.
             delay: seconds before the job can be claimed again.
+            code: the error for programs if the job fails; that of the limit by default.
 
         Returns:
             True if the job waits for another attempt, False if it has failed.
@@ -238,7 +254,7 @@ class Attempts:
         try:
             with writing(self.engine) as connection:
                 time = now(connection)
-                changes = set_back(self.policy, setback, reason, time, delay) | end_of_attempt(time)
+                changes = set_back(self.policy, setback, reason, time, delay, code) | end_of_attempt(time)
                 update_fenced(connection, claim, changes)
                 query = sa.select(JOB.c.status).where(JOB.c.job_id == claim.job_id)
                 status = connection.execute(query).scalar_one()

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from videoqueue.errors import MAX_MESSAGE_CHARACTERS, IdempotencyKeyReusedError, LeaseLostError
+from videoqueue.errors import MAX_MESSAGE_CHARACTERS, ErrorCode, IdempotencyKeyReusedError, LeaseLostError
 from videoqueue.jobs.database import microseconds
 from videoqueue.jobs.tables import CHUNK, JOB, JOB_COLUMNS
 from videoqueue.jobs.types import Claim, Job, LeasePolicy, NewJob, Setback
@@ -77,7 +77,7 @@ def update_fenced(connection: Connection, claim: Claim, changes: Changes) -> Non
         .values(changes)
     )
     if updated.rowcount != 1:
-        raise LeaseLostError("Another worker owns this job now.")
+        raise LeaseLostError("Another worker owns this job now, or it was deleted.")
 
 
 def start_of_attempt(policy: LeasePolicy, worker: str, time: int) -> Changes:
@@ -94,7 +94,12 @@ def start_of_attempt(policy: LeasePolicy, worker: str, time: int) -> Changes:
 
 
 def set_back(
-    policy: LeasePolicy, setback: Setback, reason: str | None, time: int, delay: float = 0.0
+    policy: LeasePolicy,
+    setback: Setback,
+    reason: str | None,
+    time: int,
+    delay: float = 0.0,
+    code: ErrorCode | None = None,
 ) -> Changes:
     """Returns the values of a running job that goes back to pending, or fails at the limit of setbacks.
 
@@ -104,6 +109,7 @@ def set_back(
         reason: the error for the user.
         time: the time of the transaction.
         delay: seconds before the job can be claimed again.
+        code: the error for programs if the job fails; that of the limit by default.
     """
     again: Changes = {
         "status": "pending",
@@ -125,10 +131,12 @@ def set_back(
         else f"The worker stopped {limit} times in a row while processing this video (VIDEOQUEUE_MAX_CRASHES)"
     )
     final = shortened(f"{why}: {reason}")
+    code = code or ("too_many_failures" if setback == "failures" else "worker_crashed")
     return again | {
         setback: counter + 1,
         "status": sa.case((last, "failed"), else_="pending"),
         "error_message": sa.case((last, final), else_=reason),
+        "error_code": sa.case((last, code), else_=sa.null()),
         "finished_at": sa.case((last, time), else_=sa.null()),
     }
 

@@ -12,7 +12,17 @@ from sqlalchemy.engine import Connection, Engine
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, seconds_since_full
 from videoqueue.jobs.database_errors import REFUSES, is_busy
-from videoqueue.jobs.tables import API_KEY, CHUNK, HEARTBEAT, JOB, JOB_COLUMNS, OWNER_STATE, SESSION, owned_by
+from videoqueue.jobs.tables import (
+    API_KEY,
+    CHUNK,
+    DELETED_JOB,
+    HEARTBEAT,
+    JOB,
+    JOB_COLUMNS,
+    OWNER_STATE,
+    SESSION,
+    owned_by,
+)
 from videoqueue.jobs.types import ALL_OWNERS, Counts, ExpiredLease, Job, JobProgress, OwnerScope, Status
 from videoqueue.jobs.workers import count_alive_at
 
@@ -35,7 +45,7 @@ _FULL_SECONDS: Final = 10.0
 _HARMLESS_WRITES: Final = (
     *(
         sa.insert(table).from_select(list(table.c), sa.select(table).where(sa.false()))
-        for table in (JOB, CHUNK, HEARTBEAT, API_KEY, OWNER_STATE, SESSION)
+        for table in (JOB, CHUNK, DELETED_JOB, HEARTBEAT, API_KEY, OWNER_STATE, SESSION)
     ),
     sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
     sa.update(API_KEY).values(last_used_at=API_KEY.c.last_used_at).where(sa.false()),
@@ -86,12 +96,28 @@ class JobQueries:
                 return False
             return idempotency_key is None or connection.execute(known).scalar_one_or_none() is None
 
-    def latest(self, owner: OwnerScope, limit: int, status: Status | None = None) -> list[Job]:
-        """Returns the owner's newest jobs, newest first; with `status`, only those in that state."""
+    def latest(
+        self,
+        owner: OwnerScope,
+        limit: int,
+        status: Status | None = None,
+        before: tuple[int, uuid.UUID] | None = None,
+    ) -> list[Job]:
+        """Returns the owner's newest jobs, newest first.
+
+        Args:
+            owner: whose jobs.
+            limit: the maximum number of jobs.
+            status: if given, only jobs in that state.
+            before: if given, only jobs that follow the one with this `created_at` and `job_id` in the list.
+        """
         query = sa.select(*JOB_COLUMNS).where(owned_by(owner))
-        query = query.order_by(JOB.c.created_at.desc(), JOB.c.job_id).limit(limit)
+        query = query.order_by(JOB.c.created_at.desc(), JOB.c.job_id.desc()).limit(limit)
         if status is not None:
             query = query.where(JOB.c.status == status)
+        if before is not None:
+            last = sa.tuple_(*before, types=[JOB.c.created_at.type, JOB.c.job_id.type])
+            query = query.where(sa.tuple_(JOB.c.created_at, JOB.c.job_id) < last)
         with reading(self._engine) as connection:
             return [Job(**row._mapping) for row in connection.execute(query)]
 

@@ -70,12 +70,17 @@ class ResultReader:
                 _PAYLOAD.where(owned_by(owner)).limit(0), {"wanted_job": job_id, "wanted_seq": 0}
             )
 
-    def etag(self, job_id: uuid.UUID, owner: OwnerScope) -> str:
-        """Returns the SHA-256 of the `results` array as served, in hexadecimal."""
-        digest = hashlib.sha256()
+    def digest(self, job_id: uuid.UUID, owner: OwnerScope) -> tuple[str, int]:
+        """Returns the SHA-256 of the `results` array as served, in hexadecimal, and its bytes."""
+        digest, size = hashlib.sha256(), 0
         for piece in self._array(job_id, owner):
             digest.update(piece)
-        return digest.hexdigest()
+            size += len(piece)
+        return digest.hexdigest(), size
+
+    def etag(self, job_id: uuid.UUID, owner: OwnerScope) -> str:
+        """Returns the SHA-256 of the `results` array as served, in hexadecimal."""
+        return self.digest(job_id, owner)[0]
 
     def array(self, job_id: uuid.UUID, owner: OwnerScope, etag: str) -> Iterator[bytes]:
         """Yields the bytes of the `results` array.

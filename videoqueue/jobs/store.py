@@ -1,6 +1,7 @@
-"""All writes of jobs and result chunks.
+"""All writes of jobs and result chunks, except their deletion.
 
-Jobs are created, expired, announced and removed here. The transitions of an attempt are in `attempts`.
+Jobs are created, expired and announced here. The transitions of an attempt are in `attempts`, the deletion is
+in `deletion`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["Claim", "Job", "JobStore", "LeasePolicy", "NewJob", "Setback"]
 
 
 class JobStore(Attempts):
-    """Creates jobs, moves them from state to state, and removes them.
+    """Creates jobs, and moves them from state to state.
 
     Each method is one short transaction. All raise DatabaseUnavailableError when the database cannot be used.
 
@@ -67,11 +68,16 @@ class JobStore(Attempts):
         audit.record("job_accepted", job_id=job_id, owner=new.owner)
         return job_id, True
 
-    def retry(self, job_id: uuid.UUID, owner: OwnerScope) -> uuid.UUID | None:
+    def retry(self, job_id: uuid.UUID, owner: OwnerScope, key_id: str | None = None) -> uuid.UUID | None:
         """Creates a pending job from the video and the parameters of a failed one of the owner.
 
         The failed row stays locked until the new one is committed. A purge that removes it afterwards finds
         that the video is still needed.
+
+        Args:
+            job_id: the failed job.
+            owner: whose job it is.
+            key_id: the key that asks for the new job.
 
         Returns:
             The id of the new job, which has the same owner. None if the owner has no failed job with this
@@ -84,7 +90,7 @@ class JobStore(Attempts):
             if failed is None:
                 return None
             copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
-            new = NewJob(**copied | {"idempotency_key": None})
+            new = NewJob(**copied | {"idempotency_key": None, "key_id": key_id})
             again = uuid.uuid4()
             row = new_row(again, new, now(connection), self.policy)
             connection.execute(sa.insert(JOB).values(row))
@@ -153,23 +159,3 @@ class JobStore(Attempts):
                     ],
                 )
             return [row.job_id for row in taken]
-
-    def remove(self, job_id: uuid.UUID, owner: OwnerScope, ended_before: int) -> str | None:
-        """Removes a job of the owner that has ended, and its results.
-
-        Args:
-            job_id: the job.
-            owner: whose job it is.
-            ended_before: the job stays if it has not ended before this time; microseconds since 1970.
-
-        Returns:
-            The key of its video, which the caller removes, or None if no job was removed.
-        """
-        old = sa.delete(JOB).where(JOB.c.job_id == job_id, JOB.c.finished_at < ended_before, owned_by(owner))
-        with writing(self.engine) as connection:
-            removed = connection.execute(old.returning(JOB.c.input_key, JOB.c.owner)).one_or_none()
-        if removed is None:
-            return None
-        audit.record("job_deleted", job_id=job_id, owner=removed.owner, reason="retention")
-        key: str = removed.input_key
-        return key

@@ -1,6 +1,7 @@
 """The tables and their constraints. Times are integers: microseconds since 1970 UTC.
 
-`store` and its part `attempts` write `job` and `result_chunk`, `workers` writes `worker_heartbeat`, `keys`
+`store` and its part `attempts` write `job` and `result_chunk`, `deletion` removes their rows and writes
+`deleted_job`, `workers` writes `worker_heartbeat`, `keys`
 writes `api_key`, and `owners` writes `owner_state` and the owner of jobs of before; no other module writes a
 row. The CHECK constraints repeat the rules of the state machine in `attempts`.
 """
@@ -136,6 +137,8 @@ class JobRow(Base):
         sa.Index(None, "input_key"),
         # An owner's list by pages. With the size, the sum of an owner's videos reads only the index.
         sa.Index("ix_job_owner_list", "owner", "created_at", "job_id", "input_bytes"),
+        # The same for the jobs of all owners.
+        sa.Index("ix_job_list", "created_at", "job_id"),
         sa.Index("ix_job_owner_status_list", "owner", "status", "created_at", "job_id"),
         # Small, whatever the number of ended jobs: they are read at each claim.
         _partial_index("ix_job_owner_pending", "status = 'pending'", "owner", "created_at"),
@@ -162,6 +165,17 @@ class ResultChunk(Base):
     payload: Mapped[bytes] = mapped_column(sa.LargeBinary)
 
     __table_args__ = (sa.CheckConstraint("frame_count >= 1 AND first_frame >= 0", name="frames_range"),)
+
+
+class DeletedJobRow(Base):
+    """A deleted job whose video is still to be removed. The row goes after the video."""
+
+    __tablename__ = "deleted_job"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid, primary_key=True)
+    #: The key of the video; it stays if another job has the same.
+    input_key: Mapped[str] = mapped_column(sa.String(200))
+    deleted_at: Mapped[int] = mapped_column(sa.BigInteger)
 
 
 class WorkerHeartbeat(Base):
@@ -239,6 +253,7 @@ JOB: Final = cast(sa.Table, JobRow.__table__)
 #: The columns of `videoqueue.jobs.types.Job`, in its order.
 JOB_COLUMNS: Final = tuple(JOB.c[field.name] for field in fields(Job))
 CHUNK: Final = cast(sa.Table, ResultChunk.__table__)
+DELETED_JOB: Final = cast(sa.Table, DeletedJobRow.__table__)
 HEARTBEAT: Final = cast(sa.Table, WorkerHeartbeat.__table__)
 API_KEY: Final = cast(sa.Table, ApiKeyRow.__table__)
 OWNER_STATE: Final = cast(sa.Table, OwnerStateRow.__table__)

@@ -1,7 +1,7 @@
 """Removes old data: ended jobs with their results and videos, videos without a job, unfinished uploads.
 
-A job's row is removed before its video. A process killed in between leaves a video without a job, which a
-later round removes. A video stays as long as any row refers to it. `JobStore.retry` adds a row for an old
+A job's row is removed before its video (`videoqueue.jobs.deletion`). What a process killed in between leaves,
+the next round removes. A video stays as long as any row refers to it. `JobStore.retry` adds a row for an old
 video only while it holds the lock of another such row.
 """
 
@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from videoqueue.failpoints import failpoint
+from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.types import OwnerScope
+from videoqueue.maintenance.removal import Remover
 from videoqueue.storage import ObjectStorage
 
 _DAY_SECONDS = 86_400
@@ -50,8 +52,9 @@ class Retention:
     """
 
     def __init__(self, store: JobStore, storage: ObjectStorage) -> None:
-        self._store = store
         self._queries = JobQueries(store.engine)
+        self._deletions = Deletions(store.engine)
+        self._remover = Remover(store.engine, storage)
         self._storage = storage
 
     def round(
@@ -60,17 +63,35 @@ class Retention:
         """Removes old data in steps. Yields after each step how much it removed.
 
         Args:
-            owner: whose jobs are removed. Videos without a job belong to nobody; they are removed for any.
+            owner: whose jobs are removed. Videos without a job have no owner; they are removed for any.
             days: the minimum age of jobs since their end; None keeps all jobs.
             orphan_seconds: the minimum age of unfinished uploads and of videos without a job.
             batch: the maximum number of rows or objects of one step.
         """
+        while count := self.finish_deletions(batch):
+            yield Removed(videos=count)
         while days is not None and (jobs := self.remove_ended(owner, days, batch)):
             yield Removed(jobs=jobs)
         uploads = self._storage.remove_stale(orphan_seconds)
         for keys in self.orphans(orphan_seconds, batch):
             yield Removed(uploads=uploads, videos=self.remove_orphans(keys))
             uploads = 0
+
+    def finish_deletions(self, limit: int) -> int:
+        """Removes the videos of at most `limit` jobs whose deletion was interrupted, whatever their age.
+
+        Returns:
+            The number of jobs.
+        """
+        unfinished = self._deletions.unfinished(limit)
+        for deleted in unfinished:
+            failpoint("purger.deletion_found")
+            self._remover.finish(deleted)
+        return len(unfinished)
+
+    def unfinished_deletions(self, limit: int) -> list[str]:
+        """Returns the keys of at most `limit` videos that `finish_deletions` would remove."""
+        return [deleted.input_key for deleted in self._deletions.unfinished(limit)]
 
     def count_ended(self, owner: OwnerScope, days: float) -> int:
         """Returns the number of the owner's jobs that ended more than `days` ago."""
@@ -88,12 +109,11 @@ class Retention:
     def _remove(self, job_id: uuid.UUID, owner: OwnerScope, before: int) -> bool:
         # One transaction for each job: its results may be many megabytes, and SQLite has one writer at a
         # time.
-        key = self._store.remove(job_id, owner, before)
-        if key is None:
+        deleted = self._deletions.delete(job_id, owner, before)
+        if deleted is None:
             return False
         failpoint("purger.row_deleted")
-        for unneeded in self._queries.unreferenced([key]):
-            self._storage.delete(unneeded)
+        self._remover.finish(deleted)
         failpoint("purger.object_deleted")
         return True
 

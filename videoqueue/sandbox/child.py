@@ -151,7 +151,7 @@ def _outcome(error: Exception) -> dict[str, Any] | None:
         case InvalidVideoError():
             return {"type": "bad_video", "code": error.code, "message": clean_text(str(error))}
         case PermanentError():
-            return {"type": "failed", "message": clean_text(str(error))}
+            return {"type": "failed", "code": error.code, "message": clean_text(str(error))}
         case TransientError():
             return {"type": "again", "message": clean_text(str(error))}
         case _ if is_out_of_memory(error):

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from videoqueue import failpoints, launch
-from videoqueue.errors import OutOfMemoryError, PermanentError, SandboxCrashedError
+from videoqueue.errors import OutOfMemoryError, ResultsTooLargeError, SandboxCrashedError, StalledError
 from videoqueue.pipeline.memory import is_out_of_memory_text
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.child_output import ChildOutput
@@ -121,8 +121,9 @@ class ChildProcess:
 
         Raises:
             Stopped: `should_stop` returned True.
-            PermanentError: the message is too long.
-            OutOfMemoryError, SandboxCrashedError: the child ended, or sent nothing for `stall_seconds`.
+            ResultsTooLargeError: the message is too long.
+            OutOfMemoryError, SandboxCrashedError: the child ended.
+            StalledError: it sent nothing for `stall_seconds`.
         """
         deadline = time.monotonic() + self._stall_seconds
         self._note_memory()
@@ -130,7 +131,7 @@ class ChildProcess:
             raise Stopped
         (length,) = LENGTH.unpack(self._read(LENGTH.size, should_stop, deadline))
         if length > MAX_MESSAGE_BYTES:
-            raise PermanentError(
+            raise ResultsTooLargeError(
                 f"The result of a frame is larger than {MAX_MESSAGE_BYTES} bytes. Use another pipeline."
             )
         return self._read(length, should_stop, deadline)
@@ -186,7 +187,7 @@ class ChildProcess:
         # Python and OpenVINO may wait forever for a thread that failed to allocate memory.
         if self._was_full or is_out_of_memory_text(self._said()):
             return OutOfMemoryError("The process that reads the video ran out of memory.")
-        return SandboxCrashedError(
+        return StalledError(
             "The process that reads the video made no progress for "
             f"{self._stall_seconds:g} seconds (VIDEOQUEUE_STALL_TIMEOUT_SECONDS) and was ended."
         )

@@ -22,9 +22,10 @@ from videoqueue.errors import (
     InvalidVideoError,
     NoFrameError,
     OutOfMemoryError,
-    PermanentError,
+    PipelineError,
     SandboxCrashedError,
     TransientError,
+    UnknownPipelineError,
     VideoFault,
 )
 from videoqueue.pipeline.decode.video_info import VideoInfo
@@ -197,8 +198,10 @@ def error_of(outcome: Mapping[str, Any]) -> Exception | None:
             return NoFrameError("unsupported_video", message)
         case {"type": "out_of_memory"}:
             return OutOfMemoryError(message)
+        case {"type": "failed", "code": "unknown_pipeline"}:
+            return UnknownPipelineError.worded(message)
         case {"type": "failed"}:
-            return PermanentError(message)
+            return PipelineError(message)
         case {"type": "again"}:
             return TransientError(message)
     return SandboxCrashedError(_NONSENSE)

@@ -70,7 +70,7 @@ BoundedThreadWorker.limits = ServerLimits(
     header_seconds=_settings.header_seconds,
     lane_seconds=_settings.slot_wait_seconds,
     lanes=(
-        Lane(b"POST ", ConcurrencyLimit(_settings.max_concurrent_uploads)),
+        Lane(b"POST /video/submit", ConcurrencyLimit(_settings.max_concurrent_uploads)),
         Lane(b"GET /video/results/", ConcurrencyLimit(_settings.max_concurrent_downloads)),
     ),
 )

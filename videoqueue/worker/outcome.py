@@ -11,10 +11,13 @@ from typing import Literal
 
 from videoqueue.causes import cause_fields, cause_of, one_line
 from videoqueue.errors import (
+    ERROR_CODES,
     DatabaseUnavailableError,
+    ErrorCode,
     LeaseLostError,
     PermanentError,
     SandboxCrashedError,
+    StalledError,
     TransientError,
 )
 from videoqueue.failpoints import failpoint
@@ -27,6 +30,7 @@ from videoqueue.settings import Settings
 logger = logging.getLogger(__name__)
 
 _BUG = "An error occurred in the service. It has been logged."
+_LOST = "Job lost: another worker has it, or it was deleted."
 _NOT_RECORDED = "The outcome of the attempt could not be recorded. The worker's log contains the reason."
 
 #: The machine has run out of something (disk, memory, open files, processes), or its disk fails.
@@ -52,6 +56,8 @@ class Verdict:
     reason: str | None = None
     delay: float = 0.0
     cause: str = ""
+    #: The error for programs, if the job fails; None for that of the limit of setbacks.
+    code: ErrorCode | None = None
     #: Facts about the video; stored when the job ends.
     video: VideoInfo = field(default_factory=VideoInfo)
 
@@ -76,20 +82,26 @@ def verdict_on(error: Exception, claim: Claim, settings: Settings) -> Verdict:
         case Stopped():
             return Verdict("interruption")
         case PermanentError():
-            return Verdict("failed", reason, cause=cause)
+            return Verdict("failed", reason, cause=cause, code=_code_of(error))
         case DatabaseUnavailableError():
             # No attempt is counted. Some databases refuse the results and still accept this record; without
             # a pause the same work would start again at once.
             pause = settings.retry_seconds if was_refused(error) else 0.0
             return Verdict("interruption", reason, pause, cause)
         case SandboxCrashedError():
-            return Verdict("crashes", reason, settings.crash_retry_seconds, cause)
+            code: ErrorCode = "stalled" if isinstance(error, StalledError) else "worker_crashed"
+            return Verdict("crashes", reason, settings.crash_retry_seconds, cause, code)
         case TransientError():
             return Verdict("failures", reason, backoff, cause)
     if shortage := _shortage(error):
         return Verdict("failures", shortage, backoff, cause)
     logger.error("A job met a bug.", exc_info=error)
     return Verdict("failures", _BUG, backoff, cause)
+
+
+def _code_of(error: PermanentError) -> ErrorCode:
+    """Returns the code of the error; a plugin may raise a subclass with a code of its own."""
+    return next((code for code in ERROR_CODES if code == error.code), "plugin_failed")
 
 
 def _backoff(claim: Claim, settings: Settings) -> float:
@@ -136,7 +148,7 @@ class Recorder:
             try:
                 return self._write(claim, verdict)
             except LeaseLostError:
-                return Ended("Job lost to another worker.")
+                return Ended(_LOST)
             except DatabaseUnavailableError as error:
                 if verdict.kind == "interruption":  # no pause: once recorded, the database works again
                     verdict = replace(verdict, delay=0.0)
@@ -154,9 +166,9 @@ class Recorder:
             case "completed":
                 return _ended("Job completed.", verdict)
             case "lost":
-                return Ended("Job lost to another worker.")
+                return Ended(_LOST)
             case "failed":
-                self._store.fail(claim, verdict.reason or "", verdict.video)
+                self._store.fail(claim, verdict.reason or "", verdict.video, verdict.code)
                 failpoint("worker.failed")
                 return _ended("Job failed.", verdict)
             case "interruption":
@@ -164,7 +176,7 @@ class Recorder:
                 reason = verdict.reason if verdict.delay else None
                 self._store.release(claim, "interruption", reason, verdict.delay)
                 return _ended("Job interrupted.", verdict, verdict.delay)
-        waits = self._store.release(claim, verdict.kind, verdict.reason, verdict.delay)
+        waits = self._store.release(claim, verdict.kind, verdict.reason, verdict.delay, verdict.code)
         failpoint("worker.released")
         if waits:
             return _ended("Job waits for another try.", verdict, verdict.delay)

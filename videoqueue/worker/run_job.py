@@ -130,9 +130,9 @@ class JobRunner:
             finally:
                 with suppress(OSError):  # the folder is removed with the process
                     path.unlink(missing_ok=True)
-            etag = services.results.etag(claim.job_id, ALL_OWNERS)
+            etag, size = services.results.digest(claim.job_id, ALL_OWNERS)
             failpoint("worker.before_complete")
-            services.store.complete(claim, etag, collector.video)
+            services.store.complete(claim, etag, collector.video, size)
             failpoint("worker.completed")
 
     def _time_limit(self, claim: Claim) -> Callable[[], None]:

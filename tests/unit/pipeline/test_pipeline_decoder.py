@@ -302,7 +302,7 @@ def test_the_pixel_limit_is_exact(make_video: MakeVideo) -> None:
 
     assert len(read(file, max_pixels=9000)) == 2
     code, text = fault_of(file, max_pixels=8999)
-    assert (code, text.startswith("The video has 100x90 = 9000 pixels")) == ("unsupported_video", True)
+    assert (code, text.startswith("The video has 100x90 = 9000 pixels")) == ("limit_exceeded", True)
 
 
 def write_growing(file: Path, codec: str, larger: tuple[int, int]) -> Path:
@@ -334,7 +334,7 @@ def test_the_pixel_limit_holds_when_the_size_changes_on_the_way(tmp_path: Path) 
     with open_video(file) as video:
         assert {frame.image().shape[:2] for frame in video.frames()} == {(48, 64), (96, 128)}
     code, text = fault_of(file, max_pixels=64 * 48)
-    assert (code, " has 128x96 = 12288 pixels" in text) == ("unsupported_video", True)
+    assert (code, " has 128x96 = 12288 pixels" in text) == ("limit_exceeded", True)
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "libx264", "mpeg4"])
@@ -344,7 +344,7 @@ def test_a_size_that_the_decoder_itself_refuses_names_the_limit(tmp_path: Path, 
 
     code, text = fault_of(file, max_pixels=64 * 48)
 
-    assert (code, "max_pixels" in text) == ("unsupported_video", True)
+    assert (code, "max_pixels" in text) == ("limit_exceeded", True)
     assert text.startswith("Frame ")
 
 

@@ -85,4 +85,4 @@ class DecodeLimits:
 
 
 def _refusal(message: str) -> InvalidVideoError:
-    return InvalidVideoError("unsupported_video", message)
+    return InvalidVideoError("limit_exceeded", message)

@@ -1,0 +1,448 @@
+"""The blueprint `jobs`: list, describe, delete and retry jobs, and list pipelines, on both databases."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.support.records import new_job, stored
+from videoqueue.api.extension import services_of
+from videoqueue.app import create_app
+from videoqueue.broker import queued
+from videoqueue.errors import LeaseLostError, StorageUnavailableError
+from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.results import encode
+from videoqueue.jobs.tables import CHUNK, DELETED_JOB, JOB, OWNER_STATE, Base
+from videoqueue.jobs.types import ALL_OWNERS, NOBODY, Claim
+from videoqueue.maintenance.retention import Retention
+from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.services import Services
+from videoqueue.settings import Settings
+
+STATES = ("pending", "running", "completed", "failed")
+VIDEO = VideoInfo(damaged_frames=2, width=640, height=360, fps=29.97, duration=4.5, codec="hevc")
+
+
+@pytest.fixture
+def start(database_url: str, settings: Settings) -> Iterator[Callable[..., Flask]]:
+    """Makes an application on the test's database, with changed settings."""
+    apps: list[Flask] = []
+
+    def start(**changes: Any) -> Flask:
+        storage = f"file://{settings.data_path / 'objects'}"
+        app = create_app(replace(settings, database_url=database_url, storage_url=storage, **changes))
+        Base.metadata.create_all(services_of(app).engine)
+        apps.append(app)
+        return app
+
+    yield start
+    for app in apps:
+        services_of(app).engine.dispose()
+
+
+@pytest.fixture
+def app(start: Callable[..., Flask]) -> Flask:
+    return start()
+
+
+def submitted(services: Services, **changes: Any) -> uuid.UUID:
+    key = f"inputs/{uuid.uuid4().hex}.mp4"
+    with services.storage.open_writer(key) as writer:
+        writer.write(b"a video")
+        writer.commit()
+    return services.store.create(new_job(b"a video", input_key=key, **changes))[0]
+
+
+def claimed(services: Services, job_id: uuid.UUID) -> Claim:
+    claim = services.store.claim(job_id, "host:1")
+    assert claim is not None
+    services.store.checkpoint(claim, 0, encode([{"frame_index": 0, "result": {}}]), [0], 0.45)
+    return claim
+
+
+def job_in(services: Services, status: str, **changes: Any) -> uuid.UUID:
+    """A job in this state, with a chunk unless it is pending."""
+    job_id = submitted(services, **changes)
+    if status == "pending":
+        return job_id
+    claim = claimed(services, job_id)
+    if status == "completed":
+        etag, size = services.results.digest(job_id, ALL_OWNERS)
+        services.store.complete(claim, etag, VIDEO, size)
+    if status == "failed":
+        services.store.fail(claim, "It ends early.", VIDEO, "truncated_mp4")
+    return job_id
+
+
+def key_of(services: Services, owner: str, scope: Scope = "submit") -> dict[str, str]:
+    return {"Authorization": f"Bearer {KeyStore(services.engine).create(owner, frozenset({scope}))[1]}"}
+
+
+def left(services: Services) -> tuple[int, int, int, int]:
+    """How many jobs, chunks, unfinished deletions and videos there are."""
+    with services.engine.connect() as connection:
+        rows = [
+            connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in (JOB, CHUNK, DELETED_JOB)
+        ]
+    return rows[0], rows[1], rows[2], len(list(services.storage.list_older_than(-60)))
+
+
+@pytest.mark.parametrize("status", STATES)
+def test_a_deleted_job_leaves_nothing_whatever_its_state(
+    client: FlaskClient, services: Services, status: str
+) -> None:
+    job_id = job_in(services, status)
+    response = client.delete(f"/jobs/{job_id}")
+    assert (response.status_code, response.data) == (204, b"")
+    assert "Content-Type" not in response.headers
+    assert left(services) == (0, 0, 0, 0)
+    for method, path in (
+        ("DELETE", f"/jobs/{job_id}"),
+        ("GET", f"/jobs/{job_id}"),
+        ("GET", f"/video/status/{job_id}"),
+        ("GET", f"/video/results/{job_id}"),
+        ("POST", f"/jobs/{job_id}/retry"),
+    ):
+        again = client.open(path, method=method)
+        assert (again.status_code, again.get_json()["code"]) == (404, "job_not_found")
+
+
+def test_a_worker_can_write_nothing_for_a_deleted_job(client: FlaskClient, services: Services) -> None:
+    job_id = submitted(services)
+    claim = claimed(services, job_id)
+    assert client.delete(f"/jobs/{job_id}").status_code == 204
+    store = services.store
+    writes: list[Callable[[], object]] = [
+        lambda: store.renew(claim),
+        lambda: store.begin(claim, "a" * 64),
+        lambda: store.checkpoint(claim, 1, b"x", [1], 0.5),
+        lambda: store.complete(claim, "etag"),
+        lambda: store.fail(claim, "why"),
+        lambda: store.release(claim, "crashes", "why"),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLostError, match="or it was deleted"):
+            write()
+    assert left(services) == (0, 0, 0, 0)
+
+
+def test_the_message_of_a_deleted_job_claims_nothing(client: FlaskClient, services: Services) -> None:
+    job_id = submitted(services)
+    client.delete(f"/jobs/{job_id}")
+    assert services.store.claim(job_id, "host:1") is None
+
+
+def test_a_video_stays_as_long_as_another_job_has_it(client: FlaskClient, services: Services) -> None:
+    failed = job_in(services, "failed")
+    again = services.store.retry(failed, ALL_OWNERS)
+    assert again is not None
+    assert client.delete(f"/jobs/{failed}").status_code == 204
+    assert services.storage.exists(stored(services.store, again).input_key)
+    assert client.delete(f"/jobs/{again}").status_code == 204
+    assert left(services) == (0, 0, 0, 0)
+
+
+def test_an_idempotency_key_ends_with_its_job(client: FlaskClient, services: Services) -> None:
+    first = submitted(services, idempotency_key="k")
+    client.delete(f"/jobs/{first}")
+    assert submitted(services, idempotency_key="k") != first
+
+
+def test_a_storage_that_is_away_does_not_keep_the_job_and_the_next_purge_removes_the_video(
+    client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = job_in(services, "completed")
+
+    def away(_key: str) -> None:
+        raise StorageUnavailableError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.storage, "delete", away)
+        assert client.delete(f"/jobs/{job_id}").status_code == 204
+    assert client.get(f"/video/results/{job_id}").status_code == 404
+    assert left(services) == (0, 0, 1, 1)
+    retention = Retention(services.store, services.storage)
+    assert [step.videos for step in retention.round(ALL_OWNERS, 30, 86_400, 10)] == [1, 0]
+    assert left(services) == (0, 0, 0, 0)
+
+
+def test_only_the_owner_and_an_admin_delete_a_job(client: FlaskClient, services: Services) -> None:
+    anna, bert, root = (key_of(services, name) for name in ("anna", "bert", "root"))
+    admin = key_of(services, "root", "admin")
+    for allowed, refused in ((anna, bert), (admin, root)):
+        job_id = job_in(services, "running", owner="anna")
+        assert client.delete(f"/jobs/{job_id}", headers=refused).status_code == 404
+        assert client.delete(f"/jobs/{job_id}", headers=allowed).status_code == 204
+
+
+def test_a_body_that_nobody_reads_closes_the_connection(client: FlaskClient, services: Services) -> None:
+    job_id = job_in(services, "completed")
+    assert client.post(f"/jobs/{job_id}/retry", data=b"{}").headers["Connection"] == "close"
+    assert "Connection" not in client.post(f"/jobs/{job_id}/retry").headers
+    assert client.delete(f"/jobs/{job_id}", data=b"{}").headers["Connection"] == "close"
+
+
+def test_the_list_has_the_newest_first_and_exactly_the_fields_of_the_contract(
+    client: FlaskClient, services: Services
+) -> None:
+    jobs = [job_in(services, status, name=status) for status in STATES]
+    listed = client.get("/jobs")
+    assert listed.headers["Cache-Control"] == "no-store"
+    body = listed.get_json()
+    assert [job["job_id"] for job in body["jobs"]] == [str(job_id) for job_id in reversed(jobs)]
+    assert body["next_page_token"] is None
+    for job in body["jobs"]:
+        shared = client.get(f"/video/status/{job['job_id']}").get_json()
+        row = stored(services.store, uuid.UUID(job["job_id"]))
+        assert job == shared | {"name": row.name, "pipeline_id": "ocr_only"}
+
+
+def test_the_list_is_walked_by_pages_while_jobs_come_and_go(client: FlaskClient, services: Services) -> None:
+    jobs = [submitted(services) for _ in range(7)]
+    with services.engine.begin() as connection:  # the same time: the ids decide
+        connection.execute(sa.update(JOB).where(JOB.c.job_id.in_(jobs[1:5])).values(created_at=7))
+    seen, token = [], None
+    for page in range(4):
+        parameters = {"page_size": 2} | ({"page_token": token} if token else {})
+        body = client.get("/jobs", query_string=parameters).get_json()
+        seen += [job["job_id"] for job in body["jobs"]]
+        token = body["next_page_token"]
+        assert (token is None) == (page == 3)
+        submitted(services)
+    assert sorted(seen) == sorted(map(str, jobs))
+
+
+def test_the_last_page_that_is_full_has_no_next_one(client: FlaskClient, services: Services) -> None:
+    for _ in range(2):
+        submitted(services)
+    assert client.get("/jobs?page_size=2").get_json()["next_page_token"] is None
+
+
+def test_the_list_takes_a_status(client: FlaskClient, services: Services) -> None:
+    jobs = {status: job_in(services, status) for status in STATES}
+    for status, job_id in jobs.items():
+        listed = client.get(f"/jobs?status={status}").get_json()["jobs"]
+        assert [job["job_id"] for job in listed] == [str(job_id)]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("status=paused", "status takes pending, running, completed or failed"),
+        ("status=", "status takes pending, running, completed or failed"),
+        ("page_size=0", "page_size takes a whole number from 1 to 200"),
+        ("page_size=201", "page_size takes a whole number from 1 to 200"),
+        ("page_size=ten", "page_size takes a whole number"),
+        ("page_token=", "page_token takes the `next_page_token` of an earlier page"),
+        ("page_token=nonsense", "takes the `next_page_token` of an earlier page"),
+        (
+            "page_token=9999999999999999999-00000000000000000000000000000000",
+            "takes the `next_page_token` of an earlier page",
+        ),
+        ("limit=3", "There is no parameter 'limit'. Known: owner, page_size, page_token, status."),
+        ("page_size=3&page_size=4", "The parameter page_size is given twice. Send it once."),
+    ],
+)
+def test_a_parameter_of_the_list_that_cannot_be_used_says_what_it_takes(
+    client: FlaskClient, query: str, said: str
+) -> None:
+    response = client.get(f"/jobs?{query}")
+    assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
+    assert said in response.get_json()["detail"]
+
+
+def test_the_list_is_the_owners_and_an_admin_lists_those_of_all_or_of_one(
+    client: FlaskClient, services: Services
+) -> None:
+    jobs = {owner: str(submitted(services, owner=owner)) for owner in (NOBODY, "anna", "bert")}
+    anna, admin = key_of(services, "anna", "read"), key_of(services, "root", "admin")
+
+    def listed(header: dict[str, str], query: str = "") -> set[str]:
+        response = client.get(f"/jobs{query}", headers=header)
+        return {job["job_id"] for job in response.get_json()["jobs"]}
+
+    assert listed(anna) == listed(anna, "?owner=anna") == {jobs["anna"]}
+    assert listed(admin) == set(jobs.values())
+    for owner, job_id in jobs.items():
+        assert listed(admin, f"?owner={owner}") == {job_id}
+    refused = client.get("/jobs?owner=bert", headers=anna)
+    assert (refused.status_code, refused.get_json()["code"]) == (403, "forbidden")
+    assert 'scope="admin"' in refused.headers["WWW-Authenticate"]
+
+
+def test_a_pending_job_is_described_with_what_it_waits_for(client: FlaskClient, services: Services) -> None:
+    job_id = submitted(services, frame_stride=3, max_frames=9, name="match.mp4")
+    response = client.get(f"/jobs/{job_id}")
+    assert (response.headers["Retry-After"], response.headers["Cache-Control"]) == ("1", "no-store")
+    job = response.get_json()
+    row = stored(services.store, job_id)
+    status = client.get(f"/video/status/{job_id}").get_json()
+    assert job == status | {
+        "name": "match.mp4",
+        "pipeline_id": "ocr_only",
+        "frame_stride": 3,
+        "max_frames": 9,
+        "pipeline_version": None,
+        "video": {
+            "bytes": 7,
+            "sha256": row.input_sha256,
+            "width": None,
+            "height": None,
+            "fps": None,
+            "duration": None,
+            "codec": None,
+        },
+        "attempt": 0,
+        "failures": 0,
+        "crashes": 0,
+        "waiting_for": "worker",
+        "error_code": None,
+        "damaged_frames": None,
+        "result_bytes": None,
+        "started_at": None,
+        "finished_at": None,
+        "expires_at": None,
+    }
+
+
+def test_a_completed_job_is_described_with_its_video_and_the_size_of_its_results(
+    client: FlaskClient, services: Services
+) -> None:
+    job_id = job_in(services, "completed")
+    response = client.get(f"/jobs/{job_id}")
+    assert "Retry-After" not in response.headers
+    job = response.get_json()
+    facts = vars(VIDEO) | {"bytes": 7, "sha256": stored(services.store, job_id).input_sha256}
+    assert job["damaged_frames"] == facts.pop("damaged_frames")
+    assert job["video"] == facts
+    results = client.get(f"/video/results/{job_id}").data
+    array = results[results.index(b"[") : results.rindex(b"]") + 1]
+    assert job["result_bytes"] == len(array)
+    assert job["waiting_for"] is None
+    assert job["finished_at"] == job["updated_at"] > job["started_at"]
+
+
+def test_a_failed_job_is_described_with_its_error(client: FlaskClient, services: Services) -> None:
+    job = client.get(f"/jobs/{job_in(services, 'failed')}").get_json()
+    assert (job["error_code"], job["error_message"]) == ("truncated_mp4", "It ends early.")
+    assert (job["result_bytes"], job["attempt"]) == (None, 1)
+
+
+@pytest.mark.parametrize(("days", "expires"), [(30, True), (0, False)])
+def test_an_ended_job_says_when_it_is_removed(start: Callable[..., Flask], days: int, expires: bool) -> None:
+    app = start(retention_days=days)
+    services, client = services_of(app), app.test_client()
+    job_id = job_in(services, "failed")
+    with services.engine.begin() as connection:
+        connection.execute(sa.update(JOB).values(finished_at=1_000_000))
+    expected = "1970-01-31T00:00:01.000000Z" if expires else None
+    assert client.get(f"/jobs/{job_id}").get_json()["expires_at"] == expected
+
+
+def test_a_job_waits_for_the_pause_after_a_failure_or_for_a_worker(
+    client: FlaskClient, services: Services
+) -> None:
+    job_id = submitted(services)
+    claim = services.store.claim(job_id, "host:1")
+    assert claim is not None
+    running = client.get(f"/jobs/{job_id}").get_json()
+    assert (running["waiting_for"], running["attempt"]) == (None, 1)
+    services.store.release(claim, "failures", "The storage is away.", delay=600)
+    waits = client.get(f"/jobs/{job_id}").get_json()
+    assert (waits["waiting_for"], waits["failures"], waits["error_message"]) == ("retry", 1, None)
+    with services.engine.begin() as connection:
+        connection.execute(sa.update(JOB).values(run_after=0))
+    assert client.get(f"/jobs/{job_id}").get_json()["waiting_for"] == "worker"
+
+
+@pytest.mark.parametrize(("limit", "waits_for"), [(1, "owner_limit"), (2, "worker"), (0, "worker")])
+def test_a_job_waits_for_the_running_jobs_of_its_owner(
+    client: FlaskClient, services: Services, limit: int, waits_for: str
+) -> None:
+    with services.engine.begin() as connection:
+        values = {"owner": NOBODY, "max_running": limit}
+        connection.execute(sa.insert(OWNER_STATE).values(values))
+    job_in(services, "running", owner="another")
+    job_in(services, "running")
+    waiting = submitted(services)
+    assert client.get(f"/jobs/{waiting}").get_json()["waiting_for"] == waits_for
+
+
+def test_nothing_about_a_running_job_changes_between_two_tenths_but_its_time(
+    client: FlaskClient, services: Services
+) -> None:
+    claim = claimed(services, submitted(services))
+    before = client.get(f"/jobs/{claim.job_id}").get_json()
+    services.store.checkpoint(claim, 1, encode([{"frame_index": 1, "result": {}}]), [1], 0.49)
+    after = client.get(f"/jobs/{claim.job_id}").get_json()
+    assert {name for name in before if before[name] != after[name]} == {"updated_at"}
+
+
+def test_a_failed_job_is_retried_as_a_new_one_with_the_same_video_and_parameters(
+    client: FlaskClient, services: Services
+) -> None:
+    job_id = submitted(services, frame_stride=3, max_frames=9, name="match.mp4", idempotency_key="k")
+    services.store.fail(claimed(services, job_id), "why")
+    response = client.post(f"/jobs/{job_id}/retry")
+    again = response.get_json()["job_id"]
+    assert (response.status_code, response.get_json()) == (202, {"job_id": again})
+    assert response.headers["Location"] == f"/video/status/{again}"
+    new, old = stored(services.store, uuid.UUID(again)), stored(services.store, job_id)
+    same = ("owner", "input_key", "input_sha256", "pipeline_id", "frame_stride", "max_frames", "name")
+    assert [getattr(new, name) for name in same] == [getattr(old, name) for name in same]
+    assert (new.status, new.attempt, new.idempotency_key, old.status) == ("pending", 0, None, "failed")
+    assert queued(services.broker) == 1
+
+
+def test_a_retried_job_belongs_to_the_owner_of_the_failed_one_and_names_the_key_of_the_retry(
+    client: FlaskClient, services: Services
+) -> None:
+    job_id = job_in(services, "failed", owner="anna", key_id="old")
+    admin = key_of(services, "root", "admin")
+    again = uuid.UUID(client.post(f"/jobs/{job_id}/retry", headers=admin).get_json()["job_id"])
+    new = stored(services.store, again)
+    assert new.owner == "anna"
+    assert new.key_id == admin["Authorization"].split("_")[1]
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "completed"])
+def test_only_a_failed_job_is_retried(client: FlaskClient, services: Services, status: str) -> None:
+    response = client.post(f"/jobs/{job_in(services, status)}/retry")
+    assert (response.status_code, response.get_json()["code"]) == (409, "not_retryable")
+    assert f"The job is {status}." in response.get_json()["detail"]
+
+
+def test_a_job_without_its_video_is_not_retried(client: FlaskClient, services: Services) -> None:
+    job_id = job_in(services, "failed")
+    services.storage.delete(stored(services.store, job_id).input_key)
+    response = client.post(f"/jobs/{job_id}/retry")
+    assert (response.status_code, response.get_json()["code"]) == (409, "not_retryable")
+    assert "Submit it again" in response.get_json()["detail"]
+
+
+def test_a_retry_counts_as_a_pending_job(start: Callable[..., Flask]) -> None:
+    app = start(max_pending_jobs=1)
+    services = services_of(app)
+    failed = job_in(services, "failed")
+    submitted(services)
+    response = app.test_client().post(f"/jobs/{failed}/retry")
+    assert (response.status_code, response.get_json()["code"]) == (503, "too_many_pending_jobs")
+
+
+def test_the_pipelines_are_listed_with_the_default_one(client: FlaskClient) -> None:
+    body = client.get("/pipelines").get_json()
+    assert [(one["pipeline_id"], one["default"]) for one in body["pipelines"]] == [
+        ("ocr_only", False),
+        ("yolo_ocr", True),
+        ("yolo_only", False),
+    ]
+    assert all(one["description"] for one in body["pipelines"])
+    assert all(set(one) == {"pipeline_id", "default", "description"} for one in body["pipelines"])

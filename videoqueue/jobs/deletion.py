@@ -1,0 +1,99 @@
+"""Removes the rows of jobs, and remembers which videos are still to be removed.
+
+A deletion is one transaction: the job and its results go, and a row of `deleted_job` comes, with the key of
+the video. The caller then removes the video, and after it that row. If the caller is killed in between, the
+next purge finds the row.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from videoqueue import audit
+from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs.database import now, reading, writing
+from videoqueue.jobs.tables import DELETED_JOB, JOB, owned_by
+from videoqueue.jobs.types import OwnerScope
+
+
+@dataclass(frozen=True)
+class DeletedJob:
+    """A job that is deleted, and the key of its video, which is still to be removed."""
+
+    job_id: uuid.UUID
+    input_key: str
+
+
+class Deletions:
+    """Deletes jobs. Each method is one short transaction.
+
+    All methods raise DatabaseUnavailableError when the database cannot be used.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Connects to nothing yet."""
+        self._engine = engine
+
+    def delete(
+        self, job_id: uuid.UUID, owner: OwnerScope, ended_before: int | None = None
+    ) -> DeletedJob | None:
+        """Removes a job of the owner and its results. A worker that processes it loses its lease.
+
+        Args:
+            job_id: the job.
+            owner: whose job it is.
+            ended_before: if given, the job stays if it has not ended before this time; microseconds since
+                1970.
+
+        Returns:
+            The deleted job, or None if no job was removed.
+        """
+        condition = (JOB.c.job_id == job_id) & owned_by(owner)
+        if ended_before is not None:
+            condition &= JOB.c.finished_at < ended_before
+        row = None
+        try:
+            with writing(self._engine) as connection:
+                query = sa.delete(JOB).where(condition).returning(JOB.c.input_key, JOB.c.owner)
+                if (row := connection.execute(query).one_or_none()) is None:
+                    return None
+                values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": now(connection)}
+                connection.execute(sa.insert(DELETED_JOB).values(values))
+        except DatabaseUnavailableError as error:
+            # Only this transaction can have made the row: ids are never used again.
+            if row is None or not (error.may_have_committed and self._is_deleted(job_id)):
+                raise
+        reason = {} if ended_before is None else {"reason": "retention"}
+        audit.record("job_deleted", job_id=job_id, owner=row.owner, **reason)
+        return DeletedJob(job_id, row.input_key)
+
+    def unfinished(self, limit: int) -> Sequence[DeletedJob]:
+        """Returns deleted jobs whose video is still to be removed, the longest deleted first."""
+        columns = (DELETED_JOB.c.job_id, DELETED_JOB.c.input_key)
+        query = sa.select(*columns).order_by(DELETED_JOB.c.deleted_at).limit(limit)
+        with reading(self._engine) as connection:
+            return [DeletedJob(*row) for row in connection.execute(query)]
+
+    def is_needed(self, deleted: DeletedJob) -> bool:
+        """Returns whether another job has the same video."""
+        query = sa.select(JOB.c.job_id).where(JOB.c.input_key == deleted.input_key).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(query).one_or_none() is not None
+
+    def finish(self, deleted: DeletedJob) -> None:
+        """Forgets a deleted job, after its video was removed."""
+        with writing(self._engine) as connection:
+            connection.execute(sa.delete(DELETED_JOB).where(DELETED_JOB.c.job_id == deleted.job_id))
+
+    def _is_deleted(self, job_id: uuid.UUID) -> bool:
+        try:
+            with reading(self._engine) as connection:
+                query = sa.select(DELETED_JOB.c.job_id).where(DELETED_JOB.c.job_id == job_id)
+                return connection.execute(query).one_or_none() is not None
+        except DatabaseUnavailableError:
+            return False
