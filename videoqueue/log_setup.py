@@ -60,12 +60,23 @@ def configure_command() -> None:
 
 
 def _configure_audit(process: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(formatter(process, "json"))
     audit = logging.getLogger(AUDIT)
     audit.handlers = [handler]
     audit.propagate = False
     audit.setLevel(logging.INFO)
+
+
+class _Stderr(logging.Handler):
+    """Writes each line at once to what is stderr at that time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - as every handler of `logging`
+            self.handleError(record)
 
 
 class _PlainFormatter(logging.Formatter):

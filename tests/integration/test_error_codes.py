@@ -138,11 +138,11 @@ def bug(web: Web, folder: Path) -> requests.Response:
     return post(web.url, video(folder))
 
 
-def lost_table(web: Web, folder: Path) -> requests.Response:
+def without_table(web: Web, provoke: Provocation) -> requests.Response:
     with web.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE job RENAME TO away"))
     try:
-        return post(web.url, video(folder))
+        return provoke(web, web.folder)
     finally:
         with web.engine.begin() as connection:
             connection.execute(sa.text("ALTER TABLE away RENAME TO job"))
@@ -187,7 +187,11 @@ PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
     "too_many_pending_jobs": ("tight", too_many),
     "rate_limited": ("tight", busy),
     "internal_error": ("plain", bug),
-    "database_unavailable": ("plain", lost_table),
+    "not_ready": ("closed", lambda web, folder: without_table(web, get("/readyz"))),
+    "database_unavailable": (
+        "plain",
+        lambda web, folder: without_table(web, lambda web, _: post(web.url, video(folder))),
+    ),
     "storage_unavailable": ("without_storage", lambda web, folder: post(web.url, video(folder))),
     "storage_full": ("full", full_disk),
 }
@@ -247,7 +251,9 @@ def test_the_provocation_is_answered_with_its_code(
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"
     assert problem["instance"] == f"urn:videoqueue:request:{answer.headers['X-Request-Id']}"
-    assert answer.headers["X-Request-Id"] in web.service.log("web") or problem["status"] < 500
+    # The cause of `not_ready` is logged once, not for each request.
+    is_logged = answer.headers["X-Request-Id"] in web.service.log("web")
+    assert is_logged or problem["status"] < 500 or code == "not_ready"
     assert ("Retry-After" in answer.headers) == (
         problem["status"] in (429, 503) or code == "results_not_ready"
     )

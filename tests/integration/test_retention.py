@@ -19,7 +19,7 @@ from tests.support.stack import eventually
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
-from videoqueue.jobs.tables import JobRow, ResultChunk
+from videoqueue.jobs.tables import JobRow, ResultChunk, SessionRow
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.purger import Purger
@@ -338,3 +338,15 @@ def test_an_uploads_key_is_of_the_kind_that_is_collected(
         connection.execute(sa.delete(JobRow).where(JobRow.job_id == job_id))
     (orphans,) = Retention(services.store, services.storage).orphans(1e-6, 10)
     assert len(orphans) == 1
+
+
+def test_expired_sessions_go_with_a_purge_and_others_stay(store: JobStore, retention: Retention) -> None:
+    past, future = 1_000_000, 4_000_000_000_000_000
+    rows = [{"token_sha256": f"{n:064}", "key_id": "abcdefghijkl", "expires_at": past} for n in range(5)]
+    rows.append({"token_sha256": "f" * 64, "key_id": "abcdefghijkl", "expires_at": future})
+    with store.engine.begin() as connection:
+        connection.execute(sa.insert(SessionRow), rows)
+    steps = list(retention.round(ALL_OWNERS, None, DAY, batch=2))
+    assert len(steps) > 2  # some at a time
+    with store.engine.connect() as connection:
+        assert connection.scalars(sa.select(SessionRow.token_sha256)).all() == ["f" * 64]

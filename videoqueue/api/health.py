@@ -40,7 +40,7 @@ def healthz() -> ResponseReturnValue:
         "Once keys are needed, it and the counts are only for keys with the scope `metrics`; others see only "
         "whether the service is ready.",
         responses={"200": json_response("Jobs can be accepted.", Readiness)},
-        problems=(*DATABASE, "storage_unavailable", *ALWAYS),
+        problems=("not_ready", *DATABASE, "storage_unavailable", *ALWAYS),
     )
 )
 def readyz() -> ResponseReturnValue:
@@ -50,11 +50,12 @@ def readyz() -> ResponseReturnValue:
     caller = visitor(has_database="database" not in found.unavailable)
     may_see = caller is not None and "metrics" in caller.scopes
     if found.unavailable or found.counts is None:
+        if not may_see:
+            return problem("not_ready", "The service cannot accept jobs now. Try again shortly.")
         code: ProblemCode = (
             "database_unavailable" if "database" in found.unavailable else "storage_unavailable"
         )
-        seen = _unavailable(found.unavailable, check.seconds)
-        return problem(code, seen if may_see else "The service cannot accept jobs now. Try again shortly.")
+        return problem(code, _unavailable(found.unavailable, check.seconds))
     if not may_see:
         return {"status": "ready"}, 200, _NO_STORE
     body = {

@@ -66,18 +66,34 @@ def key_file(data: Path) -> Path:
 def write_key(data: Path, key: str) -> Path:
     """Writes the key to the file, for this user only, and replaces an earlier one. Returns its path.
 
+    The key is on the disk when this returns, so that it is not lost in a power failure.
+
     Raises:
         VideoqueueError: it cannot be written.
     """
     file = key_file(data)
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f"{_FILE}-", dir=data)  # mode 0600
-        with os.fdopen(descriptor, "w") as opened:
-            opened.write(f"{key}\n")
-        Path(temporary).replace(file)
+        try:
+            with os.fdopen(descriptor, "w") as opened:
+                opened.write(f"{key}\n")
+                opened.flush()
+                os.fsync(opened.fileno())
+            Path(temporary).replace(file)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        _sync_folder(data)
     except OSError as error:
         raise VideoqueueError(
-            f"The first key cannot be written to {file} ({error.strerror}). Create another one with "
-            "`videoqueue keys create --owner NAME`."
+            f"The first key cannot be written to {file} ({error.strerror}), so none was created. Remove "
+            "what is there, or create a key with `videoqueue keys create --owner NAME`."
         ) from None
     return file
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

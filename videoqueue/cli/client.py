@@ -29,18 +29,19 @@ class Client:
     All methods raise VideoqueueError when the request fails; the message is the service's.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, key: str | None = None) -> None:
         """Connects to nothing yet.
 
         Args:
             url: the address of the service; VIDEOQUEUE_URL by default.
+            key: the key to send; by default that of the settings or of the file.
 
         Raises:
             VideoqueueError: the file of the key can be read by other users.
         """
         settings = load_settings()
         self.url = (url or settings.url).rstrip("/")
-        key = key_for(self.url, settings)
+        key = key or key_for(self.url, settings)
         self._auth = None if key is None else KeyHeader(key)
 
     def submit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,12 +33,14 @@ def demo(url: str | None, verbose: bool) -> None:
         _show(Client(url))
         return
     click.echo("Starting web, worker and queue in a temporary folder ...", err=True)
-    with _service(verbose) as own_url:
-        _show(Client(own_url))
+    key = secrets.token_urlsafe(32)
+    with _service(verbose, key) as own_url:
+        _show(Client(own_url, key))
 
 
 @contextmanager
-def _service(verbose: bool) -> Iterator[str]:
+def _service(verbose: bool, key: str) -> Iterator[str]:
+    """Runs a service of its own, and yields its URL. Whatever the environment says, it takes this key."""
     from videoqueue.errors import VideoqueueError
     from videoqueue.supervisor.embedded import DataFolder, free_port
     from videoqueue.supervisor.stack import prepare_stack
@@ -52,7 +55,7 @@ def _service(verbose: bool) -> Iterator[str]:
 
     host = "127.0.0.1"
     with tempfile.TemporaryDirectory(prefix="videoqueue-demo-") as folder, DataFolder(Path(folder)) as data:
-        stack = prepare_stack(data, host, free_port(host))
+        stack = prepare_stack(data, host, free_port(host), {"VIDEOQUEUE_ADMIN_KEY": key})
         try:
             with Supervisor(stack.programs, log).running():
                 yield stack.url

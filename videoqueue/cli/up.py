@@ -93,6 +93,7 @@ def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
     """
     from videoqueue.cli.api_key import write_key
     from videoqueue.cli.database import opened_database
+    from videoqueue.jobs.key_text import new_token
     from videoqueue.jobs.keys import KeyStore
 
     if settings.auth == "off":
@@ -103,8 +104,10 @@ def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
             return Access(needs_key=True)
         if settings.may_be_open:
             return Access(needs_key=False)
-        _, token = keys.create(FIRST_OWNER, frozenset({"submit"}))
-    file = write_key(settings.data_path, token)
+        # The file first: a key in the database that nobody has would close the service for good.
+        token = new_token()
+        file = write_key(settings.data_path, token)
+        keys.create(FIRST_OWNER, frozenset({"submit"}), token=token)
     notes = [f"Every request needs a key. The first one is in {file}."]
     if shows_key:
         notes.append(f"KEY is {token}")

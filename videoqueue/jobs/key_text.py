@@ -27,18 +27,13 @@ def split_token(token: str) -> tuple[str, str] | None:
     return None if match is None else (match[1], match[2])
 
 
-def join_token(key_id: str, secret: str) -> str:
-    """Returns the text of a key."""
-    return f"vq_{key_id}_{secret}"
+def new_token() -> str:
+    """Returns the text of a new key."""
+    key_id = base64.b32encode(secrets.token_bytes(8))[:12].decode().lower()
+    return f"vq_{key_id}_{_random_secret()}"
 
 
-def random_id() -> str:
-    """Returns the id of a new key."""
-    return base64.b32encode(secrets.token_bytes(8))[:12].decode().lower()
-
-
-def random_secret() -> str:
-    """Returns a new secret."""
+def _random_secret() -> str:
     number = secrets.randbits(_SECRET_BITS)
     digits = []
     for _ in range(_SECRET_LENGTH):

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from videoqueue import audit
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, writing
-from videoqueue.jobs.key_text import NO_KEY, hashed, join_token, random_id, random_secret, split_token
+from videoqueue.jobs.key_text import NO_KEY, hashed, new_token, split_token
 from videoqueue.jobs.tables import API_KEY, MAX_OWNER
 
 #: What a key may do. `submit`: submit, read, retry and delete jobs of its owner. `read`: read them.
@@ -82,7 +82,12 @@ class KeyStore:
         self._engine = engine
 
     def create(
-        self, owner: str, scopes: frozenset[Scope], expires_seconds: float | None = None
+        self,
+        owner: str,
+        scopes: frozenset[Scope],
+        expires_seconds: float | None = None,
+        *,
+        token: str | None = None,
     ) -> tuple[ApiKey, str]:
         """Creates a key.
 
@@ -90,12 +95,13 @@ class KeyStore:
             owner: the owner of the jobs that are submitted with it.
             scopes: what it may do.
             expires_seconds: seconds until it expires; None for never.
+            token: the text of the key, by `new_token`; a new one by default.
 
         Returns:
             The key, and its text with the secret, which cannot be read again.
         """
         with writing(self._engine) as connection:
-            key, token = _insert(connection, require_owner(owner), scopes, expires_seconds)
+            key, token = _insert(connection, require_owner(owner), scopes, expires_seconds, token)
         audit.record("key_created", key_id=key.key_id, owner=owner, scopes=_joined(scopes))
         return key, token
 
@@ -204,11 +210,19 @@ _SELECT: Final = sa.select(*(column for column in API_KEY.c if column.name != "s
 
 
 def _insert(
-    connection: Connection, owner: str, scopes: frozenset[Scope], expires_seconds: float | None
+    connection: Connection,
+    owner: str,
+    scopes: frozenset[Scope],
+    expires_seconds: float | None,
+    token: str | None = None,
 ) -> tuple[ApiKey, str]:
+    token = token or new_token()
+    parts = split_token(token)
+    assert parts is not None
+    key_id, secret = parts
     time = now(connection)
     key = ApiKey(
-        key_id=random_id(),
+        key_id=key_id,
         owner=owner,
         scopes=scopes,
         created_at=time,
@@ -216,10 +230,9 @@ def _insert(
         revoked_at=None,
         last_used_at=None,
     )
-    secret = random_secret()
     row = vars(key) | {"scopes": _joined(scopes), "secret_sha256": hashed(secret)}
     connection.execute(sa.insert(API_KEY).values(row))
-    return key, join_token(key.key_id, secret)
+    return key, token
 
 
 def _key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:

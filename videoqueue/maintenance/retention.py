@@ -1,4 +1,5 @@
-"""Removes old data: ended jobs with their results and videos, videos without a job, unfinished uploads.
+"""Removes old data: ended jobs with their results and videos, videos without a job, unfinished uploads, and
+expired sessions.
 
 A job's row is removed before its video (`videoqueue.jobs.deletion`). What a process killed in between leaves,
 the next round removes. A video stays as long as any row refers to it. `JobStore.retry` adds a row for an old
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from videoqueue.failpoints import failpoint
+from videoqueue.jobs import sessions
 from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.store import JobStore
@@ -63,11 +65,14 @@ class Retention:
         """Removes old data in steps. Yields after each step how much it removed.
 
         Args:
-            owner: whose jobs are removed. Videos without a job have no owner; they are removed for any.
+            owner: whose jobs are removed. Videos without a job, and sessions that have expired, are removed
+                for any.
             days: the minimum age of jobs since their end; None keeps all jobs.
             orphan_seconds: the minimum age of unfinished uploads and of videos without a job.
             batch: the maximum number of rows or objects of one step.
         """
+        while sessions.remove_expired(self._store.engine, batch) == batch:
+            yield Removed()
         while count := self.finish_deletions(batch):
             yield Removed(videos=count)
         while days is not None and (jobs := self.remove_ended(owner, days, batch)):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from videoqueue import launch
 from videoqueue.settings import Settings, absolute_paths, load_settings
@@ -35,8 +37,12 @@ class Stack:
     settings: Settings
 
 
-def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
-    """Migrates the database. Returns the programs. Settings of the environment apply.
+def prepare_stack(
+    folder: DataFolder, host: str, port: int, settings: Mapping[str, str] = MappingProxyType({})
+) -> Stack:
+    """Migrates the database. Returns the programs.
+
+    Settings of the environment apply, except those that `settings` replaces.
 
     Raises:
         VideoqueueError: the port is in use, or a setting is wrong.
@@ -46,7 +52,7 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
     # `up` has logged the unknown variables; web and worker would log them again.
     unknown = unknown_variables(os.environ)
     known = {name: value for name, value in os.environ.items() if name not in unknown}
-    environ = absolute_paths(known) | {
+    environ = absolute_paths(known | dict(settings)) | {
         "VIDEOQUEUE_DATA_DIR": str(folder.path),
         "VIDEOQUEUE_HOST": host,
         "PORT": str(port),
@@ -55,14 +61,14 @@ def prepare_stack(folder: DataFolder, host: str, port: int) -> Stack:
     if not environ.get("REDIS_URL"):
         valkey, environ["REDIS_URL"] = valkey_program(folder)
         programs.append(valkey)
-    settings = load_settings(environ)
-    _migrate(settings)
+    loaded = load_settings(environ)
+    _migrate(loaded)
     url = f"http://{authority(host, port)}"
     programs += [
         Program("web", web_command(), environ, ready=lambda: _answers(host, port)),
         Program("worker", worker_command(), environ),
     ]
-    return Stack(programs, url, settings)
+    return Stack(programs, url, loaded)
 
 
 def _migrate(settings: Settings) -> None:
