@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+pytest_plugins = ["tests.support.leaks"]
+
 OURS = ("VIDEOQUEUE_", "DATABASE_URL", "REDIS_URL", "PORT", "WEB_CONCURRENCY", "AWS_")
 
 

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job
 from videoqueue.api.extension import services_of
 from videoqueue.api.openapi import Operation, operation
@@ -26,7 +27,6 @@ from videoqueue.jobs.types import ALL_OWNERS, NOBODY
 from videoqueue.services import Services
 from videoqueue.settings import Settings, load_settings
 
-ADMIN_KEY = "an admin key of 32 characters ok".replace(" ", "-")
 #: Every route with the scope that it needs, and its status for an allowed caller: the owner, and another one.
 ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
     ("POST", "/video/submit"): ("submit", 400, 400),

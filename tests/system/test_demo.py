@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.leaks import ADMIN_KEY
 from tests.support.stack import ROOT, environment
 
 
@@ -16,7 +17,7 @@ from tests.support.stack import ROOT, environment
     [
         {"VIDEOQUEUE_AUTH": "required", "VIDEOQUEUE_API_KEY": "vq_of_another_service"},
         {
-            "VIDEOQUEUE_ADMIN_KEY": "an-admin-key-of-32-characters-ok",
+            "VIDEOQUEUE_ADMIN_KEY": ADMIN_KEY,
             "VIDEOQUEUE_TRUSTED_PROXIES": "1",
             "VIDEOQUEUE_OWNER_HEADER": "X-Remote-User",
             "VIDEOQUEUE_ALLOWED_HOSTS": "videos.example.com",
