@@ -54,6 +54,7 @@ class Retention:
     """
 
     def __init__(self, store: JobStore, storage: ObjectStorage) -> None:
+        self._engine = store.engine
         self._queries = JobQueries(store.engine)
         self._deletions = Deletions(store.engine)
         self._remover = Remover(store.engine, storage)
@@ -71,7 +72,7 @@ class Retention:
             orphan_seconds: the minimum age of unfinished uploads and of videos without a job.
             batch: the maximum number of rows or objects of one step.
         """
-        while sessions.remove_expired(self._store.engine, batch) == batch:
+        while sessions.remove_expired(self._engine, batch) == batch:
             yield Removed()
         while count := self.finish_deletions(batch):
             yield Removed(videos=count)
