@@ -19,6 +19,7 @@
     │   └── SandboxCrashedError  the child process died
     │       └── StalledError     it made no progress
     ├── IdempotencyKeyReusedError
+    ├── QuotaExceededError       the owner has as many pending jobs, or as much stored, as allowed
     └── LeaseLostError           another worker owns the job now, or it was deleted
 
 Messages are for the user: what was wrong, the limit, what to do next. They contain no path, host or class
@@ -194,6 +195,12 @@ class IdempotencyKeyReusedError(VideoqueueError):
     """The idempotency key belongs to a job with another video or other parameters."""
 
     code = "idempotency_key_reused"
+
+
+class QuotaExceededError(VideoqueueError):
+    """The owner of a submission has as many pending jobs, or as much stored, as allowed."""
+
+    code = "quota_exceeded"
 
 
 class LeaseLostError(VideoqueueError):

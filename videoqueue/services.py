@@ -25,6 +25,7 @@ from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore, LeasePolicy
+from videoqueue.jobs.types import OwnerLimits
 from videoqueue.pipeline.definitions.definition import PipelineDefinition, load_definitions
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, open_storage
@@ -116,8 +117,8 @@ def build_engine(settings: Settings, *, pool_size: int) -> Engine:
 
 
 def build_store(settings: Settings, engine: Engine) -> JobStore:
-    """Returns the store, with the lease policy of the settings."""
-    return JobStore(engine, LeasePolicy.of(settings))
+    """Returns the store, with the lease policy and the limits of owners of the settings."""
+    return JobStore(engine, LeasePolicy.of(settings), OwnerLimits.of(settings))
 
 
 def build_storage(settings: Settings) -> ObjectStorage:

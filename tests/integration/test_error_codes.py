@@ -20,6 +20,7 @@ from tests.support.stack import free_port
 from tests.support.videos import make_video
 from videoqueue.api.problems import PROBLEMS, ProblemCode
 from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.store import JobStore
 
 KEYS = ["type", "title", "status", "detail", "instance", "code"]
@@ -120,6 +121,17 @@ def too_many(web: Web, folder: Path) -> requests.Response:
     return post(web.url, video(folder))
 
 
+def over_quota(web: Web, folder: Path) -> requests.Response:
+    _, key = KeyStore(web.engine).create("anna", frozenset({"submit"}))
+    OwnerStore(web.engine).set_limits("anna", {"max_pending": 1})
+    sender = {"Authorization": f"Bearer {key}", "Content-Type": "video/mp4"}
+    for _ in range(2):
+        response = requests.post(
+            f"{web.url}/video/submit", data=video(folder).read_bytes(), headers=sender, timeout=60
+        )
+    return response
+
+
 def busy(web: Web, folder: Path) -> requests.Response:
     with Client(web) as client:
         client.begin_upload(1000)
@@ -186,6 +198,7 @@ PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
     "idempotency_key_reused": ("plain", used_key),
     "too_many_pending_jobs": ("tight", too_many),
     "rate_limited": ("tight", busy),
+    "quota_exceeded": ("closed", over_quota),
     "internal_error": ("plain", bug),
     "not_ready": ("closed", lambda web, folder: without_table(web, get("/readyz"))),
     "database_unavailable": (

@@ -83,7 +83,7 @@ def test_a_retried_and_a_removed_job_are_audited(store: JobStore, lines: AuditLi
     job = store.get(job_id, ALL_OWNERS)
     assert job is not None
     assert job.finished_at is not None
-    deletions = Deletions(store.engine)
+    deletions = Deletions(store.engine, store.limits)
     deletions.delete(job_id, ALL_OWNERS, job.finished_at)
     assert lines.take() == []
     deletions.delete(job_id, ALL_OWNERS, job.finished_at + 1)

@@ -46,7 +46,9 @@ def test_an_owner_and_an_operator_find_the_job(store: JobStore, owner: OwnerScop
     again = store.retry(job_id, owner)
     assert again is not None
     assert store.get(again, "anna") is not None
-    assert Deletions(store.engine).delete(job_id, owner, LATER) == DeletedJob(job_id, "inputs/x.mp4")
+    assert Deletions(store.engine, store.limits).delete(job_id, owner, LATER) == DeletedJob(
+        job_id, "inputs/x.mp4"
+    )
 
 
 @pytest.mark.parametrize("owner", ["bert", ""])
@@ -61,7 +63,7 @@ def test_another_owner_and_nobody_do_not_find_it(store: JobStore, owner: str) ->
     assert list(reader.chunks(job_id, owner)) == []
     assert reader.etag(job_id, owner) == reader.etag(uuid.uuid4(), owner)
     assert store.retry(job_id, owner) is None
-    assert Deletions(store.engine).delete(job_id, owner, LATER) is None
+    assert Deletions(store.engine, store.limits).delete(job_id, owner, LATER) is None
     assert store.get(job_id, "anna") is not None
 
 
@@ -79,5 +81,5 @@ def test_an_idempotency_key_expires_with_its_job(store: JobStore) -> None:
     claim = store.claim(job_id, "worker")
     assert claim is not None
     store.fail(claim, "why")
-    assert Deletions(store.engine).delete(job_id, "anna", LATER) is not None
+    assert Deletions(store.engine, store.limits).delete(job_id, "anna", LATER) is not None
     assert submit(store, "anna", idempotency_key="k", frame_stride=3) != job_id

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from videoqueue.api.probe import Probe
 from videoqueue.api.problems import ApiError
 from videoqueue.errors import StorageUnavailableError
+from videoqueue.jobs.quotas import check_quota
 from videoqueue.server.concurrency import ConcurrencyLimit
 from videoqueue.services import Services
 
@@ -61,20 +62,28 @@ class Admission:
     def __init__(self, services: Services) -> None:
         self._settings = services.settings
         self._queries = services.queries
+        self._engine, self._limits = services.engine, services.store.limits
         self._storage = Probe("storage", services.storage.check)
 
-    def require(self, owner: str, idempotency_key: str | None) -> None:
+    def require(self, owner: str, idempotency_key: str | None, size: int) -> None:
         """Returns if a job can be stored and queued now.
 
         A repeated submission passes even if too many jobs are pending, because it makes no new job.
 
+        Args:
+            owner: the owner of the submission.
+            idempotency_key: its key.
+            size: the video has at least so many bytes.
+
         Raises:
             ApiError: `too_many_pending_jobs`.
+            QuotaExceededError: a limit of the owner is reached. `JobStore.create` decides in the end.
             DatabaseUnavailableError, StorageUnavailableError, StorageFullError: a backend cannot be used, or
                 did not respond within VIDEOQUEUE_BACKEND_TIMEOUT_SECONDS.
         """
         seconds = self._settings.backend_timeout_seconds
         storage = self._storage.ask()
+        check_quota(self._engine, owner, self._limits, size, idempotency_key)
         self.require_backlog(owner, idempotency_key)
         try:
             storage.result(seconds)

@@ -135,7 +135,7 @@ def describe(job_id: str) -> JsonResponse:
 def _detail(job_id: str) -> JobDetail:
     services = services_of(current_app)
     wanted = parsed_job_id(job_id)
-    found = detail(services.engine, wanted, caller().scope, max_running=0)
+    found = detail(services.engine, wanted, caller().scope, max_running=services.settings.owner_max_running)
     if found is None:
         raise job_not_found()
     return found
@@ -163,7 +163,8 @@ def delete(job_id: str) -> Response:
     """Deletes the job. Returns 204 after the commit; the video may then be left to the next purge."""
     _leave_body()
     services, wanted = services_of(current_app), parsed_job_id(job_id)
-    if not Remover(services.engine, services.storage).delete(wanted, caller().scope):
+    remover = Remover(services.engine, services.storage, services.store.limits)
+    if not remover.delete(wanted, caller().scope):
         raise job_not_found()
     logger.info("Job deleted.", extra={"job_id": wanted})
     response = Response(status=204, headers=_NO_STORE)
@@ -183,6 +184,7 @@ def delete(job_id: str) -> Response:
         problems=(
             "job_not_found",
             "not_retryable",
+            "quota_exceeded",
             "too_many_pending_jobs",
             "storage_unavailable",
             *DATABASE,

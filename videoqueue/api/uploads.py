@@ -59,13 +59,18 @@ class Upload:
             header_bytes=settings.max_form_header_bytes,
             field_bytes=settings.max_form_field_bytes,
         )
-        overhead = 0 if self._boundary is None else self._form_limits.overhead
-        self._body = RequestBody(request, settings, settings.max_upload_bytes + overhead)
+        self._overhead = 0 if self._boundary is None else self._form_limits.overhead
+        self._body = RequestBody(request, settings, settings.max_upload_bytes + self._overhead)
 
     @property
     def is_read(self) -> bool:
         """Returns True when the whole request body was read. If not, the connection must be closed."""
         return self._body.is_read
+
+    @property
+    def least_bytes(self) -> int:
+        """Returns the smallest size that the video can have, as far as the headers tell; at least 1."""
+        return max(1, (self._request.content_length or 0) - self._overhead)
 
     def check_headers(self) -> None:
         """Checks the headers, before the body is read.

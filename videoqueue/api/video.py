@@ -106,6 +106,7 @@ _SUBMIT = Operation(
         "idempotency_key_reused",
         "too_many_pending_jobs",
         "rate_limited",
+        "quota_exceeded",
         *DATABASE,
         "storage_unavailable",
         "storage_full",
@@ -135,7 +136,7 @@ def submit() -> JsonResponse:
     for name, text in request.args.items(multi=True):
         parameters.add(name, text, "query")
     with extension.uploads.slot():
-        extension.admission.require(caller().owner, key)
+        extension.admission.require(caller().owner, key, upload.least_bytes)
         received = upload.store(services.storage, parameters)
         failpoint("web.object_stored")
     # Receiving the video has used up the time that the request had for the database.

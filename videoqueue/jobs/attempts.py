@@ -14,83 +14,31 @@ its attempt shows which write took effect.
 
 from __future__ import annotations
 
-import uuid
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from videoqueue.errors import DatabaseUnavailableError, ErrorCode, LeaseLostError
 from videoqueue.jobs.changes import (
     Changes,
-    claim_of,
     end_of_attempt,
-    last_chunk,
     reset_setbacks,
-    select_job,
     set_back,
     shortened,
-    start_of_attempt,
     start_over,
     tenths,
     update_fenced,
 )
+from videoqueue.jobs.claims import Claims
 from videoqueue.jobs.database import microseconds, now, reading, writing
-from videoqueue.jobs.tables import CHUNK, JOB, owned_by
-from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, OwnerScope, Setback, Status
+from videoqueue.jobs.tables import CHUNK, JOB
+from videoqueue.jobs.turns import pass_turn
+from videoqueue.jobs.types import ALL_OWNERS, Claim, Setback, Status
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
 _COMPLETED: Changes = {"status": "completed", "progress": 1.0, "error_message": None}
 
 
-class Attempts:
-    """Moves jobs from state to state for the workers that claim them; the first part of `JobStore`."""
-
-    def __init__(self, engine: Engine, policy: LeasePolicy) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            engine: the database; see `videoqueue.jobs.database.prepare`.
-            policy: durations and limits.
-        """
-        self.engine = engine
-        self.policy = policy
-
-    def get(self, job_id: uuid.UUID, owner: OwnerScope) -> Job | None:
-        """Returns the job, or None if the owner has no job with this id."""
-        with reading(self.engine) as connection:
-            return select_job(connection, (JOB.c.job_id == job_id) & owned_by(owner))
-
-    def claim(self, job_id: uuid.UUID, worker: str) -> Claim | None:
-        """Moves a pending job to running and leases it to a worker.
-
-        Args:
-            job_id: the job.
-            worker: the name of the worker, as host:pid.
-
-        Returns:
-            The claim, or None if the job is not pending or is to be claimed later.
-        """
-        claim = None
-        try:
-            with writing(self.engine) as connection:
-                time = now(connection)
-                claimed = connection.execute(
-                    sa.update(JOB)
-                    .where(JOB.c.job_id == job_id, JOB.c.status == "pending", JOB.c.run_after <= time)
-                    .values(start_of_attempt(self.policy, worker, time))
-                )
-                if claimed.rowcount == 1 and (job := select_job(connection, JOB.c.job_id == job_id)):
-                    claim = claim_of(job, last_chunk(connection, job_id))
-        except DatabaseUnavailableError:
-            if claim is None or not self._holds(claim, worker, time):
-                raise
-        return claim
-
-    def _holds(self, claim: Claim, worker: str, claimed_at: int) -> bool:
-        job = self.get(claim.job_id, ALL_OWNERS)
-        if job is None or job.status != "running":
-            return False
-        return (job.attempt, job.worker, job.claimed_at) == (claim.attempt, worker, claimed_at)
+class Attempts(Claims):
+    """Moves running jobs from state to state for the workers that claimed them; a part of `JobStore`."""
 
     def renew(self, claim: Claim) -> None:
         """Extends the lease of a running attempt, even if it has ended but no sweeper has noticed.
@@ -221,6 +169,7 @@ class Attempts:
             update_fenced(
                 connection, claim, changes | ended | end_of_attempt(time) | vars(video or VideoInfo())
             )
+            pass_turn(connection, self.limits, claim.owner, time)
 
     def _status_after(self, claim: Claim) -> Status | None:
         """Returns the state of the job, or None when another attempt has it or it is gone."""
@@ -256,6 +205,7 @@ class Attempts:
                 time = now(connection)
                 changes = set_back(self.policy, setback, reason, time, delay, code) | end_of_attempt(time)
                 update_fenced(connection, claim, changes)
+                pass_turn(connection, self.limits, claim.owner, time)
                 query = sa.select(JOB.c.status).where(JOB.c.job_id == claim.job_id)
                 status = connection.execute(query).scalar_one()
         except DatabaseUnavailableError:

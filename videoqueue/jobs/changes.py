@@ -49,14 +49,17 @@ def select_job(
     return None if row is None else Job(**row._mapping)
 
 
-def earlier_job(connection: Connection, new: NewJob) -> uuid.UUID:
-    """Returns the id of the job that was submitted with the same idempotency key.
+def earlier_job(connection: Connection, new: NewJob) -> uuid.UUID | None:
+    """Returns the id of the owner's job that was submitted with the same idempotency key, or None.
 
     Raises:
         IdempotencyKeyReusedError: that job has another video or other parameters.
     """
-    same_key = (JOB.c.owner == new.owner) & (JOB.c.idempotency_key == new.idempotency_key)
-    job = Job(**connection.execute(sa.select(*JOB_COLUMNS).where(same_key)).one()._mapping)
+    if new.idempotency_key is None:
+        return None
+    job = select_job(connection, (JOB.c.owner == new.owner) & (JOB.c.idempotency_key == new.idempotency_key))
+    if job is None:
+        return None
     if any(getattr(job, name) != getattr(new, name) for name in _SAME_SUBMISSION):
         raise IdempotencyKeyReusedError(
             "This Idempotency-Key was used before, for another video or other parameters. "
@@ -152,12 +155,13 @@ def end_of_attempt(until: int | sa.ColumnElement[int]) -> Changes:
     return {"claimed_at": None, "worked": JOB.c.worked + sa.case((spent > 0, spent), else_=0)}
 
 
-def claim_of(job: Job, last: sa.Row[int, int, int | None] | None) -> Claim:
+def claim_of(job: Job, last: sa.Row[int, int, int | None] | None, owner_max_running: int) -> Claim:
     """Returns the claim of a job that has just been claimed.
 
     Args:
         job: the row after the claim.
         last: the job's last chunk, from `last_chunk`.
+        owner_max_running: the owner's limit of running jobs; 0 for none.
     """
     version = job.pipeline_version
     # Releases before versions existed wrote chunks without a last index, and resumed under any version.
@@ -165,6 +169,7 @@ def claim_of(job: Job, last: sa.Row[int, int, int | None] | None) -> Claim:
         version, last = None, None
     return Claim(
         job_id=job.job_id,
+        owner=job.owner,
         attempt=job.attempt,
         pipeline_id=job.pipeline_id,
         frame_stride=job.frame_stride,
@@ -177,6 +182,7 @@ def claim_of(job: Job, last: sa.Row[int, int, int | None] | None) -> Claim:
         start_after=None if last is None else last.last_index,
         next_seq=0 if last is None else last.seq + 1,
         worked_seconds=job.worked / 1_000_000,
+        owner_is_limited=owner_max_running > 0,
     )
 
 

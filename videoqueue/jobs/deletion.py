@@ -18,7 +18,8 @@ from videoqueue import audit
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import now, reading, writing
 from videoqueue.jobs.tables import DELETED_JOB, JOB, owned_by
-from videoqueue.jobs.types import OwnerScope
+from videoqueue.jobs.turns import pass_turn
+from videoqueue.jobs.types import OwnerLimits, OwnerScope
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Deletions:
     All methods raise DatabaseUnavailableError when the database cannot be used.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Connects to nothing yet."""
+    def __init__(self, engine: Engine, limits: OwnerLimits) -> None:
+        """Connects to nothing yet. `limits` are those of each owner that has no exceptions."""
         self._engine = engine
+        self._limits = limits
 
     def delete(
         self, job_id: uuid.UUID, owner: OwnerScope, ended_before: int | None = None
@@ -59,11 +61,14 @@ class Deletions:
         row = None
         try:
             with writing(self._engine) as connection:
-                query = sa.delete(JOB).where(condition).returning(JOB.c.input_key, JOB.c.owner)
+                query = sa.delete(JOB).where(condition).returning(JOB.c.input_key, JOB.c.owner, JOB.c.status)
                 if (row := connection.execute(query).one_or_none()) is None:
                     return None
-                values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": now(connection)}
+                time = now(connection)
+                values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": time}
                 connection.execute(sa.insert(DELETED_JOB).values(values))
+                if row.status == "running":
+                    pass_turn(connection, self._limits, row.owner, time)
         except DatabaseUnavailableError as error:
             # Only this transaction can have made the row: ids are never used again.
             if row is None or not (error.may_have_committed and self._is_deleted(job_id)):

@@ -55,7 +55,8 @@ class OwnerStore:
             sa.func.coalesce(sa.func.sum(sa.case((JOB.c.status == "running", 1), else_=0)), 0),
             sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0),
         ).group_by(JOB.c.owner)
-        limits = sa.select(*(OWNER_STATE.c[name] for name in ("owner", *_LIMITS)))
+        own = sa.or_(*(OWNER_STATE.c[name].is_not(None) for name in _LIMITS))
+        limits = sa.select(*(OWNER_STATE.c[name] for name in ("owner", *_LIMITS))).where(own)
         with reading(self._engine) as connection:
             time = now(connection)
             valid = API_KEY.c.revoked_at.is_(None) & sa.or_(

@@ -23,7 +23,17 @@ from videoqueue.jobs.tables import (
     SESSION,
     owned_by,
 )
-from videoqueue.jobs.types import ALL_OWNERS, Counts, ExpiredLease, Job, JobProgress, OwnerScope, Status
+from videoqueue.jobs.turns import count_claimable
+from videoqueue.jobs.types import (
+    ALL_OWNERS,
+    Counts,
+    ExpiredLease,
+    Job,
+    JobProgress,
+    OwnerLimits,
+    OwnerScope,
+    Status,
+)
 from videoqueue.jobs.workers import count_alive_at
 
 _PROGRESS: Final = sa.select(
@@ -171,11 +181,10 @@ class JobQueries:
                 for row in connection.execute(expired.order_by(JOB.c.lease_until).limit(limit))
             ]
 
-    def claimable(self) -> int:
-        """Returns the number of pending jobs that a worker could claim now."""
+    def claimable(self, limits: OwnerLimits) -> int:
+        """Returns the number of pending jobs that workers could claim now, under the limits of owners."""
         with reading(self._engine) as connection:
-            ready = (JOB.c.status == "pending") & (JOB.c.run_after <= now(connection))
-            return connection.execute(sa.select(sa.func.count()).where(ready)).scalar_one()
+            return count_claimable(connection, limits, now(connection))
 
     def count_ended(self, owner: OwnerScope, seconds: float) -> int:
         """Returns the number of the owner's jobs that ended more than `seconds` ago."""

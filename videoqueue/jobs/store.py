@@ -15,7 +15,9 @@ from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.attempts import Attempts
 from videoqueue.jobs.changes import earlier_job, end_of_attempt, new_row, select_job, set_back
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
+from videoqueue.jobs.quotas import lock_limits, require_quota
 from videoqueue.jobs.tables import JOB, owned_by
+from videoqueue.jobs.turns import at_running_limit, pass_turn
 from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, NewJob, OwnerScope, Setback
 
 __all__ = ["Claim", "Job", "JobStore", "LeasePolicy", "NewJob", "Setback"]
@@ -51,10 +53,15 @@ class JobStore(Attempts):
 
         Raises:
             IdempotencyKeyReusedError: that job has another video or other parameters.
+            QuotaExceededError: a limit of the owner is reached, and the job would be new.
         """
         job_id = uuid.uuid4()
         try:
             with writing(self.engine) as connection:
+                limits = lock_limits(connection, new.owner, self.limits)
+                if (earlier := earlier_job(connection, new)) is not None:
+                    return earlier, False
+                require_quota(connection, new.owner, limits, new.input_bytes)
                 row = new_row(job_id, new, now(connection), self.policy)
                 connection.execute(sa.insert(JOB).values(row))
         except DatabaseUnavailableError as error:
@@ -64,7 +71,10 @@ class JobStore(Attempts):
             if new.idempotency_key is None:
                 raise
             with reading(self.engine) as connection:
-                return earlier_job(connection, new), False
+                earlier = earlier_job(connection, new)
+            if earlier is None:  # another constraint, or the earlier job was removed in the meantime
+                raise
+            return earlier, False
         audit.record("job_accepted", job_id=job_id, owner=new.owner)
         return job_id, True
 
@@ -82,13 +92,21 @@ class JobStore(Attempts):
         Returns:
             The id of the new job, which has the same owner. None if the owner has no failed job with this
             id.
+
+        Raises:
+            QuotaExceededError: the owner has as many pending jobs as allowed. Operators, who act for all
+                owners, are not limited.
         """
         with writing(self.engine) as connection:
+            if owner is not ALL_OWNERS:
+                limits = lock_limits(connection, owner, self.limits)
             failed = select_job(
                 connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed") & owned_by(owner), lock=True
             )
             if failed is None:
                 return None
+            if owner is not ALL_OWNERS:
+                require_quota(connection, owner, limits, 0)
             copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
             new = NewJob(**copied | {"idempotency_key": None, "key_id": key_id})
             again = uuid.uuid4()
@@ -119,29 +137,36 @@ class JobStore(Attempts):
             time = now(connection)
             reason = "The worker stopped while processing this video."
             changes = set_back(self.policy, "crashes", reason, time) | end_of_attempt(JOB.c.lease_until)
-            expired = connection.execute(
+            owner = connection.execute(
                 sa.update(JOB)
                 .where(JOB.c.job_id == job_id, JOB.c.status == "running", JOB.c.lease_until < time)
                 .values(changes)
-            )
-            return expired.rowcount == 1
+                .returning(JOB.c.owner)
+            ).scalar_one_or_none()
+            if owner is not None:
+                pass_turn(connection, self.limits, owner, time)
+            return owner is not None
 
-    def take_announcements(self, limit: int, jobs: list[uuid.UUID] | None = None) -> list[uuid.UUID]:
+    def take_announcements(
+        self, limit: int, jobs: list[uuid.UUID] | None = None, owner: OwnerScope = ALL_OWNERS
+    ) -> list[uuid.UUID]:
         """Takes pending jobs whose announcement is due; the caller announces them.
 
         Each is taken by one caller only, because its next announcement is postponed: by
-        `LeasePolicy.announcement_pause`.
+        `LeasePolicy.announcement_pause`. Jobs of an owner at the limit of running jobs stay due.
 
         Args:
             limit: the maximum number of jobs.
             jobs: if given, no others are taken.
+            owner: whose jobs are taken.
 
         Returns:
             The ids of the jobs, the longest overdue first.
         """
         with writing(self.engine) as connection:
             time = now(connection)
-            due = (JOB.c.status == "pending") & (JOB.c.announce_after <= time)
+            due = (JOB.c.status == "pending") & (JOB.c.announce_after <= time) & owned_by(owner)
+            due &= JOB.c.owner.not_in(at_running_limit(self.limits))
             if jobs is not None:
                 due &= JOB.c.job_id.in_(jobs)
             query = sa.select(JOB.c.job_id, JOB.c.announcements).where(due).order_by(JOB.c.announce_after)

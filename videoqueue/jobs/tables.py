@@ -1,9 +1,9 @@
 """The tables and their constraints. Times are integers: microseconds since 1970 UTC.
 
-`store` and its part `attempts` write `job` and `result_chunk`, `deletion` removes their rows and writes
-`deleted_job`, `workers` writes `worker_heartbeat`, `keys` writes `api_key`, `owners` writes `owner_state` and
-the owner of jobs of before, and `sessions` writes `session`; no other module writes a row. The CHECK
-constraints repeat the rules of the state machine in `attempts`.
+`store` with `claims`, `attempts` and `turns` writes `job` and `result_chunk`; `deletion` removes their rows
+and writes `deleted_job`; `workers` writes `worker_heartbeat`, `keys` `api_key` and `sessions` `session`;
+`turns`, `quotas` and `owners` write `owner_state`, and `owners` the owner of older jobs. No other module
+writes a row. The CHECK constraints repeat the rules of the state machine in `attempts`.
 """
 
 from __future__ import annotations

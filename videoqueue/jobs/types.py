@@ -119,6 +119,7 @@ class Claim:
     """
 
     job_id: uuid.UUID
+    owner: str
     attempt: int
     pipeline_id: str
     frame_stride: int
@@ -136,6 +137,8 @@ class Claim:
     repeats_until: int = -1
     #: Time that the attempts before this one worked.
     worked_seconds: float
+    #: Whether the owner has a limit of running jobs, so that another job may wait for the end of this one.
+    owner_is_limited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,25 @@ class LeasePolicy:
             announcements: how often the job was announced before.
         """
         return min(self.announce_seconds * 2.0 ** min(announcements, 30), self.announce_max_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnerLimits:
+    """What each owner may have at the same time; 0 for no limit. `owner_state` has the exceptions."""
+
+    max_pending: int = 0
+    max_running: int = 0
+    #: The size of all stored videos together, in bytes.
+    max_stored_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> OwnerLimits:
+        """Returns the limits of the settings."""
+        return cls(
+            max_pending=settings.owner_max_pending,
+            max_running=settings.owner_max_running,
+            max_stored_bytes=settings.owner_max_stored_bytes,
+        )
 
 
 def rfc3339(microseconds: int, precision: Literal["milliseconds", "microseconds"] = "microseconds") -> str:

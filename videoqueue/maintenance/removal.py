@@ -11,7 +11,7 @@ from videoqueue.causes import cause_fields
 from videoqueue.errors import TransientError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.deletion import DeletedJob, Deletions
-from videoqueue.jobs.types import OwnerScope
+from videoqueue.jobs.types import OwnerLimits, OwnerScope
 from videoqueue.storage import ObjectStorage
 
 logger = logging.getLogger(__name__)
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 class Remover:
     """Deletes jobs in any state, for clients and operators. Several processes may do so at the same time."""
 
-    def __init__(self, engine: Engine, storage: ObjectStorage) -> None:
-        """Connects to nothing yet."""
-        self._deletions = Deletions(engine)
+    def __init__(self, engine: Engine, storage: ObjectStorage, limits: OwnerLimits) -> None:
+        """Connects to nothing yet. `limits` are those of each owner that has no exceptions."""
+        self._deletions = Deletions(engine, limits)
         self._storage = storage
 
     def delete(self, job_id: uuid.UUID, owner: OwnerScope) -> bool:

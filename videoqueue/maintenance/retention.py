@@ -56,8 +56,8 @@ class Retention:
     def __init__(self, store: JobStore, storage: ObjectStorage) -> None:
         self._engine = store.engine
         self._queries = JobQueries(store.engine)
-        self._deletions = Deletions(store.engine)
-        self._remover = Remover(store.engine, storage)
+        self._deletions = Deletions(store.engine, store.limits)
+        self._remover = Remover(store.engine, storage, store.limits)
         self._storage = storage
 
     def round(

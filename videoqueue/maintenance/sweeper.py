@@ -90,7 +90,7 @@ class Sweeper:
         # no job's announcement is postponed.
         waiting = queued(self._broker)
         jobs = self._store.take_announcements(len(expired), expired) if expired else []
-        missing = self._queries.claimable() - waiting - len(jobs)
+        missing = self._queries.claimable(self._store.limits) - waiting - len(jobs)
         # All live workers see the same gap at about the same time, so each fills its share.
         alive = workers.count_alive(self._store.engine, self._settings.worker_silence_seconds)
         share = -(-missing // max(1, alive))

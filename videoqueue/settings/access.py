@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from videoqueue.errors import SettingsError
 from videoqueue.settings.service import ServiceSettings
 from videoqueue.settings.urls import is_loopback
-from videoqueue.settings.values import choice, header_name, host_names, secret, setting
+from videoqueue.settings.values import choice, header_name, host_names, secret, setting, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,30 @@ class AccessSettings(ServiceSettings):
         "names",
         "The names that the header Host may have, separated by commas; others get 421. Default: any if keys "
         "are required, otherwise only names of loopback.",
+    )
+
+    owner_max_pending: int = setting(
+        "VIDEOQUEUE_OWNER_MAX_PENDING",
+        whole(0),
+        5000,
+        "jobs",
+        "Maximum number of pending jobs of one owner. At the limit, submissions are rejected with 429; 0 for "
+        "no limit. `videoqueue owners set` sets exceptions from this and the next two.",
+    )
+    owner_max_running: int = setting(
+        "VIDEOQUEUE_OWNER_MAX_RUNNING",
+        whole(0),
+        0,
+        "jobs",
+        "Maximum number of running jobs of one owner; further ones wait. 0 for no limit.",
+    )
+    owner_max_stored_bytes: int = setting(
+        "VIDEOQUEUE_OWNER_MAX_STORED_BYTES",
+        whole(0),
+        0,
+        "bytes",
+        "Maximum size of all stored videos of one owner together. A video beyond it is rejected with 429; 0 "
+        "for no limit.",
     )
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from videoqueue import logs
+from videoqueue.broker import announce
 from videoqueue.causes import cause_fields
 from videoqueue.errors import JobTimeoutError, StorageFullError, TransientError
 from videoqueue.failpoints import failpoint
@@ -54,7 +55,7 @@ class JobRunner:
         self._recorder = Recorder(services.store, services.settings, stopping)
 
     def run(self, job_id: uuid.UUID) -> float | None:
-        """Claims the job and runs it.
+        """Claims a job and runs it: this one, unless it is the turn of another; see `JobStore.claim`.
 
         Returns:
             Seconds until the message should be retried, or None if it is done with.
@@ -77,7 +78,8 @@ class JobRunner:
         if claim is None:
             logger.info("Nothing to do for this message.")
             return None
-        with logs.context(attempt=claim.attempt):
+        # The message may have named another job.
+        with logs.context(job_id=claim.job_id, attempt=claim.attempt):
             return self._attempt(claim, folder)
 
     def _attempt(self, claim: Claim, folder: Path) -> float | None:
@@ -86,7 +88,19 @@ class JobRunner:
         ended = self._recorder.record(claim, self._verdict(claim, folder))
         seconds = round(time.monotonic() - started, 2)
         logger.log(ended.level, ended.how, extra={"seconds": seconds, **ended.fields})
+        if claim.owner_is_limited:
+            self._announce_next_of(claim.owner)
         return ended.try_again_after
+
+    def _announce_next_of(self, owner: str) -> None:
+        """Announces the job that the end of another one of the same owner has made due."""
+        try:
+            for job_id in self._services.store.take_announcements(1, owner=owner):
+                announce(self._services.broker, job_id)
+        except TransientError as error:
+            logger.warning(
+                "The owner's next job was not announced; a sweeper does so.", extra=cause_fields(error)
+            )
 
     def _verdict(self, claim: Claim, folder: Path) -> Verdict:
         """Runs the attempt and returns what to record; a completion is recorded already."""

@@ -1,0 +1,105 @@
+"""The limits of an owner that refuse a submission: pending jobs, and the size of all stored videos."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection, Engine
+
+from videoqueue.errors import QuotaExceededError
+from videoqueue.jobs.database import reading
+from videoqueue.jobs.tables import JOB, OWNER_STATE
+from videoqueue.jobs.types import OwnerLimits
+
+
+def limits_of(connection: Connection, owner: str, limits: OwnerLimits) -> OwnerLimits:
+    """Returns the limits of an owner.
+
+    Args:
+        connection: an open transaction.
+        owner: the owner.
+        limits: those of the settings, which hold where the owner has no exception.
+    """
+    return _merged(connection.execute(_state_of(owner)).one_or_none(), limits)
+
+
+def lock_limits(connection: Connection, owner: str, limits: OwnerLimits) -> OwnerLimits:
+    """Returns the limits of an owner; if any refuses, the owner is locked until the end of the transaction.
+
+    While it is locked, no other transaction adds a job of the owner. Without the lock, concurrent
+    submissions on Postgres would not see each other's jobs and exceed the limit. A write transaction on
+    SQLite excludes all others anyway.
+    """
+    found = limits_of(connection, owner, limits)
+    if connection.dialect.name == "sqlite" or not (found.max_pending or found.max_stored_bytes):
+        return found
+    connection.execute(postgresql.insert(OWNER_STATE).values(owner=owner).on_conflict_do_nothing())
+    return _merged(connection.execute(_state_of(owner).with_for_update()).one_or_none(), limits)
+
+
+def require_quota(connection: Connection, owner: str, limits: OwnerLimits, size: int) -> None:
+    """Returns if the owner may have another pending job with a video of `size` bytes.
+
+    Args:
+        connection: an open transaction.
+        owner: the owner.
+        limits: those of the owner, from `limits_of` or `lock_limits`.
+        size: the additional stored bytes; 0 if the video is stored already.
+
+    Raises:
+        QuotaExceededError: a limit is reached.
+    """
+    if limits.max_pending and _has_pending(connection, owner, limits.max_pending):
+        raise QuotaExceededError(
+            f"{limits.max_pending} jobs of this owner are pending, which is the limit "
+            "(VIDEOQUEUE_OWNER_MAX_PENDING). Try again when some of them have started, or ask the operator "
+            "for a higher limit."
+        )
+    if not limits.max_stored_bytes or not size:
+        return
+    # The index with the sizes is enough for this; no row is read.
+    total = sa.select(sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0)).where(JOB.c.owner == owner)
+    stored = int(connection.execute(total).scalar_one())
+    if stored + size > limits.max_stored_bytes:
+        raise QuotaExceededError(
+            f"The stored videos of this owner have {stored} bytes. With this one they would exceed the limit "
+            f"of {limits.max_stored_bytes} bytes (VIDEOQUEUE_OWNER_MAX_STORED_BYTES). Delete jobs that are "
+            "no longer needed, or ask the operator for a higher limit."
+        )
+
+
+def check_quota(
+    engine: Engine, owner: str, limits: OwnerLimits, size: int, idempotency_key: str | None
+) -> None:
+    """Checks, without a lock, whether an owner may submit a video of `size` bytes.
+
+    A submission with a known idempotency key passes, because it makes no new job.
+
+    Raises:
+        QuotaExceededError: a limit of the owner is reached.
+        DatabaseUnavailableError: the database cannot be used.
+    """
+    known = sa.select(JOB.c.job_id).where(JOB.c.owner == owner, JOB.c.idempotency_key == idempotency_key)
+    with reading(engine) as connection:
+        try:
+            require_quota(connection, owner, limits_of(connection, owner, limits), size)
+        except QuotaExceededError:
+            if idempotency_key is None or connection.execute(known).scalar_one_or_none() is None:
+                raise
+
+
+def _has_pending(connection: Connection, owner: str, count: int) -> bool:
+    """Returns whether the owner has at least so many pending jobs; reads at most so many index entries."""
+    pending = sa.select(sa.literal(1)).select_from(JOB).where(sa.text("job.status = 'pending'"))
+    last = pending.where(JOB.c.owner == owner).offset(count - 1).limit(1)
+    return connection.execute(last).scalar_one_or_none() is not None
+
+
+def _state_of(owner: str) -> sa.Select[int | None, int | None, int | None]:
+    columns = OWNER_STATE.c.max_pending, OWNER_STATE.c.max_running, OWNER_STATE.c.max_stored_bytes
+    return sa.select(*columns).where(OWNER_STATE.c.owner == owner)
+
+
+def _merged(row: sa.Row[int | None, int | None, int | None] | None, limits: OwnerLimits) -> OwnerLimits:
+    own = {} if row is None else {name: value for name, value in row._mapping.items() if value is not None}
+    return OwnerLimits(**vars(limits) | own)
