@@ -16,6 +16,7 @@ from tests.support.records import new_job, stored
 from videoqueue.broker import queued
 from videoqueue.cli import cli
 from videoqueue.errors import SettingsError, VideoqueueError
+from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.tables import Base, JobRow
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.pipeline.decode.video_info import VideoInfo
@@ -124,6 +125,53 @@ def test_every_column_is_shown_or_told_otherwise(run: Run, services: Services) -
     assert set(Base.metadata.tables["job"].columns.keys()) - hidden <= set(job)
 
 
+def test_list_takes_an_owner_and_shows_the_names(run: Run, services: Services) -> None:
+    jobs = {
+        owner: services.store.create(new_job(owner=owner, name=f"of {owner or 'nobody'}"))[0]
+        for owner in ("", "anna", "bert")
+    }
+    for owner, job_id in jobs.items():
+        listed = json.loads(run("list", "--owner", owner, "--json").stdout)
+        assert [(job["job_id"], job["owner"]) for job in listed] == [(str(job_id), owner)]
+    assert len(json.loads(run("list", "--json").stdout)) == 3
+    heading, line = run("list", "--owner", "anna").stdout.splitlines()
+    assert line[heading.index("name") :].startswith("of anna")
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "failed"])
+def test_delete_leaves_nothing_of_a_job_in_any_state(run: Run, services: Services, status: str) -> None:
+    job_id = failed(services) if status == "failed" else submitted(services)[0]
+    if status == "running":
+        assert services.store.claim(job_id, "host:1") is not None
+    key = stored(services.store, job_id).input_key
+    assert run("delete", str(job_id)).stdout == f"Deleted {job_id}.\n"
+    assert (services.store.get(job_id, ALL_OWNERS), services.storage.exists(key)) == (None, False)
+
+
+def test_purge_takes_an_owner_after_a_dry_run_that_removes_nothing(run: Run, services: Services) -> None:
+    jobs = {}
+    for owner in ("anna", "bert"):
+        jobs[owner] = failed(services)
+        with services.store.engine.begin() as connection:
+            row = sa.update(JobRow).where(JobRow.job_id == jobs[owner])
+            connection.execute(row.values(owner=owner, finished_at=1))
+    of_anna = ("purge", "--owner", "anna", "--older-than", "0")
+    assert run(*of_anna, "--dry-run").stdout == "Would remove jobs: 1, videos without a job: 0\n"
+    assert services.store.get(jobs["anna"], ALL_OWNERS) is not None
+    assert "Removed jobs: 1," in run(*of_anna).stdout
+    assert services.store.get(jobs["anna"], ALL_OWNERS) is None
+    assert services.store.get(jobs["bert"], ALL_OWNERS) is not None
+
+
+def test_purge_finishes_interrupted_deletions_and_a_dry_run_counts_them(run: Run, services: Services) -> None:
+    job_id, key = submitted(services)
+    assert Deletions(services.engine, services.store.limits).delete(job_id, ALL_OWNERS) is not None
+    assert run("purge", "--dry-run").stdout == "Would remove jobs: 0, videos without a job: 1\n"
+    assert services.storage.exists(key)
+    assert "videos without a job: 1," in run("purge").stdout
+    assert not services.storage.exists(key)
+
+
 def test_retry_makes_a_new_job_and_announces_it(run: Run, services: Services) -> None:
     job_id = failed(services)
     done = run("retry", str(job_id))
@@ -156,7 +204,7 @@ def test_retry_needs_the_video(run: Run, services: Services) -> None:
     assert json.loads(run("list", "--status", "pending", "--json").stdout) == []
 
 
-@pytest.mark.parametrize("command", ["show", "retry"])
+@pytest.mark.parametrize("command", ["show", "retry", "delete"])
 def test_an_unknown_or_malformed_id_is_told(run: Run, command: str) -> None:
     with pytest.raises(VideoqueueError, match="There is no job with this id"):
         run(command, str(uuid.uuid4()))
@@ -208,7 +256,7 @@ def test_tables_of_an_earlier_version_are_told(database_url: str) -> None:
         CliRunner().invoke(cli, ["jobs", "list"], env={"DATABASE_URL": database_url}, catch_exceptions=False)
 
 
-@pytest.mark.parametrize("command", [["purge"], ["retry", "x"]])
+@pytest.mark.parametrize("command", [["purge"], ["retry", "x"], ["delete", "x"]])
 def test_a_shared_database_beside_a_local_folder_is_refused(command: list[str]) -> None:
     with pytest.raises(SettingsError, match="VIDEOQUEUE_STORAGE_URL is not set"):
         CliRunner().invoke(
@@ -216,7 +264,7 @@ def test_a_shared_database_beside_a_local_folder_is_refused(command: list[str]) 
         )
 
 
-@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["retry"], ["purge"]])
+@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["delete"], ["retry"], ["purge"]])
 def test_each_command_explains_itself_with_an_example(command: list[str]) -> None:
     shown = CliRunner().invoke(cli, ["jobs", *command, "--help"])
     assert shown.exit_code == 0

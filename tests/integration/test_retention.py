@@ -198,10 +198,10 @@ def test_a_purge_that_is_cut_off_between_row_and_video_is_finished_by_the_next(
         patched.setattr(storage, "delete", killed)
         with pytest.raises(StorageUnavailableError):
             retention.remove_ended(ALL_OWNERS, 30, limit=10)
-    assert retention.unfinished_deletions(10) == [key]
+    assert retention.unfinished_deletions() == [key]
     assert [step.videos for step in retention.round(ALL_OWNERS, None, DAY, 10)] == [1, 0]
     assert not storage.exists(key)
-    assert retention.unfinished_deletions(10) == []
+    assert retention.unfinished_deletions() == []
 
 
 def test_orphans_are_old_videos_without_a_job_and_nothing_else(

@@ -10,6 +10,7 @@ from functools import partial
 
 import psutil
 import pytest
+import requests
 
 from tests.chaos.catalogue import Catalogue, Submission
 from tests.chaos.client import Client, Observed, Submitted, new_key
@@ -118,6 +119,31 @@ def test_a_purge_killed_before_it_removes_an_orphan_does_so_later(bench: Bench) 
     os.utime(orphan, (0, 0))
     bench.await_obeyed("purger.orphan_found")
     eventually(lambda: not orphan.exists(), "the orphan is gone")
+    assert bench.oracle.broken([]) == []
+
+
+@pytest.mark.parametrize("step", ["deletion.row_deleted", "deletion.video_deleted", "deletion.finished"])
+def test_a_deletion_of_a_running_job_killed_at_a_step_leaves_nothing(bench: Bench, step: str) -> None:
+    """The child is frozen in the middle of the job, so that only the lost lease can end it."""
+    before = {child.pid for child in bench.service.children()}
+    bench.service.order("child.first_frame_sent", "stop")
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_obeyed("child.first_frame_sent")
+    frozen = [child for child in bench.service.children() if child.status() == psutil.STATUS_STOPPED]
+    assert len(frozen) == 1, before
+    bench.service.order(step, "kill")
+    address = f"{bench.service.url}/jobs/{submitted.accepted}"
+    with pytest.raises(requests.RequestException):
+        requests.delete(address, timeout=60)
+    bench.await_obeyed(step)
+    eventually(lambda: not frozen[0].is_running(), "the child is ended")
+    eventually(bench.service.answers, "web answers")
+    assert requests.delete(address, timeout=60).status_code == 404
+    bench.service.run("videoqueue jobs purge")
+    assert bench.service.rows("SELECT job_id FROM deleted_job") == []
+    known = {key for (key,) in bench.service.rows("SELECT input_key FROM job")}
+    stored = {f"inputs/{file.name}" for file in bench.service.objects.rglob("*.mp4")}
+    assert stored == known
     assert bench.oracle.broken([]) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from videoqueue.api.form_headers import PartHeaders
 from videoqueue.api.form_parts import FormError, FormLimits, FormTooLargeError, read_parts
@@ -34,8 +34,19 @@ class Field:
     value: str
 
 
-def read_form(pieces: Iterable[bytes], boundary: str, limits: FormLimits) -> Iterator[Field | bytes]:
-    """Yields the text fields, and the video in pieces, in the order of the form.
+@dataclass(frozen=True)
+class FileName:
+    """The file name of the video, as the client sent it."""
+
+    value: str
+
+
+#: What a form consists of; the bytes are pieces of the video.
+Part: TypeAlias = Field | FileName | bytes
+
+
+def read_form(pieces: Iterable[bytes], boundary: str, limits: FormLimits) -> Iterator[Part]:
+    """Yields the text fields, the file name, and the video in pieces, in the order of the form.
 
     Args:
         pieces: the request body.
@@ -62,7 +73,7 @@ class _Form:
         self._has_content = False
         self._charset = "UTF-8"
 
-    def read(self, pieces: Iterable[bytes], boundary: bytes) -> Iterator[Field | bytes]:
+    def read(self, pieces: Iterable[bytes], boundary: bytes) -> Iterator[Part]:
         for part, body in read_parts(pieces, boundary, self._limits):
             _require_plain(part)
             if not (part.name or part.names_file):
@@ -82,8 +93,11 @@ class _Form:
         if not self._has_file:
             raise ApiError("file_missing", f"The form has no field `file`. {HOW}")
 
-    def _video(self, part: PartHeaders, body: Iterator[bytes]) -> Iterator[bytes]:
-        """Yields the bytes of a part named `file`. Such a part can occur again if all but one are empty."""
+    def _video(self, part: PartHeaders, body: Iterator[bytes]) -> Iterator[FileName | bytes]:
+        """Yields the file name and the bytes of a part named `file`.
+
+        Such a part can occur again if all but one are empty.
+        """
         self._has_file = True
         had_content = self._has_content
         for piece in body if part.names_file else _reject_text(body):
@@ -91,6 +105,8 @@ class _Form:
                 raise ApiError(
                     "invalid_parameter", "The form has two fields `file`. Send one video at a time."
                 )
+            if part.file_name and not self._has_content:
+                yield FileName(part.file_name)
             self._has_content = True
             yield piece
 
@@ -116,6 +132,8 @@ class _Form:
         charset = part.charset or self._charset
         charset = charset if _TEXT.fullmatch(charset) else "UTF-8"
         try:
+            if part.name == "name":  # only shown: it need not be exact
+                return value.decode(charset, "replace")
             return value.decode(charset).strip()
         except (LookupError, UnicodeError):
             raise _unusable(part, f"takes text in {charset}") from None

@@ -51,7 +51,9 @@ class PartHeaders:
 
     Attributes:
         name: the name of the field; '' if there is none.
-        names_file: whether there is a file name, in any syntax. The name itself is never used.
+        names_file: whether there is a file name, in any syntax.
+        file_name: the file name, with a replacement for undecodable bytes; '' if there is none, or it cannot
+            be found.
         kind: the media type in lower case; '' if there is none.
         charset: the encoding of text; '' if there is none.
         codings: the values of Content-Encoding and Content-Transfer-Encoding that change the bytes.
@@ -59,6 +61,7 @@ class PartHeaders:
 
     name: str
     names_file: bool
+    file_name: str
     kind: str
     charset: str
     codings: tuple[str, ...]
@@ -74,10 +77,12 @@ def read_part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
     disposition = first.get("content-disposition", "")
     content_type = first.get("content-type", "")
     charset = _CHARSET.search(content_type)
+    parameters = _parameters(disposition)
     codings = (first.get(f"content-{which}encoding", "").strip().lower() for which in ("", "transfer-"))
     return PartHeaders(
-        name=_field_name(disposition),
+        name=_field_name(parameters),
         names_file=_FILE_NAME.search(disposition) is not None,
+        file_name=_file_name(parameters),
         kind=content_type.partition(";")[0].strip().lower(),
         charset=charset.group(1) if charset else "",
         codings=tuple(
@@ -86,11 +91,26 @@ def read_part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
     )
 
 
-def _field_name(disposition: str) -> str:
-    parameters = disposition[disposition.find(";") :] if ";" in disposition else ""
+def _parameters(disposition: str) -> dict[str, str]:
+    text = disposition[disposition.find(";") :] if ";" in disposition else ""
     found: dict[str, str] = {}
-    for key, value in _strictly(parameters) or _loosely(parameters):
+    for key, value in _strictly(text) or _loosely(text):
         found.setdefault(key.lower(), value)
+    return found
+
+
+def _file_name(found: dict[str, str]) -> str:
+    """Returns the file name; `filename*` (RFC 8187) comes before `filename`, as in RFC 6266 section 4.3."""
+    if "filename*" in found:
+        charset, _, value = found["filename*"].partition("'")
+        encoding = "latin-1" if charset.strip().lower() == "iso-8859-1" else "utf-8"
+        return unquote_to_bytes(value.partition("'")[2].strip(' \t"')).decode(encoding, "replace")
+    # Browsers write a quote as %22 (HTML standard, multipart/form-data), other clients as \".
+    text = _unquoted(found.get("filename", "")).replace('\\"', '"').replace("%22", '"')
+    return text.encode("latin-1").decode("utf-8", "replace")
+
+
+def _field_name(found: dict[str, str]) -> str:
     if "name" in found:
         return _decoded(_unquoted(found["name"]).encode("latin-1"))
     return _decoded(unquote_to_bytes(found.get("name*", "").rpartition("'")[2]))

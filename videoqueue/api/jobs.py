@@ -135,7 +135,7 @@ def describe(job_id: str) -> JsonResponse:
 def _detail(job_id: str) -> JobDetail:
     services = services_of(current_app)
     wanted = parsed_job_id(job_id)
-    found = detail(services.engine, wanted, caller().scope, max_running=services.settings.owner_max_running)
+    found = detail(services.engine, wanted, caller().scope, services.store.limits)
     if found is None:
         raise job_not_found()
     return found

@@ -25,6 +25,7 @@ from videoqueue.api.schemas import (
     JobAccepted,
     JobResults,
     JobStatus,
+    Name,
     Problem,
     Readiness,
     Timestamp,
@@ -207,6 +208,8 @@ def _own_fields(_converter: OpenAPIConverter, field: fields.Field[Any], **_: obj
     """Returns what apispec cannot know about our own kinds of fields."""
     if isinstance(field, Timestamp):
         return {"type": ["string", "null"] if field.allow_none else "string", "format": "date-time"}
+    if isinstance(field, Name):
+        return {"type": "string"}
     if isinstance(field, fields.Method):
         return {"type": ["string", "null"]}
     return {}

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypedDict, cast
 from flask import Request
 from marshmallow import Schema, ValidationError
 
+from videoqueue.api.names import name_of_file
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import SubmitRequest
 from videoqueue.errors import UnknownPipelineError
@@ -17,11 +18,12 @@ MAX_KEY: Final = 255
 
 
 class SubmitValues(TypedDict):
-    """The validated parameters of a submission; `max_frames` is None for all frames."""
+    """The validated parameters of a submission; `max_frames` is None for all frames, `name` for no name."""
 
     pipeline_id: str
     frame_stride: int
     max_frames: int | None
+    name: str | None
 
 
 class SubmitParameters:
@@ -31,7 +33,7 @@ class SubmitParameters:
         self._pipelines = pipelines
         self._values: dict[str, object] = {}
         self._seen: set[tuple[str, str]] = set()
-        self._default = {"pipeline_id": default_pipeline}
+        self._default: dict[str, object] = {"pipeline_id": default_pipeline}
 
     def add(self, name: str, text: str, place: Literal["form", "query"]) -> None:
         """Validates a parameter. A form field replaces a parameter of the query, which arrives first.
@@ -46,7 +48,12 @@ class SubmitParameters:
         value = load_one(SubmitRequest, name, text, also=("file",))
         if name == "pipeline_id" and value not in self._pipelines:
             raise UnknownPipelineError(text, self._pipelines)
-        self._values[name] = value
+        if name != "name" or value is not None:
+            self._values[name] = value
+
+    def suggest_name(self, file_name: str) -> None:
+        """Makes the file name of the video the default of the parameter `name`."""
+        self._default["name"] = name_of_file(file_name)
 
     @property
     def values(self) -> SubmitValues:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from videoqueue.api.names import MAX_NAME, clean_name
 from videoqueue.jobs.types import STATUSES, JobProgress, rfc3339
 
 #: The largest value of a whole number: the columns of the database have 64 bits.
@@ -36,6 +37,16 @@ class Timestamp(fields.Field[int]):
         return None if value is None else rfc3339(value)
 
 
+class Name(fields.Field[str | None]):
+    """A name to show: without control characters, None if nothing else is in it."""
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str | None:
+        text = str(value)
+        if not 1 <= len(text) <= MAX_NAME:
+            raise ValidationError(f"takes 1 to {MAX_NAME} characters")
+        return clean_name(text)
+
+
 class SubmitRequest(Schema):
     """The parameters of a submission."""
 
@@ -48,6 +59,15 @@ class SubmitRequest(Schema):
     )
     frame_stride = WholeNumber("Frames 0, n, 2n ... are processed.", default=1)
     max_frames = WholeNumber("The maximum number of frames to process. Default: all.", default=None)
+    name = Name(
+        load_default=None,
+        metadata={
+            "description": "The client's name of the video, only for display. Control characters are "
+            "removed. Default: the file name in the form.",
+            "minLength": 1,
+            "maxLength": MAX_NAME,
+        },
+    )
 
 
 class PageRequest(Schema):

@@ -16,7 +16,7 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
-from videoqueue.api.form import HOW, Field, read_form
+from videoqueue.api.form import HOW, Field, FileName, Part, read_form
 from videoqueue.api.form_headers import boundary_of
 from videoqueue.api.form_parts import FormLimits
 from videoqueue.api.parameters import SubmitParameters
@@ -112,6 +112,8 @@ class Upload:
             for part in self._parts():
                 if isinstance(part, Field):
                     parameters.add(part.name, part.value, "form")
+                elif isinstance(part, FileName):
+                    parameters.suggest_name(part.value)
                 else:
                     video.write(part)
             if video.size == 0 and not self._request.mimetype:
@@ -120,7 +122,7 @@ class Upload:
             writer.commit()
         return Received(key, video.size, video.sha256)
 
-    def _parts(self) -> Iterator[Field | bytes]:
+    def _parts(self) -> Iterator[Part]:
         pieces = self._body.pieces()
         if self._boundary is None:
             return pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -167,14 +168,21 @@ _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("file", type=_existing_file)
 @submission_options
 @click.option("--wait", is_flag=True, help="Wait until the job is completed. The exit code is 1 if it fails.")
+@click.option("--name", help="Name of the video, only for display. [default: the name of FILE]")
 @click.option("--idempotency-key", help="A second submission with the same key returns the first job.")
 @service_option
 def submit(
-    file: Path, wait: bool, idempotency_key: str | None, url: str | None, **parameters: str | int | None
+    file: Path,
+    wait: bool,
+    name: str | None,
+    idempotency_key: str | None,
+    url: str | None,
+    **parameters: str | int | None,
 ) -> None:
     """Submit FILE to the service and print its job id."""
     client = Client(url)
-    job_id = client.submit(file, parameters, idempotency_key)
+    shown = os.fsencode(file.name).decode(errors="replace") if name is None else name
+    job_id = client.submit(file, parameters | {"name": shown}, idempotency_key)
     click.echo(job_id)
     if wait:
         client.wait(job_id)

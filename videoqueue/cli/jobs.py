@@ -1,4 +1,4 @@
-"""jobs: list, show, retry and purge jobs, directly in database and storage. The service need not run."""
+"""jobs: list, show, delete, retry and purge jobs, in database and storage. The service need not run."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import click
 
 from videoqueue.cli.database import opened_database
 from videoqueue.errors import QueueUnavailableError, VideoqueueError
-from videoqueue.jobs.types import ALL_OWNERS, STATUSES, Status
+from videoqueue.jobs.types import ALL_OWNERS, STATUSES, OwnerLimits, OwnerScope, Status
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from videoqueue.maintenance.retention import Retention
     from videoqueue.storage import ObjectStorage
 
+_owner = click.option("--owner", metavar="NAME", help="Only jobs of this owner; '' for those of nobody.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def jobs() -> None:
-    """List, show, retry and purge jobs.
+    """List, show, delete, retry and purge jobs.
 
     The commands use DATABASE_URL and VIDEOQUEUE_STORAGE_URL, or VIDEOQUEUE_DATA_DIR. Set them as for the
     worker.
@@ -34,13 +35,15 @@ def jobs() -> None:
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs."
 )
+@_owner
 @_as_json
-def list_jobs(status: Status | None, limit: int, as_json: bool) -> None:
+def list_jobs(status: Status | None, limit: int, owner: str | None, as_json: bool) -> None:
     """List the newest jobs, newest first.
 
     \b
     videoqueue jobs list
     videoqueue jobs list --status failed --limit 100
+    videoqueue jobs list --owner anna
     videoqueue jobs list --json | jq -r '.[].job_id'
     """
     from videoqueue.cli.job_view import described, table
@@ -49,7 +52,7 @@ def list_jobs(status: Status | None, limit: int, as_json: bool) -> None:
     with opened_database(load_settings()) as engine:
         queries = JobQueries(engine)
         now = queries.clock()
-        rows = [described(job, now) for job in queries.latest(ALL_OWNERS, limit, status)]
+        rows = [described(job, now) for job in queries.latest(_scope(owner), limit, status)]
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else table(rows))
 
 
@@ -74,6 +77,29 @@ def show(job_id: str, as_json: bool) -> None:
         queries = JobQueries(engine)
         shown = described(job, queries.clock()) | {"frames_committed": queries.frames(job.job_id, ALL_OWNERS)}
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if as_json else details(shown))
+
+
+@jobs.command()
+@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+def delete(job_ids: tuple[str, ...]) -> None:
+    """Delete jobs in any state, with their results and videos.
+
+    A worker that processes such a job stops within VIDEOQUEUE_RENEW_SECONDS.
+
+    \b
+    videoqueue jobs delete 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
+    """
+    from videoqueue.maintenance.removal import Remover
+
+    settings = load_settings()
+    storage = _storage(settings)
+    wanted = [_parsed(job_id) for job_id in job_ids]
+    with opened_database(settings) as engine:
+        remover = Remover(engine, storage, OwnerLimits.of(settings))
+        for job_id in wanted:
+            if not remover.delete(job_id, ALL_OWNERS):
+                raise _unknown()
+            click.echo(f"Deleted {job_id}.")
 
 
 @jobs.command()
@@ -113,8 +139,9 @@ def retry(job_id: str) -> None:
     metavar="DAYS",
     help="Minimum age of the jobs since their end. [default: VIDEOQUEUE_RETENTION_DAYS]",
 )
+@_owner
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
-def purge(older_than: int | None, dry_run: bool) -> None:
+def purge(older_than: int | None, owner: str | None, dry_run: bool) -> None:
     """Remove old jobs with their results and videos, and old uploads without a job.
 
     Workers do the same once an hour. Pending and running jobs are never removed. Unfinished uploads, and
@@ -123,6 +150,7 @@ def purge(older_than: int | None, dry_run: bool) -> None:
     \b
     videoqueue jobs purge --dry-run
     videoqueue jobs purge --older-than 7
+    videoqueue jobs purge --owner anna --older-than 0
     """
     from videoqueue.maintenance.retention import Retention
     from videoqueue.services import build_store
@@ -136,25 +164,28 @@ def purge(older_than: int | None, dry_run: bool) -> None:
         )
     with opened_database(settings) as engine:
         retention = Retention(build_store(settings, engine), storage)
-        (_preview if dry_run else _purge)(retention, settings, days)
+        (_preview if dry_run else _purge)(retention, settings, _scope(owner), days)
 
 
-def _preview(retention: Retention, settings: Settings, days: int | None) -> None:
-    count = 0 if days is None else retention.count_ended(ALL_OWNERS, days)
-    orphans = sum(map(len, retention.orphans(settings.orphan_seconds, settings.sweep_rows)))
-    click.echo(f"Would remove jobs: {count}, videos without a job: {orphans}")
+def _preview(retention: Retention, settings: Settings, owner: OwnerScope, days: int | None) -> None:
+    count = 0 if days is None else retention.count_ended(owner, days)
+    orphans = set(retention.unfinished_deletions())
+    orphans.update(*retention.orphans(settings.orphan_seconds, settings.sweep_rows))
+    click.echo(f"Would remove jobs: {count}, videos without a job: {len(orphans)}")
 
 
-def _purge(retention: Retention, settings: Settings, days: int | None) -> None:
+def _purge(retention: Retention, settings: Settings, owner: OwnerScope, days: int | None) -> None:
     from videoqueue.maintenance.retention import Removed
 
-    removed = sum(
-        retention.round(ALL_OWNERS, days, settings.orphan_seconds, settings.sweep_rows), start=Removed()
-    )
+    removed = sum(retention.round(owner, days, settings.orphan_seconds, settings.sweep_rows), start=Removed())
     click.echo(
         f"Removed jobs: {removed.jobs}, videos without a job: {removed.videos}, "
         f"unfinished uploads: {removed.uploads}"
     )
+
+
+def _scope(owner: str | None) -> OwnerScope:
+    return ALL_OWNERS if owner is None else owner
 
 
 def _storage(settings: Settings) -> ObjectStorage:

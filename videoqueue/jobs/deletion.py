@@ -77,8 +77,8 @@ class Deletions:
         audit.record("job_deleted", job_id=job_id, owner=row.owner, **reason)
         return DeletedJob(job_id, row.input_key)
 
-    def unfinished(self, limit: int) -> Sequence[DeletedJob]:
-        """Returns deleted jobs whose video is still to be removed, the longest deleted first."""
+    def unfinished(self, limit: int | None = None) -> Sequence[DeletedJob]:
+        """Returns at most `limit` jobs whose video is still to be removed, the longest deleted first."""
         columns = (DELETED_JOB.c.job_id, DELETED_JOB.c.input_key)
         query = sa.select(*columns).order_by(DELETED_JOB.c.deleted_at).limit(limit)
         with reading(self._engine) as connection:

@@ -11,8 +11,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.jobs.changes import select_job
 from videoqueue.jobs.database import now, reading
-from videoqueue.jobs.tables import JOB, OWNER_STATE, owned_by
-from videoqueue.jobs.types import Job, OwnerScope
+from videoqueue.jobs.quotas import limits_of
+from videoqueue.jobs.tables import JOB, owned_by
+from videoqueue.jobs.types import Job, OwnerLimits, OwnerScope
 
 #: worker: for a free one. retry: for the pause after a failed attempt. owner_limit: until fewer jobs of its
 #: owner run.
@@ -28,35 +29,33 @@ class JobDetail:
     waiting_for: WaitingFor | None
 
 
-def detail(engine: Engine, job_id: uuid.UUID, owner: OwnerScope, max_running: int) -> JobDetail | None:
+def detail(engine: Engine, job_id: uuid.UUID, owner: OwnerScope, limits: OwnerLimits) -> JobDetail | None:
     """Returns a job of the owner with what it waits for, or None if there is none with this id.
 
     Args:
         engine: the database.
         job_id: the job.
         owner: whose job it is.
-        max_running: the maximum number of running jobs of an owner without a limit of their own; 0 for none.
+        limits: those of the settings, which hold where the owner has no exception.
 
     Raises:
         DatabaseUnavailableError: the database cannot be used.
     """
     with reading(engine) as connection:
         job = select_job(connection, (JOB.c.job_id == job_id) & owned_by(owner))
-        return None if job is None else JobDetail(job, _waiting_for(connection, job, max_running))
+        return None if job is None else JobDetail(job, _waiting_for(connection, job, limits))
 
 
-def _waiting_for(connection: Connection, job: Job, max_running: int) -> WaitingFor | None:
+def _waiting_for(connection: Connection, job: Job, limits: OwnerLimits) -> WaitingFor | None:
     if job.status != "pending":
         return None
     if job.run_after > now(connection):
         return "retry"
-    return "owner_limit" if _is_at_limit(connection, job.owner, max_running) else "worker"
+    return "owner_limit" if _is_at_limit(connection, job.owner, limits) else "worker"
 
 
-def _is_at_limit(connection: Connection, owner: str, max_running: int) -> bool:
-    own = sa.select(OWNER_STATE.c.max_running).where(OWNER_STATE.c.owner == owner)
-    limit = connection.execute(own).scalar_one_or_none()
-    limit = max_running if limit is None else limit
+def _is_at_limit(connection: Connection, owner: str, limits: OwnerLimits) -> bool:
+    limit = limits_of(connection, owner, limits).max_running
     if limit == 0:
         return False
     # Written like this, the condition is that of the index of running jobs.

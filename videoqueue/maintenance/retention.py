@@ -95,9 +95,13 @@ class Retention:
             self._remover.finish(deleted)
         return len(unfinished)
 
-    def unfinished_deletions(self, limit: int) -> list[str]:
-        """Returns the keys of at most `limit` videos that `finish_deletions` would remove."""
-        return [deleted.input_key for deleted in self._deletions.unfinished(limit)]
+    def unfinished_deletions(self) -> list[str]:
+        """Returns the keys of the videos that `finish_deletions` would remove."""
+        return [
+            deleted.input_key
+            for deleted in self._deletions.unfinished()
+            if not self._deletions.is_needed(deleted)
+        ]
 
     def count_ended(self, owner: OwnerScope, days: float) -> int:
         """Returns the number of the owner's jobs that ended more than `days` ago."""
