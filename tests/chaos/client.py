@@ -45,10 +45,13 @@ class Observed:
 
 
 class Client:
-    def __init__(self, url: str, observed: Observed, timeout: float = 15.0) -> None:
+    """`key` is the API key that it sends; none if it is empty."""
+
+    def __init__(self, url: str, observed: Observed, timeout: float = 15.0, key: str = "") -> None:
         self._url = url
         self._observed = observed
         self._timeout = timeout
+        self._access = {"Authorization": f"Bearer {key}"} if key else {}
 
     def submit(self, submission: Submission, key: str, give_up: Callable[[], bool]) -> Submitted:
         """Repeats the request until the service decides, or until `give_up`."""
@@ -65,7 +68,7 @@ class Client:
                 f"{self._url}/video/submit",
                 data=submission.content,
                 params=dict(submission.parameters),
-                headers={"Content-Type": "video/mp4", "Idempotency-Key": submitted.key},
+                headers={"Content-Type": "video/mp4", "Idempotency-Key": submitted.key, **self._access},
                 timeout=self._timeout,
             )
         except requests.RequestException:
@@ -86,7 +89,9 @@ class Client:
         """The job's status, None when there was no answer."""
         began = time.monotonic()
         try:
-            answer = requests.get(f"{self._url}/video/status/{job_id}", timeout=self._timeout)
+            answer = requests.get(
+                f"{self._url}/video/status/{job_id}", headers=self._access, timeout=self._timeout
+            )
         except requests.RequestException:
             self._observed.broken_connections += 1
             return None
@@ -98,12 +103,16 @@ class Client:
         return None
 
     def error(self, job_id: uuid.UUID) -> str:
-        answer = requests.get(f"{self._url}/video/status/{job_id}", timeout=self._timeout)
+        answer = requests.get(
+            f"{self._url}/video/status/{job_id}", headers=self._access, timeout=self._timeout
+        )
         return str(answer.json()["error_message"])
 
     def results(self, job_id: uuid.UUID) -> bytes:
         """The bytes of the `results` array; empty when there is none."""
-        answer = requests.get(f"{self._url}/video/results/{job_id}", timeout=self._timeout)
+        answer = requests.get(
+            f"{self._url}/video/results/{job_id}", headers=self._access, timeout=self._timeout
+        )
         found = re.fullmatch(rb'\{"job_id":"[^"]*","results":(\[.*\]),"created_at":.*\}\n?', answer.content)
         return found[1] if found and answer.ok else b""
 

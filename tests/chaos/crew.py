@@ -10,8 +10,11 @@ from collections.abc import Callable
 
 from tests.chaos.catalogue import Catalogue, Submission
 from tests.chaos.client import Client, Observed, Submitted
+from tests.chaos.service import ChaosService
 
 CLIENTS = 3
+#: Whose jobs the clients submit, in turn.
+OWNERS = ("anna", "bert")
 _UNDER_WAY = 2
 _POLL_SECONDS = 0.15
 _HOSTILE_SHARE = 0.25
@@ -21,16 +24,18 @@ _ENDED = ("completed", "failed")
 class Crew:
     """What is submitted follows from the seed; how much, from how fast the service is."""
 
-    def __init__(self, url: str, catalogue: Catalogue, seed: int) -> None:
+    def __init__(self, service: ChaosService, catalogue: Catalogue, seed: int) -> None:
         self.observed = Observed()
         self.submitted: list[Submitted] = []
         self._catalogue = catalogue
-        self._client = Client(url, self.observed)
+        self._client = Client(service.url, self.observed, key=service.admin_key)
+        keys = [service.create_key(owner) for owner in OWNERS]
+        senders = [Client(service.url, self.observed, key=keys[n % len(keys)]) for n in range(CLIENTS)]
         self._stopping = threading.Event()
         self._errors: list[BaseException] = []
         self._threads = [
-            threading.Thread(target=self._guarded, args=(f"{seed}-{number}",), daemon=True)
-            for number in range(CLIENTS)
+            threading.Thread(target=self._guarded, args=(sender, f"{seed}-{number}"), daemon=True)
+            for number, sender in enumerate(senders)
         ]
 
     def start(self) -> None:
@@ -57,16 +62,16 @@ class Crew:
             open_jobs = [submitted for submitted in open_jobs if not self._look(submitted)]
             time.sleep(_POLL_SECONDS)
 
-    def _guarded(self, seed: str) -> None:
+    def _guarded(self, sender: Client, seed: str) -> None:
         try:
-            self._work(random.Random(seed))
+            self._work(sender, random.Random(seed))
         except BaseException as error:  # noqa: BLE001 - raised again by `stop`
             self._errors.append(error)
 
-    def _work(self, dice: random.Random) -> None:
+    def _work(self, sender: Client, dice: random.Random) -> None:
         mine: list[Submitted] = []
         while not self._stopping.is_set():
-            submitted = self._client.submit(self._draw(dice), _key(dice), self._never())
+            submitted = sender.submit(self._draw(dice), _key(dice), self._never())
             self.submitted.append(submitted)
             mine.append(submitted)
             while not self._stopping.is_set() and len(self._open(mine)) >= _UNDER_WAY:

@@ -25,7 +25,7 @@ _COMPLETED_LINE = re.compile(r"\[job_id=(\S+) attempt=(\d+)\] Job completed\.")
 class Oracle:
     def __init__(self, service: ChaosService) -> None:
         self._service = service
-        self._client = Client(service.direct_url, Observed())
+        self._client = Client(service.direct_url, Observed(), key=service.admin_key)
 
     def broken(self, submitted: Iterable[Submitted]) -> list[str]:
         """Every promise that was broken; the service must still be running."""

@@ -16,7 +16,7 @@ from tests.chaos.faults import FaultInjector
 from tests.chaos.oracle import Oracle
 from tests.chaos.schedule import PAUSE_SECONDS, plan
 from tests.chaos.service import ChaosService
-from tests.chaos.settings import QUICK
+from tests.chaos.settings import OWNED, QUICK
 
 #: How long after the last fault every job may take to end.
 _REST_SECONDS = 180.0
@@ -51,9 +51,9 @@ def run_chaos(
     rest_seconds: float = _REST_SECONDS,
 ) -> Outcome:
     """Faults planned from the seed hit a service under load for so many seconds."""
-    with ChaosService(folder, database, settings) as service:
+    with ChaosService(folder, database, OWNED | dict(settings)) as service:
         catalogue = Catalogue(folder, service.workplace.pipelines)
-        crew = Crew(service.url, catalogue, seed)
+        crew = Crew(service, catalogue, seed)
         injector = FaultInjector(service)
         crew.start()
         try:

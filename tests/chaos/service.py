@@ -26,6 +26,7 @@ from tests.chaos.workplace import Workplace
 from tests.support.records import lease_policy
 from tests.support.stack import ROOT, environment, eventually, free_port, procfile
 from tests.support.tcp_proxy import TcpProxy
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.retention import Retention
@@ -80,6 +81,15 @@ class ChaosService:
     @property
     def direct_url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def admin_key(self) -> str:
+        """The key for the jobs of all owners; empty if the service needs no key."""
+        return self.environ.get("VIDEOQUEUE_ADMIN_KEY", "")
+
+    def create_key(self, owner: str) -> str:
+        """Returns a new key with which jobs of the owner are submitted."""
+        return KeyStore(self.engine).create(owner, frozenset({"submit"}))[1]
 
     def _direct_url(self) -> str:
         return self.postgres.uri if self.postgres else f"sqlite:///{self.data / 'videoqueue.db'}"

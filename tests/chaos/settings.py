@@ -21,6 +21,9 @@ QUICK = {
 #: Leases, sweeps and pauses are the defaults; every frame is committed at once, so that it can be timed.
 DEFAULTS = {"VIDEOQUEUE_CHECKPOINT_SECONDS": "0.05"}
 
+#: With keys, so that jobs have owners; each may use only one of the two workers.
+OWNED = {"VIDEOQUEUE_ADMIN_KEY": "of-the-harness-" + 32 * "x", "VIDEOQUEUE_OWNER_MAX_RUNNING": "1"}
+
 #: Always. A limit of crashes would end jobs that the harness has killed too often; it has tests of its own.
 ALWAYS = {
     "VIDEOQUEUE_HOST": "127.0.0.1",

@@ -20,6 +20,7 @@ from tests.support.full_disk import files_of_at_most
 from tests.support.log_lines import LogLines
 from tests.support.records import new_job, stored
 from tests.support.stack import eventually
+from videoqueue.broker import queued
 from videoqueue.errors import (
     DatabaseUnavailableError,
     InvalidVideoError,
@@ -27,6 +28,7 @@ from videoqueue.errors import (
     StorageUnavailableError,
     TransientError,
 )
+from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.tables import JobRow
 from videoqueue.jobs.types import ALL_OWNERS, Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
@@ -627,3 +629,41 @@ def test_a_machine_short_of_something_is_a_passing_error(
     assert (job.status, job.failures) == ("pending", 1)
     assert says in (job.error_message or "")
     assert "bug" not in caplog.text
+
+
+def _limited(services: Services) -> tuple[uuid.UUID, uuid.UUID]:
+    OwnerStore(services.engine).set_limits("anna", {"max_running": 1})
+    _store(services, VIDEO)
+    first, second = (services.store.create(new_job(VIDEO, owner="anna", input_key=KEY))[0] for _ in range(2))
+    return first, second
+
+
+@pytest.mark.parametrize(
+    "outcome", [*ITEMS[:1], InvalidVideoError("not_mp4", "why"), SandboxCrashedError("x")]
+)
+def test_the_next_job_of_an_owner_at_the_limit_is_announced_when_one_ends(
+    services: Services, run: Run, outcome: Any
+) -> None:
+    first, second = _limited(services)
+    waiting = []
+
+    def look() -> None:
+        waiting.append((services.store.claim(second, "another"), queued(services.broker)))
+
+    run(Script(look, outcome))(first)
+    assert waiting == [(None, 0)]
+    assert queued(services.broker) == 1
+    claim = services.store.claim(first, "another")
+    assert claim is not None
+    assert claim.job_id == second
+
+
+def test_a_message_runs_the_job_of_the_owner_whose_turn_it_is(
+    services: Services, run: Run, log_lines: LogLines
+) -> None:
+    first, second = _limited(services)
+    other = services.store.create(new_job(VIDEO, owner="bert", input_key=KEY))[0]
+    services.store.claim(first, "another")
+    run(Script())(second)
+    assert row(services, other).status != "pending"
+    assert row(services, second).status == "pending"
