@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job
 from videoqueue.api.extension import services_of
-from videoqueue.api.openapi import Operation, operation
+from videoqueue.api.operations import Operation, operation
 from videoqueue.app import create_app
 from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.results import encode

@@ -17,7 +17,7 @@ from flask import Flask, Request, current_app, g, request
 from videoqueue import audit
 from videoqueue.api.browser import require_known_host, require_same_site
 from videoqueue.api.known_keys import KnownKeys
-from videoqueue.api.openapi import scope_of
+from videoqueue.api.operations import scope_of
 from videoqueue.api.problems import ApiError
 from videoqueue.errors import DatabaseUnavailableError, VideoqueueError
 from videoqueue.jobs.keys import SCOPES, KeyStore, Scope, require_owner

@@ -12,7 +12,8 @@ from flask import Blueprint, Flask, Response, current_app, render_template
 from flask.blueprints import BlueprintSetupState
 
 from videoqueue.api.extension import services_of
-from videoqueue.api.openapi import ALWAYS, COMMON, Described, Operation, document, operation
+from videoqueue.api.openapi import document
+from videoqueue.api.operations import ALWAYS, COMMON, Described, Operation, operation
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
 

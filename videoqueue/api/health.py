@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from videoqueue.api.auth import visitor
 from videoqueue.api.extension import extension_of
-from videoqueue.api.openapi import ALWAYS, DATABASE, Operation, json_response, operation
+from videoqueue.api.operations import ALWAYS, DATABASE, Operation, json_response, operation
 from videoqueue.api.problems import ProblemCode, problem
 from videoqueue.api.schemas import Health, Readiness
 

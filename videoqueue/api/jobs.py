@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Final, cast
 
-from flask import Blueprint, Response, after_this_request, current_app, request, url_for
+from flask import Blueprint, Response, after_this_request, current_app, request
 
+from videoqueue.api.acceptance import ACCEPTED_HEADERS, JsonResponse, accepted, announce_accepted
 from videoqueue.api.auth import Caller, caller
 from videoqueue.api.extension import extension_of, services_of
 from videoqueue.api.job_schemas import (
@@ -19,7 +20,8 @@ from videoqueue.api.job_schemas import (
     JobListRequest,
     PipelineList,
 )
-from videoqueue.api.openapi import (
+from videoqueue.api.lookup import JOB_ID, POLL_SECONDS, job_not_found, parsed_job_id
+from videoqueue.api.operations import (
     ALWAYS,
     COMMON,
     DATABASE,
@@ -31,15 +33,6 @@ from videoqueue.api.openapi import (
 from videoqueue.api.parameters import load_one
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import JobAccepted
-from videoqueue.api.video import (
-    ACCEPTED_HEADERS,
-    JOB_ID,
-    POLL_SECONDS,
-    JsonResponse,
-    announce_accepted,
-    job_not_found,
-    parsed_job_id,
-)
 from videoqueue.jobs.types import ALL_OWNERS, TERMINAL, Job, OwnerScope, Status
 from videoqueue.jobs.waiting import JobDetail, detail
 from videoqueue.maintenance.removal import Remover
@@ -207,11 +200,7 @@ def retry(job_id: str) -> JsonResponse:
     if again is None:  # it was deleted in the meantime
         raise job_not_found()
     announce_accepted(services, again, job.input_bytes, job.pipeline_id)
-    return (
-        JobAccepted().dump({"job_id": again}),
-        202,
-        {"Location": url_for("video.status", job_id=str(again))},
-    )
+    return accepted(again)
 
 
 def _leave_body() -> None:

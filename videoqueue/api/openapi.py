@@ -1,16 +1,10 @@
-"""The OpenAPI 3.1 document. Each view describes its operation; this module collects the descriptions.
-
-@blueprint.get("/healthz")
-@operation(Operation(scope=None, summary="...", description="...", responses={...}, problems=ALWAYS))
-def healthz() -> ResponseReturnValue: ...
-"""
+"""The OpenAPI 3.1 document. It collects what the views say about their operations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -19,6 +13,7 @@ from flask import Flask
 from marshmallow import Schema, fields
 
 from videoqueue.api.job_schemas import JobDescription, JobList, PipelineList
+from videoqueue.api.operations import COMMON, RETRY_AFTER, Described, Operation, operation_of
 from videoqueue.api.problems import PROBLEMS, TRY_AGAIN, ProblemCode
 from videoqueue.api.schemas import (
     Health,
@@ -30,11 +25,6 @@ from videoqueue.api.schemas import (
     Readiness,
     Timestamp,
 )
-from videoqueue.jobs.keys import Scope
-
-#: A part of the document, as it is written in JSON.
-Described: TypeAlias = Mapping[str, Any]
-View = TypeVar("View", bound=Callable[..., Any])
 
 _ABOUT: Final = """Submit an MP4, get a `job_id`, poll the status of the job, fetch the results of each frame.
 Every error is `application/problem+json` (RFC 9457) with a stable `code`.
@@ -59,25 +49,6 @@ _HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     },
     "Vary": {"required": True, "schema": {"const": "Accept-Encoding"}},
 }
-RETRY_AFTER: Final[Described] = {
-    "description": "Seconds to wait before the next request.",
-    "schema": {"type": "integer", "minimum": 1},
-}
-
-
-def _header(name: str) -> Described:
-    return {"$ref": f"#/components/headers/{name}"}
-
-
-#: The headers of every response.
-COMMON: Final[Described] = {"X-Request-Id": _header("RequestId"), "Cache-Control": _header("CacheControl")}
-#: The headers of a response that a client can cache.
-CACHED: Final[Described] = {**COMMON, "ETag": _header("ETag"), "Vary": _header("Vary")}
-
-#: The problems that every operation can return, and those of every operation that needs the database.
-ALWAYS: Final[Sequence[ProblemCode]] = ("invalid_parameter", "internal_error")
-DATABASE: Final[Sequence[ProblemCode]] = ("database_unavailable",)
-
 #: The problems of every operation that needs a scope.
 _ACCESS: Final[Sequence[ProblemCode]] = ("unauthorized", "forbidden", "cross_site", "unknown_host")
 _KEY: Final = "key"
@@ -102,61 +73,6 @@ _SCHEMAS: Final[Sequence[type[Schema]]] = (
     Readiness,
     Problem,
 )
-
-_ATTRIBUTE: Final = "videoqueue_operation"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation:
-    """The description of a view. Path, method and id are those of its route.
-
-    Attributes:
-        scope: the scope that the caller needs; None if strangers may use it.
-        responses: the successful responses by status.
-        problems: the codes of its error responses.
-        parameters: the parameters in the path and in headers.
-        query: the schemas of the parameters in the query.
-        body: returns the request body, given the schemas of the parameters; None if there is none.
-    """
-
-    scope: Scope | None
-    summary: str
-    description: str
-    responses: Mapping[str, Described]
-    problems: Sequence[ProblemCode]
-    parameters: Sequence[Described] = ()
-    query: Sequence[type[Schema]] = ()
-    body: Callable[[Described], Described] | None = None
-
-
-def operation(described: Operation) -> Callable[[View], View]:
-    """Returns a decorator that attaches the description to a view; it stands below the route."""
-
-    def attach(view: View) -> View:
-        setattr(view, _ATTRIBUTE, described)
-        return view
-
-    return attach
-
-
-def scope_of(view: Callable[..., Any]) -> Scope | None:
-    """Returns the scope that a view needs; None if strangers may use it, `submit` without a description."""
-    found = getattr(view, _ATTRIBUTE, None)
-    return found.scope if isinstance(found, Operation) else "submit"
-
-
-def header_parameter(name: str, description: str, schema: Described) -> Described:
-    """Returns the description of an optional header of a request."""
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
-
-
-def json_response(description: str, schema: type[Schema], headers: Described | None = None) -> Described:
-    """Returns the description of a JSON response with this schema."""
-    return {
-        "description": description,
-        "headers": {**COMMON, **(headers or {})},
-        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}},
-    }
 
 
 def document(app: Flask, pipelines: Sequence[str], default_pipeline: str) -> dict[str, Any]:
@@ -196,8 +112,8 @@ def document(app: Flask, pipelines: Sequence[str], default_pipeline: str) -> dic
 def _operations(app: Flask) -> Iterator[tuple[str, str, str, Operation]]:
     """Yields the path, method, id and description of each route, in the order of registration."""
     for rule in app.url_map.iter_rules():
-        found = getattr(app.view_functions[rule.endpoint], _ATTRIBUTE, None)
-        if not isinstance(found, Operation):
+        found = operation_of(app.view_functions[rule.endpoint])
+        if found is None:
             continue
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

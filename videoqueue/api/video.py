@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
-from typing import Final, TypeAlias
+from typing import Final
 
-from flask import Blueprint, Response, after_this_request, current_app, request, url_for
+from flask import Blueprint, Response, after_this_request, current_app, request
 
+from videoqueue.api.acceptance import ACCEPTED_HEADERS, JsonResponse, accepted, announce_accepted
 from videoqueue.api.auth import caller
 from videoqueue.api.extension import extension_of, services_of
-from videoqueue.api.openapi import (
+from videoqueue.api.lookup import JOB_ID, POLL_SECONDS, completed_job, found_job
+from videoqueue.api.operations import (
     ALWAYS,
     CACHED,
     DATABASE,
@@ -22,41 +23,18 @@ from videoqueue.api.openapi import (
     operation,
 )
 from videoqueue.api.parameters import MAX_KEY, SubmitParameters, SubmitValues, idempotency_key
-from videoqueue.api.problems import ApiError
 from videoqueue.api.results import Results
 from videoqueue.api.schemas import JobAccepted, JobResults, JobStatus, PageRequest, SubmitRequest
 from videoqueue.api.uploads import Received, Upload, discard
-from videoqueue.broker import announce
-from videoqueue.errors import DatabaseUnavailableError, QueueUnavailableError
+from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.deadline import set_deadline
-from videoqueue.jobs.types import TERMINAL, JobProgress, NewJob
+from videoqueue.jobs.types import TERMINAL, NewJob
 from videoqueue.services import Services
 
 blueprint = Blueprint("video", __name__, url_prefix="/video")
-logger = logging.getLogger(__name__)
-
-JsonResponse: TypeAlias = tuple[dict[str, object], int, dict[str, str]]
-
-#: Seconds to wait before the next request for a job that has not ended.
-POLL_SECONDS: Final = "1"
 
 _VIDEO: Final[Described] = {"type": "string", "format": "binary", "contentMediaType": "video/mp4"}
-JOB_ID: Final[Described] = {
-    "name": "job_id",
-    "in": "path",
-    "required": True,
-    "description": "The id that /video/submit returned.",
-    "schema": {"type": "string", "format": "uuid"},
-}
-#: The headers of a response that accepts a job.
-ACCEPTED_HEADERS: Final[Described] = {
-    "Location": {
-        "description": "The address of the job's status.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri-reference"},
-    }
-}
 
 
 def _submit_body(fields: Described) -> Described:
@@ -141,9 +119,7 @@ def submit() -> JsonResponse:
         failpoint("web.object_stored")
     # Receiving the video has used up the time that the request had for the database.
     set_deadline(services.settings.backend_timeout_seconds)
-    job_id = _create(services, received, parameters.values, key)
-    location = url_for("video.status", job_id=str(job_id))
-    return JobAccepted().dump({"job_id": job_id}), 202, {"Location": location}
+    return accepted(_create(services, received, parameters.values, key))
 
 
 def _create(services: Services, received: Received, values: SubmitValues, key: str | None) -> uuid.UUID:
@@ -173,16 +149,6 @@ def _create(services: Services, received: Received, values: SubmitValues, key: s
     return job_id
 
 
-def announce_accepted(services: Services, job_id: uuid.UUID, size: int, pipeline_id: str) -> None:
-    """Logs a committed job and announces it. Without a queue, a worker finds it later."""
-    logger.info("Job accepted.", extra={"job_id": job_id, "bytes": size, "pipeline_id": pipeline_id})
-    try:
-        announce(services.broker, job_id)
-        failpoint("web.announced")
-    except QueueUnavailableError as error:
-        logger.warning("Job not announced; a worker will find it.", extra={"job_id": job_id, "reason": error})
-
-
 @blueprint.get("/status/<job_id>")
 @operation(
     Operation(
@@ -196,7 +162,7 @@ def announce_accepted(services: Services, job_id: uuid.UUID, size: int, pipeline
 )
 def status(job_id: str) -> JsonResponse:
     """Returns the status of the job. Reads one row by its key."""
-    job = _job(services_of(current_app), job_id)
+    job = found_job(services_of(current_app), job_id)
     headers = {"Cache-Control": "no-store"}
     if job.status not in TERMINAL:
         headers["Retry-After"] = POLL_SECONDS
@@ -227,44 +193,8 @@ def results(job_id: str) -> Response:
     """Returns the results of a completed job, streamed from the stored chunks."""
     extension = extension_of(current_app)
     services = extension.services
-    job = _job(services, job_id)
-    if job.status == "failed":
-        raise ApiError("job_failed", f"The job failed: {job.error_message}")
-    if job.status != "completed":
-        raise ApiError(
-            "results_not_ready",
-            f"The job is {job.status}. Poll /video/status/{job.job_id} until it is completed.",
-            {"Retry-After": POLL_SECONDS},
-        )
+    job = completed_job(services, job_id)
     seconds = services.settings.backend_timeout_seconds
     return Results(request, job, caller().scope).response(
         request, services.results, extension.downloads, seconds
-    )
-
-
-def _job(services: Services, job_id: str) -> JobProgress:
-    job = services.queries.progress(parsed_job_id(job_id), caller().scope)
-    if job is None:
-        raise job_not_found()
-    return job
-
-
-def parsed_job_id(text: str) -> uuid.UUID:
-    """Returns the id in an address.
-
-    Raises:
-        ApiError: `job_not_found`, if it is malformed.
-    """
-    try:
-        if len(text) == 36:
-            return uuid.UUID(text)
-    except ValueError:
-        pass
-    raise job_not_found()
-
-
-def job_not_found() -> ApiError:
-    """Returns the problem for an unknown job, which is the same for a job of another owner."""
-    return ApiError(
-        "job_not_found", "There is no job with this id. Check the job_id that /video/submit returned."
     )
