@@ -5,7 +5,7 @@ All figures are medians of several rounds.
 uploads    MB/s of raw and multipart bodies, into a folder and into S3 (moto's server, on this machine too),
            against a bare application that only writes the raw body to a file and syncs it
 status     requests a second with many jobs in the table, against a bare Flask route doing one indexed read;
-           idle, and while four uploads run
+           idle, and while four uploads run; with a key against without
 results    of many frames: seconds to the first byte and to the last, memory, and the time of a 304
 memory     of the web process: before, the most during four uploads at once, after
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
-from benchmarks import load, rows, servers
+from benchmarks import keys, load, rows, servers
 from benchmarks.load import Upload, Uploads, request_rate
 
 SAMPLE = servers.ROOT / "videoqueue" / "cli" / "sample.mp4"
@@ -60,6 +60,7 @@ def main() -> None:
             options.rounds,
         )
         _results(web, engine, options)
+        keys.compare(engine, folder / "data", settings, options.rounds)
         engine.dispose()
         if not options.no_s3:
             part = _video(folder / "part.mp4", options.upload_bytes // 8)

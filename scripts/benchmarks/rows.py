@@ -23,12 +23,12 @@ def open_database(url: str) -> Engine:
     return engine
 
 
-def add_jobs(engine: Engine, count: int) -> list[uuid.UUID]:
+def add_jobs(engine: Engine, count: int, owner: str = "") -> list[uuid.UUID]:
     """Inserts completed jobs without frames. Returns their ids."""
     ids = [uuid.uuid4() for _ in range(count)]
     with engine.begin() as connection:
         for start in range(0, count, 5000):
-            rows = [_row(job_id, "0" * 64) for job_id in ids[start : start + 5000]]
+            rows = [_row(job_id, "0" * 64) | {"owner": owner} for job_id in ids[start : start + 5000]]
             connection.execute(sa.insert(JobRow), rows)
     return ids
 
