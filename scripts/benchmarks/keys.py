@@ -40,12 +40,13 @@ def compare(engine: Engine, data: Path, settings: Mapping[str, str], rounds: int
                 rate = request_rate(server.port, paths, _SECONDS, headers).per_second
                 rates[side].append(rate)
                 work[side].append((_processor_seconds(server) - before) / (rate * _SECONDS))
-    rate, cost = ({side: statistics.median(many) for side, many in all_.items()} for all_ in (rates, work))
+    middle = {side: statistics.median(many) for side, many in rates.items()}
+    cost = {side: statistics.median(many) for side, many in work.items()}
     print("\nStatus with a key")
     for side in sides:
         print(
-            f"  {side:10}{rate[side]:8.0f} requests/s   {1e6 * cost[side]:.0f} processor µs a request   "
-            f"{rate[side] / rate['without']:.2f} of the rate without, "
+            f"  {side:10}{middle[side]:8.0f} requests/s   {1e6 * cost[side]:.0f} processor µs a request   "
+            f"{middle[side] / middle['without']:.2f} of the rate without, "
             f"{cost['without'] / cost[side]:.2f} by processor time",
             flush=True,
         )
@@ -54,4 +55,4 @@ def compare(engine: Engine, data: Path, settings: Mapping[str, str], rounds: int
 def _processor_seconds(server: servers.Server) -> float:
     leader = psutil.Process(server.pid)
     times = [process.cpu_times() for process in (leader, *leader.children(recursive=True))]
-    return sum(one.user + one.system for one in times)
+    return float(sum(one.user + one.system for one in times))
