@@ -72,6 +72,7 @@ def test_web_worker_and_child_name_request_job_attempt_node_plugin_and_tool(
     assert {line["process"] for line in web} == {"web"}
     of_request = [line for line in web if line.get("request_id") == "my-request"]
     assert [(line["logger"], line.get("job_id")) for line in of_request] == [
+        ("videoqueue.audit", job_id),
         ("videoqueue.api.acceptance", job_id),
         ("gunicorn.access", None),
     ]
