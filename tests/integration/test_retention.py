@@ -18,8 +18,9 @@ from tests.support.records import lease_policy, new_job
 from tests.support.stack import eventually
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.owner_tables import SessionRow
 from videoqueue.jobs.store import JobStore
-from videoqueue.jobs.tables import JobRow, ResultChunk, SessionRow
+from videoqueue.jobs.tables import JobRow, ResultChunk
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.purger import Purger
