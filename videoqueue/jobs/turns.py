@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from videoqueue.jobs.tables import JOB, OWNER_STATE
@@ -22,15 +21,53 @@ from videoqueue.jobs.types import OwnerLimits
 
 _COUNT: Final = sa.func.count()
 
-#: Each owner with pending jobs once, and null: one step in the index for each owner. SQLite would choose an
-#: index of all pending jobs and read them for each owner, so it is told which one to use.
-_OWNERS: Final = """
-    SELECT min(owner) AS owner FROM job {indexed} WHERE status = 'pending'
-    UNION ALL
-    SELECT (SELECT min(owner) FROM job {indexed} WHERE status = 'pending' AND owner > owners.owner)
-    FROM owners WHERE owner IS NOT NULL
+#: The turns in order. `ready` has each owner with a job that can be claimed, and when the oldest of these was
+#: created: one step in the index of pending jobs for each owner, however many jobs they have.
+_TURNS: Final = """
+    WITH RECURSIVE ready(owner, created_at) AS (
+        SELECT owner, created_at FROM (
+            SELECT owner, created_at FROM job {pending} WHERE status = 'pending' AND run_after <= :time
+            ORDER BY owner, created_at LIMIT 1
+        ) AS first
+        UNION ALL
+        SELECT next.owner, next.created_at FROM ready {next}
+    ), running AS (
+        SELECT owner, count(*) AS jobs FROM job {running} WHERE status = 'running' GROUP BY owner
+    )
+    SELECT ready.owner, coalesce(last_claim, 0) AS last_claim, coalesce(max_running, :limit) AS max_running
+    FROM ready
+    LEFT JOIN running ON running.owner = ready.owner
+    LEFT JOIN owner_state ON owner_state.owner = ready.owner
+    WHERE coalesce(max_running, :limit) = 0 OR coalesce(jobs, 0) < coalesce(max_running, :limit)
+    ORDER BY coalesce(jobs, 0), coalesce(last_claim, 0), created_at, ready.owner
 """
-_INDEXED: Final = {"sqlite": "INDEXED BY ix_job_owner_pending"}
+#: SQLite has no LATERAL. Without statistics it chooses other indexes, so it is told which ones to use.
+_SQLITE: Final = {
+    "pending": "INDEXED BY ix_job_owner_pending",
+    "running": "INDEXED BY ix_job_owner_running",
+    "next": """JOIN job AS next ON next.rowid = (
+            SELECT rowid FROM job INDEXED BY ix_job_owner_pending
+            WHERE status = 'pending' AND run_after <= :time AND owner > ready.owner
+            ORDER BY owner, created_at LIMIT 1
+        )""",
+}
+_POSTGRES: Final = {
+    "pending": "",
+    "running": "",
+    "next": """CROSS JOIN LATERAL (
+            SELECT owner, created_at FROM job
+            WHERE status = 'pending' AND run_after <= :time AND owner > ready.owner
+            ORDER BY owner, created_at LIMIT 1
+        ) AS next""",
+}
+#: By dialect. A text is compiled once; an expression would be built again for each claim.
+TURNS: Final = {"sqlite": _TURNS.format(**_SQLITE), "postgresql": _TURNS.format(**_POSTGRES)}
+_FIRST: Final = {dialect: sa.text(f"{turns} LIMIT 1") for dialect, turns in TURNS.items()}
+_NOTE: Final = sa.text("""
+    INSERT INTO owner_state (owner, last_claim) VALUES (:owner, :time)
+    ON CONFLICT (owner) DO UPDATE SET last_claim = :time WHERE owner_state.last_claim = :seen
+    RETURNING owner
+""")
 
 
 @dataclass(frozen=True)
@@ -47,34 +84,9 @@ def next_turn(connection: Connection, limits: OwnerLimits, time: int) -> Turn | 
 
     Owners for whom no job was ever claimed come first; of several, the one whose job is the oldest.
     """
-    query = turns(limits, time, connection.dialect.name).limit(1)
-    row = connection.execute(query).one_or_none()
+    query = _FIRST[connection.dialect.name]
+    row = connection.execute(query, {"time": time, "limit": limits.max_running}).one_or_none()
     return None if row is None else Turn(*row)
-
-
-def turns(limits: OwnerLimits, time: int, dialect: str) -> sa.Select[str, int, int]:
-    """Returns a query for the turns of all owners with a job that can be claimed at `time`, in order."""
-    text = sa.text(_OWNERS.format(indexed=_INDEXED.get(dialect, "")))
-    owners = text.columns(sa.column("owner", sa.String)).cte("owners", recursive=True)
-    of_owner = JOB.c.owner == owners.c.owner
-    running = _running(_COUNT).where(of_owner).scalar_subquery()
-    oldest = _pending(JOB.c.created_at).where(of_owner, JOB.c.run_after <= time).order_by(JOB.c.created_at)
-    each = (
-        sa.select(
-            owners.c.owner,
-            sa.func.coalesce(OWNER_STATE.c.last_claim, 0).label("last_claim"),
-            _max_running(limits).label("max_running"),
-            running.label("running"),
-            oldest.limit(1).scalar_subquery().label("oldest"),
-        )
-        .select_from(owners.outerjoin(OWNER_STATE, OWNER_STATE.c.owner == owners.c.owner))
-        .where(owners.c.owner.is_not(None))
-        .subquery()
-    )
-    free = (each.c.max_running == 0) | (each.c.running < each.c.max_running)
-    fair = each.c.running, each.c.last_claim, each.c.oldest, each.c.owner
-    query = sa.select(each.c.owner, each.c.last_claim, each.c.max_running)
-    return query.where(free, each.c.oldest.is_not(None)).order_by(*fair)
 
 
 def take_turn(connection: Connection, turn: Turn, time: int) -> bool:
@@ -85,11 +97,8 @@ def take_turn(connection: Connection, turn: Turn, time: int) -> bool:
         the choice is to be made again. So the limit of running jobs holds, and the turns are fair, also when
         several workers choose at the same time.
     """
-    unchanged = OWNER_STATE.c.last_claim == turn.last_claim
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    note = insert(OWNER_STATE).values(owner=turn.owner, last_claim=time)
-    note = note.on_conflict_do_update(index_elements=["owner"], set_={"last_claim": time}, where=unchanged)
-    return connection.execute(note.returning(OWNER_STATE.c.owner)).one_or_none() is not None
+    values = {"owner": turn.owner, "time": time, "seen": turn.last_claim}
+    return connection.execute(_NOTE, values).one_or_none() is not None
 
 
 def claimable_of(owner: str, named: uuid.UUID, time: int) -> sa.ColumnElement[uuid.UUID]:
