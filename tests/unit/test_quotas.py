@@ -13,13 +13,14 @@ from sqlalchemy.engine import Engine
 
 from tests.support.records import lease_policy, new_job
 from videoqueue.errors import IdempotencyKeyReusedError, QuotaExceededError
-from videoqueue.jobs.database import engine_options, prepare
+from videoqueue.jobs.database import engine_options, prepare, reading
 from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.owners import Limit, OwnerStore
-from videoqueue.jobs.quotas import check_quota
+from videoqueue.jobs.quotas import check_quota, limits_of
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import JOB
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, OwnerLimits
+from videoqueue.settings import load_settings
 
 
 def submit(store: JobStore, owner: str = "anna", key: str | None = None, **changes: Any) -> uuid.UUID:
@@ -38,6 +39,20 @@ def test_the_limit_of_pending_jobs_of_the_settings_holds_for_each_owner(engine: 
     with pytest.raises(QuotaExceededError, match=r"^2 jobs .*VIDEOQUEUE_OWNER_MAX_PENDING"):
         submit(store, owner)
     submit(store, "bert")
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [({}, (5000, 0)), ({"VIDEOQUEUE_OWNER_MAX_PENDING": "7"}, (7, 7))],
+    ids=["default", "set"],
+)
+def test_only_a_limit_that_is_set_holds_for_jobs_that_belong_to_nobody(
+    engine: Engine, given: dict[str, str], limits: tuple[int, int]
+) -> None:
+    of_settings = OwnerLimits.of(load_settings(given))
+    with reading(engine) as connection:
+        found = [limits_of(connection, owner, of_settings).max_pending for owner in ("anna", NOBODY)]
+    assert tuple(found) == limits
 
 
 def test_a_job_that_has_started_is_not_pending(store: JobStore) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Engine
@@ -9,7 +12,11 @@ from sqlalchemy.engine import Connection, Engine
 from videoqueue.errors import QuotaExceededError
 from videoqueue.jobs.database import reading
 from videoqueue.jobs.tables import JOB, OWNER_STATE
-from videoqueue.jobs.types import OwnerLimits
+from videoqueue.jobs.types import NOBODY, OwnerLimits
+
+#: The default limit of pending jobs of an owner. It does not hold for jobs that belong to nobody: without
+#: keys all jobs do, and VIDEOQUEUE_MAX_PENDING_JOBS limits them.
+_MAX_PENDING: Final = 5000
 
 
 def limits_of(connection: Connection, owner: str, limits: OwnerLimits) -> OwnerLimits:
@@ -20,7 +27,7 @@ def limits_of(connection: Connection, owner: str, limits: OwnerLimits) -> OwnerL
         owner: the owner.
         limits: those of the settings, which hold where the owner has no exception.
     """
-    return _merged(connection.execute(_state_of(owner)).one_or_none(), limits)
+    return _merged(connection.execute(_state_of(owner)).one_or_none(), owner, limits)
 
 
 def lock_limits(connection: Connection, owner: str, limits: OwnerLimits) -> OwnerLimits:
@@ -34,7 +41,7 @@ def lock_limits(connection: Connection, owner: str, limits: OwnerLimits) -> Owne
     if connection.dialect.name == "sqlite" or not (found.max_pending or found.max_stored_bytes):
         return found
     connection.execute(postgresql.insert(OWNER_STATE).values(owner=owner).on_conflict_do_nothing())
-    return _merged(connection.execute(_state_of(owner).with_for_update()).one_or_none(), limits)
+    return _merged(connection.execute(_state_of(owner).with_for_update()).one_or_none(), owner, limits)
 
 
 def require_quota(connection: Connection, owner: str, limits: OwnerLimits, size: int) -> None:
@@ -100,6 +107,10 @@ def _state_of(owner: str) -> sa.Select[int | None, int | None, int | None]:
     return sa.select(*columns).where(OWNER_STATE.c.owner == owner)
 
 
-def _merged(row: sa.Row[int | None, int | None, int | None] | None, limits: OwnerLimits) -> OwnerLimits:
+def _merged(
+    row: sa.Row[int | None, int | None, int | None] | None, owner: str, limits: OwnerLimits
+) -> OwnerLimits:
+    if limits.max_pending is None:
+        limits = replace(limits, max_pending=0 if owner == NOBODY else _MAX_PENDING)
     own = {} if row is None else {name: value for name, value in row._mapping.items() if value is not None}
     return OwnerLimits(**vars(limits) | own)

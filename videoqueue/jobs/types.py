@@ -198,7 +198,8 @@ class LeasePolicy:
 class OwnerLimits:
     """What each owner may have at the same time; 0 for no limit. `owner_state` has the exceptions."""
 
-    max_pending: int = 0
+    #: None for the default, which limits only jobs that belong to someone.
+    max_pending: int | None = 0
     max_running: int = 0
     #: The size of all stored videos together, in bytes.
     max_stored_bytes: int = 0

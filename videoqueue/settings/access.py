@@ -53,13 +53,14 @@ class AccessSettings(ServiceSettings):
         "are required, otherwise only names of loopback.",
     )
 
-    owner_max_pending: int = setting(
+    owner_max_pending: int | None = setting(
         "VIDEOQUEUE_OWNER_MAX_PENDING",
         whole(0),
-        5000,
+        None,
         "jobs",
         "Maximum number of pending jobs of one owner. At the limit, submissions are rejected with 429; 0 for "
-        "no limit. `videoqueue owners set` sets exceptions from this and the next two.",
+        "no limit. Default: 5000, and no limit for jobs that are submitted without a key. `videoqueue owners "
+        "set` sets exceptions from this and the next two.",
     )
     owner_max_running: int = setting(
         "VIDEOQUEUE_OWNER_MAX_RUNNING",
