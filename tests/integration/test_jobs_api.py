@@ -118,6 +118,19 @@ def test_a_deleted_job_leaves_nothing_whatever_its_state(
         assert (again.status_code, again.get_json()["code"]) == (404, "job_not_found")
 
 
+def test_the_deletion_of_a_running_job_announces_the_next_of_an_owner_at_the_limit(
+    start: Callable[..., Flask],
+) -> None:
+    app = start(owner_max_running=1)
+    services = services_of(app)
+    running, other, waiting = (submitted(services) for _ in range(3))
+    claimed(services, running)
+    for job_id, messages in ((waiting, 0), (running, 1)):
+        assert app.test_client().delete(f"/jobs/{job_id}").status_code == 204
+        assert queued(services.broker) == messages
+    assert stored(services.store, other).announcements == 2
+
+
 def test_a_worker_can_write_nothing_for_a_deleted_job(client: FlaskClient, services: Services) -> None:
     job_id = submitted(services)
     claim = claimed(services, job_id)

@@ -9,14 +9,16 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from tests.support.records import new_job, stored
-from videoqueue.broker import QUEUE, announce, queued
+from tests.support.records import lease_policy, new_job, stored
+from videoqueue.broker import QUEUE, announce, build_broker, queued
 from videoqueue.errors import QueueUnavailableError
 from videoqueue.jobs.changes import new_row
 from videoqueue.jobs.database import now
 from videoqueue.jobs.queries import JobQueries
+from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import JobRow
-from videoqueue.jobs.types import ALL_OWNERS
+from videoqueue.jobs.types import ALL_OWNERS, OwnerLimits
+from videoqueue.maintenance.next_job import announce_next
 from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.services import Services
 
@@ -67,8 +69,6 @@ def test_finished_jobs_are_left_alone(services: Services, sweeper: Sweeper) -> N
 
 
 def test_a_queue_that_is_down_leaves_the_rest_for_later(services: Services) -> None:
-    from videoqueue.broker import build_broker
-
     submitted(services)
     backdate(services, announce_after=1)
     away = build_broker("redis://127.0.0.1:1")
@@ -103,6 +103,60 @@ def test_an_expired_job_is_announced_at_once_however_full_the_queue(
         announce(services.broker, uuid.uuid4())
     assert sweeper.sweep() == 1
     assert queued(services.broker) == 6
+
+
+@pytest.mark.parametrize("crashes", [1, 3], ids=["and fails", "and is tried again"])
+def test_the_pass_that_expires_a_job_announces_one_of_an_owner_at_the_limit(
+    services: Services, crashes: int
+) -> None:
+    policy = lease_policy(max_crashes=crashes)
+    store = JobStore(services.store.engine, policy, OwnerLimits(max_running=1))
+    first, second, _ = (store.create(new_job(owner="anna"))[0] for _ in range(3))
+    store.claim(first, "dead worker")
+    sweeper = Sweeper(store, services.broker, services.settings, "test:1")
+    assert sweeper.sweep() == 0
+    with services.store.engine.begin() as connection:
+        connection.execute(sa.update(JobRow).where(JobRow.job_id == first).values(lease_until=1))
+    assert sweeper.sweep() == 1
+    claim = store.claim(named(services), "worker")
+    assert claim is not None
+    assert claim.job_id == (second if crashes == 1 else first)
+    assert sweeper.sweep() == 0
+
+
+def test_a_pass_announces_nothing_for_an_owner_at_the_limit_however_long_its_jobs_are_due(
+    services: Services,
+) -> None:
+    store = JobStore(services.store.engine, lease_policy(), OwnerLimits(max_running=2))
+    jobs = [store.create(new_job(owner="anna"))[0] for _ in range(5)]
+    claims = [store.claim(job_id, "worker") for job_id in jobs[:2]]
+    backdate(services, announce_after=1)
+    sweeper = Sweeper(store, services.broker, services.settings, "test:1")
+    assert [sweeper.sweep() for _ in range(3)] == [0, 0, 0]
+    assert [stored(store, job_id).announcements for job_id in jobs] == [1] * 5
+    assert claims[0] is not None
+    store.fail(claims[0], "why")
+    assert [sweeper.sweep() for _ in range(3)] == [1, 0, 0]
+    assert queued(services.broker) == 1
+
+
+def test_the_next_job_of_an_owner_stays_due_while_the_queue_is_away(services: Services) -> None:
+    store = JobStore(services.store.engine, lease_policy(), OwnerLimits(max_running=1))
+    first, second = (store.create(new_job(owner="anna"))[0] for _ in range(2))
+    claim = store.claim(first, "worker")
+    assert claim is not None
+    store.fail(claim, "why")
+    due = stored(store, second)
+    announce_next(store, build_broker("redis://127.0.0.1:1"), "anna")
+    assert stored(store, second) == due
+    assert Sweeper(store, services.broker, services.settings, "test:1").sweep() == 1
+    assert named(services) == second
+
+
+def named(services: Services) -> uuid.UUID:
+    """The job that the only message in the queue names."""
+    (message,) = services.broker.client.hvals(f"dramatiq:{QUEUE}.msgs")
+    return uuid.UUID(json.loads(message)["kwargs"]["job_id"])
 
 
 def test_what_waits_in_the_queue_is_not_announced_again(services: Services, sweeper: Sweeper) -> None:

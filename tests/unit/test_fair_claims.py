@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections import Counter
@@ -198,6 +199,25 @@ def test_the_transaction_that_ends_a_job_makes_the_oldest_of_its_owner_due(engin
     assert store.take_announcements(10) == due
 
 
+def test_two_jobs_that_end_before_either_worker_announces_make_two_others_due(engine: Engine) -> None:
+    store = JobStore(engine, lease_policy(), OwnerLimits(max_running=2))
+    _, _, third, fourth, _ = submit(store, "anna", 5)
+    for claim in [claimed(store) for _ in range(2)]:
+        store.fail(claim, "why")
+    assert store.take_announcements(10, owner="anna") == [third, fourth]
+
+
+def test_no_more_jobs_are_made_due_than_the_owner_may_run(engine: Engine) -> None:
+    store = JobStore(engine, lease_policy(), OwnerLimits(max_running=2))
+    submit(store, "anna", 6)
+    for _ in range(2):
+        store.fail(claimed(store), "why")
+    third, fourth = (claimed(store) for _ in range(2))
+    store.fail(third, "why")
+    store.fail(fourth, "why")
+    assert len(store.take_announcements(10, owner="anna")) == 2
+
+
 def test_without_a_limit_the_end_of_a_job_announces_no_other(store: JobStore) -> None:
     first, second = submit(store, "anna", 2)
     before = stored(store, second)
@@ -245,7 +265,7 @@ def _steps_of_sqlite(connection: Connection) -> int:
 def _rows_of_postgres(connection: Connection) -> float:
     """The jobs that Postgres reads for a choice, whether or not it uses them."""
     explained = connection.execute(*_turns(connection, "EXPLAIN (ANALYZE, FORMAT JSON) ")).scalar_one()
-    return sum(
+    return math.fsum(
         (scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)) * scan["Actual Loops"]
         for scan in _scans(explained[0]["Plan"])
     )

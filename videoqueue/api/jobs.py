@@ -35,6 +35,7 @@ from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import JobAccepted
 from videoqueue.jobs.types import ALL_OWNERS, TERMINAL, Job, OwnerScope, Status
 from videoqueue.jobs.waiting import JobDetail, detail
+from videoqueue.maintenance.next_job import announce_next
 from videoqueue.maintenance.removal import Remover
 
 blueprint = Blueprint("jobs", __name__)
@@ -157,8 +158,10 @@ def delete(job_id: str) -> Response:
     _leave_body()
     services, wanted = services_of(current_app), parsed_job_id(job_id)
     remover = Remover(services.engine, services.storage, services.store.limits)
-    if not remover.delete(wanted, caller().scope):
+    if (deleted := remover.delete(wanted, caller().scope)) is None:
         raise job_not_found()
+    if deleted.next_of is not None:
+        announce_next(services.store, services.broker, deleted.next_of)
     logger.info("Job deleted.", extra={"job_id": wanted})
     response = Response(status=204, headers=_NO_STORE)
     del response.headers["Content-Type"]

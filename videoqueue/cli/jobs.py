@@ -89,7 +89,9 @@ def delete(job_ids: tuple[str, ...]) -> None:
     \b
     videoqueue jobs delete 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
     """
+    from videoqueue.maintenance.next_job import announce_next
     from videoqueue.maintenance.removal import Remover
+    from videoqueue.services import build_queue, build_store
 
     settings = load_settings()
     storage = _storage(settings)
@@ -97,9 +99,12 @@ def delete(job_ids: tuple[str, ...]) -> None:
     with opened_database(settings) as engine:
         remover = Remover(engine, storage, OwnerLimits.of(settings))
         for job_id in wanted:
-            if not remover.delete(job_id, ALL_OWNERS):
+            if (deleted := remover.delete(job_id, ALL_OWNERS)) is None:
                 raise _unknown()
             click.echo(f"Deleted {job_id}.")
+            # Without a queue, the worker of the deleted job announces the next one.
+            if deleted.next_of is not None and settings.redis_url:
+                announce_next(build_store(settings, engine), build_queue(settings), deleted.next_of)
 
 
 @jobs.command()

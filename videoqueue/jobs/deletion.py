@@ -28,6 +28,8 @@ class DeletedJob:
 
     job_id: uuid.UUID
     input_key: str
+    #: The owner whose next job may start now, because the deleted one was running and they have a limit.
+    next_of: str | None = None
 
 
 class Deletions:
@@ -58,7 +60,7 @@ class Deletions:
         condition = (JOB.c.job_id == job_id) & owned_by(owner)
         if ended_before is not None:
             condition &= JOB.c.finished_at < ended_before
-        row = None
+        row, ended = None, False
         try:
             with writing(self._engine) as connection:
                 query = sa.delete(JOB).where(condition).returning(JOB.c.input_key, JOB.c.owner, JOB.c.status)
@@ -67,15 +69,14 @@ class Deletions:
                 time = now(connection)
                 values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": time}
                 connection.execute(sa.insert(DELETED_JOB).values(values))
-                if row.status == "running":
-                    pass_turn(connection, self._limits, row.owner, time)
+                ended = row.status == "running" and pass_turn(connection, self._limits, row.owner, time)
         except DatabaseUnavailableError as error:
             # Only this transaction can have made the row: ids are never used again.
             if row is None or not (error.may_have_committed and self._is_deleted(job_id)):
                 raise
         reason = {} if ended_before is None else {"reason": "retention"}
         audit.record("job_deleted", job_id=job_id, owner=row.owner, **reason)
-        return DeletedJob(job_id, row.input_key)
+        return DeletedJob(job_id, row.input_key, row.owner if ended else None)
 
     def unfinished(self, limit: int | None = None) -> Sequence[DeletedJob]:
         """Returns at most `limit` jobs whose video is still to be removed, the longest deleted first."""

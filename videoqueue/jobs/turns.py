@@ -144,30 +144,37 @@ def _by_owner(connection: Connection, query: sa.Select[Any]) -> dict[str, int]:
     return {owner: number for owner, number in connection.execute(query)}
 
 
-def pass_turn(connection: Connection, limits: OwnerLimits, owner: str, time: int) -> None:
-    """Makes the oldest pending job of an owner due at once, if the owner has a limit of running jobs.
+def pass_turn(connection: Connection, limits: OwnerLimits, owner: str, time: int) -> bool:
+    """Makes another pending job of an owner due at once, if the owner has a limit of running jobs.
 
-    It belongs in each transaction after which one of the owner's jobs no longer runs. A job that another
-    transaction is changing is skipped: it is being announced already.
+    It belongs in each transaction after which one of the owner's jobs no longer runs. It chooses the oldest
+    job that is not yet due; as many as may run at once are enough. A job that another transaction is changing
+    is skipped: it is being claimed or announced already.
+
+    Returns:
+        True if the owner has a limit. Then the caller announces a job that is due, after the commit.
     """
     state = sa.select(OWNER_STATE.c.max_running).where(OWNER_STATE.c.owner == owner)
-    limit = connection.execute(state).scalar_one_or_none()
-    if not (limits.max_running if limit is None else limit):
-        return
-    oldest = _oldest_of(owner, time).with_for_update(skip_locked=True)
-    job_id = connection.execute(oldest).scalar_one_or_none()
-    due = sa.update(JOB).where(JOB.c.job_id == job_id, JOB.c.announce_after > time)
+    own = connection.execute(state).scalar_one_or_none()
+    limit = limits.max_running if own is None else own
+    if not limit:
+        return False
+    next_ones = JOB.c.job_id.in_(_oldest_of(owner, time, limit))
+    not_due = sa.select(JOB.c.job_id).where(next_ones, JOB.c.announce_after > time)
+    one = not_due.order_by(JOB.c.created_at, JOB.c.job_id).limit(1).with_for_update(skip_locked=True)
+    job_id = connection.execute(one).scalar_one_or_none()
     if job_id is not None:
-        connection.execute(due.values(announce_after=time))
+        connection.execute(sa.update(JOB).where(JOB.c.job_id == job_id).values(announce_after=time))
+    return True
 
 
 def _max_running(limits: OwnerLimits) -> sa.ColumnElement[int]:
     return sa.func.coalesce(OWNER_STATE.c.max_running, limits.max_running)
 
 
-def _oldest_of(owner: str, time: int) -> sa.Select[uuid.UUID]:
+def _oldest_of(owner: str, time: int, count: int = 1) -> sa.Select[uuid.UUID]:
     ready = _pending(JOB.c.job_id).where(JOB.c.owner == owner, JOB.c.run_after <= time)
-    return ready.order_by(JOB.c.created_at, JOB.c.job_id).limit(1)
+    return ready.order_by(JOB.c.created_at, JOB.c.job_id).limit(count)
 
 
 def _pending(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:

@@ -25,21 +25,21 @@ class Remover:
         self._deletions = Deletions(engine, limits)
         self._storage = storage
 
-    def delete(self, job_id: uuid.UUID, owner: OwnerScope) -> bool:
+    def delete(self, job_id: uuid.UUID, owner: OwnerScope) -> DeletedJob | None:
         """Deletes a job of the owner, whatever its state.
 
         A worker that processes the job ends its child when it next renews the lease. If the video cannot be
         removed now, the next purge removes it.
 
         Returns:
-            True if the job was deleted, False if the owner has no job with this id.
+            The deleted job, or None if the owner has no job with this id.
 
         Raises:
             DatabaseUnavailableError: the job was not deleted.
         """
         deleted = self._deletions.delete(job_id, owner)
         if deleted is None:
-            return False
+            return None
         failpoint("deletion.row_deleted")
         try:
             self.finish(deleted)
@@ -49,7 +49,7 @@ class Remover:
                 extra={"job_id": job_id, **cause_fields(error)},
             )
         failpoint("deletion.finished")
-        return True
+        return deleted
 
     def finish(self, deleted: DeletedJob) -> None:
         """Removes the video of a deleted job, unless another job has the same.

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from videoqueue import logs
-from videoqueue.broker import announce
 from videoqueue.causes import cause_fields
 from videoqueue.errors import JobTimeoutError, StorageFullError, TransientError
 from videoqueue.failpoints import failpoint
 from videoqueue.jobs.store import Claim
 from videoqueue.jobs.types import ALL_OWNERS
+from videoqueue.maintenance.next_job import announce_next
 from videoqueue.sandbox.process import Stopped
 from videoqueue.sandbox.protocol import Task
 from videoqueue.sandbox.sandbox import Sandbox
@@ -89,18 +89,8 @@ class JobRunner:
         seconds = round(time.monotonic() - started, 2)
         logger.log(ended.level, ended.how, extra={"seconds": seconds, **ended.fields})
         if claim.owner_is_limited:
-            self._announce_next_of(claim.owner)
+            announce_next(self._services.store, self._services.broker, claim.owner)
         return ended.try_again_after
-
-    def _announce_next_of(self, owner: str) -> None:
-        """Announces the job that the end of another one of the same owner has made due."""
-        try:
-            for job_id in self._services.store.take_announcements(1, owner=owner):
-                announce(self._services.broker, job_id)
-        except TransientError as error:
-            logger.warning(
-                "The owner's next job was not announced; a sweeper does so.", extra=cause_fields(error)
-            )
 
     def _verdict(self, claim: Claim, folder: Path) -> Verdict:
         """Runs the attempt and returns what to record; a completion is recorded already."""
