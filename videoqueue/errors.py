@@ -9,7 +9,7 @@
     │   ├── JobTimeoutError      the job exceeded its processing time
     │   ├── UnknownPipelineError
     │   ├── PipelineError        a pipeline definition or plugin has a fault
-    │   ├── ResultsTooLargeError the result of a frame is too large
+    │   ├── ResultsTooLargeError the result of a frame, or those of a job, are too large
     │   └── ObjectMissingError   the stored video is gone
     ├── TransientError           another attempt may succeed
     │   ├── DatabaseUnavailableError
@@ -131,7 +131,7 @@ class PipelineError(PermanentError):
 
 
 class ResultsTooLargeError(PermanentError):
-    """The result of a frame is larger than a message of the child may be."""
+    """The result of a frame is larger than a message of the child may be, or a job has too large results."""
 
     code = "results_too_large"
 

@@ -14,10 +14,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 
-from tests.support.records import stored
+from tests.support.records import new_job, stored
 from tests.support.stack import ROOT, environment, procfile
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app, migrations_folder
+from videoqueue.jobs.chunk_encoding import encode_chunk
+from videoqueue.jobs.results import encode
 from videoqueue.jobs.tables import CHUNK, JOB, Base
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.settings import load_settings
@@ -135,6 +137,34 @@ def test_the_release_before_works_on_the_new_tables_and_its_results_are_made_ane
     assert (claim.pipeline_version, claim.start_after, claim.next_seq) == (None, None, 0)
     store.checkpoint(store.begin(claim, "a" * 64), 0, b"A", [0], 0.1)
     assert list(services_of(fresh_app).results.chunks(job_id, ALL_OWNERS)) == [b"A"]
+    store.engine.dispose()
+
+
+def test_chunks_are_json_again_after_a_step_down(fresh_app: Flask) -> None:
+    services = services_of(fresh_app)
+    store = services.store
+    items = [[{"frame_index": n, "result": {"timestamp": n / 7, "text": "é"}} for n in range(9 * seq, 9 * seq + 9)]
+             for seq in range(11)]  # fmt: skip
+    with fresh_app.app_context():
+        flask_migrate.upgrade()
+        claims = [store.claim(store.create(new_job())[0], "new") for _ in range(2)]
+        for claim in claims:
+            assert claim is not None
+            for seq, some in enumerate(items):
+                if seq == 5:  # as the release before wrote it
+                    store.checkpoint(claim, seq, encode(some), [0], 0.1)
+                    continue
+                chunk = encode_chunk(some)
+                store.checkpoint(claim, seq, chunk.payload, chunk.frames, 0.1, chunk.form)
+        flask_migrate.downgrade(revision="0006")
+        with store.engine.connect() as connection:
+            query = sa.text("SELECT job_id, payload FROM result_chunk ORDER BY job_id, seq")
+            payloads = [bytes(row.payload) for row in connection.execute(query)]
+        assert payloads == [encode(some) for some in items] * 2
+        flask_migrate.upgrade()
+        for claim in claims:
+            assert claim is not None
+            assert list(services.results.chunks(claim.job_id, ALL_OWNERS)) == payloads[:11]
     store.engine.dispose()
 
 

@@ -1,5 +1,6 @@
 """How `run_job` decides, with the pipeline's child process played by a script; store and storage are real."""
 
+import base64
 import errno
 import hashlib
 import json
@@ -29,7 +30,8 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.jobs.owners import OwnerStore
-from videoqueue.jobs.tables import JobRow
+from videoqueue.jobs.results import encode
+from videoqueue.jobs.tables import CHUNK, JobRow
 from videoqueue.jobs.types import ALL_OWNERS, Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline.results import FrameItem
@@ -262,13 +264,68 @@ def test_a_job_fails_when_all_its_attempts_together_took_too_long(
     assert (expected in (job.error_message or "")) == (status == "failed")
 
 
+def noise(size: int) -> str:
+    """Letters that compression makes at most a quarter smaller."""
+    return base64.b64encode(os.urandom(size)).decode()
+
+
+@pytest.mark.parametrize(
+    "text", [lambda: noise(2 * 1024**2), lambda: "x" * 8 * 1024**2], ids=["as stored", "as served"]
+)
 def test_many_bytes_of_results_are_committed_before_the_next_frame(
-    services: Services, job_id: uuid.UUID, run: Run
+    services: Services, job_id: uuid.UUID, run: Run, text: Callable[[], str]
 ) -> None:
+    large: list[Any] = [{"frame_index": index, "result": {"text": f"{index}{text()}"}} for index in range(2)]
     seen: list[int] = []
     look = lambda: seen.append(len(results(services, job_id)))  # noqa: E731
-    run(Script(Seen(ITEMS[0], 1 << 20), look, Seen(ITEMS[1], 3 << 20), look, Seen(ITEMS[2], 1), look))(job_id)
+    run(Script(Seen(large[0]), look, Seen(large[1]), look, Seen(ITEMS[2]), look))(job_id)
     assert seen == [0, 2, 2]
+
+
+def test_equal_results_are_stored_once_and_served_for_each_frame(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
+    text = noise(30_000)
+    items: list[Any] = [
+        {"frame_index": index, "result": {"timestamp": index / 25, "text": text}} for index in range(300)
+    ]
+    run(Script(*map(Seen, items)))(job_id)
+    job = row(services, job_id)
+    served = b"[" + encode(items) + b"]"
+    assert (job.results_etag, job.result_bytes) == (hashlib.sha256(served).hexdigest(), len(served))
+    assert results(services, job_id) == items
+    with services.store.engine.connect() as connection:
+        (chunk,) = connection.execute(sa.select(CHUNK))
+    assert len(chunk.payload) < 40_000
+    assert (chunk.first_frame, chunk.last_index, chunk.frame_count) == (0, 299, 300)
+    assert (chunk.first_time, chunk.served_bytes) == (0.0, len(served) - 2)
+
+
+LIMIT = len(b"[" + encode(ITEMS) + b"]")
+
+
+@pytest.mark.parametrize(
+    ("limit", "status"), [(LIMIT, "completed"), (LIMIT - 1, "failed"), (1, "failed"), (0, "completed")]
+)
+@pytest.mark.parametrize("first", [0, 1, 3], ids=["at once", "resumed", "resumed at the end"])
+def test_results_beyond_the_limit_fail_the_job_however_its_attempts_were_split(
+    services: Services, job_id: uuid.UUID, run: Run, limit: int, status: str, first: int
+) -> None:
+    if first:
+        object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)  # each result is a chunk
+        stopping = threading.Event()
+        run(Script(*map(Seen, ITEMS[:first]), stopping.set), stopping)(job_id)
+        assert row(services, job_id).status == "pending"
+    object.__setattr__(services.settings, "max_result_bytes", limit)
+    assert run(Script(*map(Seen, ITEMS[first:])))(job_id) is None
+    job = row(services, job_id)
+    assert job.status == status
+    if status == "failed":
+        assert job.error_code == "results_too_large"
+        assert job.error_message == (
+            f"The results are larger than {limit} bytes (VIDEOQUEUE_MAX_RESULT_BYTES). Submit the video with "
+            "a larger frame_stride or a lower max_frames, or ask for a higher limit."
+        )
 
 
 def test_a_bug_is_counted_and_hidden_from_the_user(services: Services, job_id: uuid.UUID, run: Run) -> None:
@@ -492,7 +549,7 @@ def test_results_for_which_the_database_has_no_room_cost_no_try_and_the_job_wait
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 8}").close()
 
-    item: FrameItem = {"frame_index": 0, "result": {"text": "x" * 500_000, "timestamp": 0.0}}
+    item: FrameItem = {"frame_index": 0, "result": {"text": noise(400_000), "timestamp": 0.0}}
     assert run(Script(Seen(item)))(job_id) == 5.0
     job = row(services, job_id)
     assert (job.status, job.failures, job.crashes) == ("pending", 0, 0)

@@ -27,6 +27,7 @@ from videoqueue.jobs.changes import (
     tenths,
     update_fenced,
 )
+from videoqueue.jobs.chunk_encoding import JSON_FORM, ChunkForm
 from videoqueue.jobs.claims import Claims
 from videoqueue.jobs.database import microseconds, now, reading, writing
 from videoqueue.jobs.tables import CHUNK, JOB
@@ -73,15 +74,24 @@ class Attempts(Claims):
             update_fenced(connection, claim, changes)
             return start_over(connection, claim, version)
 
-    def checkpoint(self, claim: Claim, seq: int, payload: bytes, frames: list[int], progress: float) -> None:
+    def checkpoint(
+        self,
+        claim: Claim,
+        seq: int,
+        payload: bytes,
+        frames: list[int],
+        progress: float,
+        form: ChunkForm = JSON_FORM,
+    ) -> None:
         """Commits a chunk of results together with the progress and a renewed lease.
 
         Args:
             claim: the running attempt.
             seq: the number of the chunk: `claim.next_seq` for the first one, then one more each time.
-            payload: the items as `videoqueue.jobs.results.encode` returns them.
+            payload: the items, encoded as `form` says.
             frames: the frame index of each item, ascending; at least one.
             progress: the share of the video that is done, from 0 to 1.
+            form: how the payload is encoded; by default as `videoqueue.jobs.results.encode` does it.
 
         Raises:
             LeaseLostError: the job no longer belongs to this attempt; nothing was changed.
@@ -104,6 +114,7 @@ class Attempts(Claims):
                         last_index=frames[-1],
                         frame_count=len(frames),
                         payload=payload,
+                        **vars(form),
                     )
                 )
         except DatabaseUnavailableError:

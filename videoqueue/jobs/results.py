@@ -1,27 +1,31 @@
-"""Results as bytes: encodes items into chunks, and streams chunks as a JSON array without decoding them."""
+"""Results as bytes: streams the chunks of a job as a JSON array, whole or by pages, in bounded memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.errors import VideoqueueError
+from videoqueue.jobs.chunk_encoding import damaged, items_of, json_of, to_json
 from videoqueue.jobs.database import reading
 from videoqueue.jobs.tables import CHUNK, JOB, owned_by
 from videoqueue.jobs.types import OwnerScope
 
 _PAYLOAD = (
-    sa.select(CHUNK.c.payload)
+    sa.select(CHUNK.c.payload, CHUNK.c.encoding)
     .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
     .where(CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq"))
 )
 _decoder = json.JSONDecoder()
+#: Bytes of a page that are yielded at once, at least.
+_PIECE: Final = 256 * 1024
 
 
 def encode(items: Sequence[Mapping[str, object]]) -> bytes:
@@ -30,9 +34,7 @@ def encode(items: Sequence[Mapping[str, object]]) -> bytes:
     Raises:
         ValueError: an item holds NaN or an infinity, which JSON cannot represent (RFC 8259, section 6).
     """
-    return ",".join(
-        json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for item in items
-    ).encode()
+    return b",".join(map(to_json, items))
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,19 @@ class ResultReader:
         self._engine = engine
 
     def chunks(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[bytes]:
-        """Yields the payloads of the job's chunks in order."""
-        seq = 0
-        while (payload := self._chunk(job_id, owner, seq)) is not None:
-            yield payload
-            seq += 1
+        """Yields the JSON of each chunk in order: its items, joined by commas."""
+        for chunk in self._stored(job_id, owner):
+            yield b"".join(json_of(*chunk))
+
+    def size(self, job_id: uuid.UUID, owner: OwnerScope) -> int:
+        """Returns the bytes of the `results` array of the chunks so far, without reading them."""
+        stored = sa.func.coalesce(CHUNK.c.served_bytes, sa.func.length(CHUNK.c.payload))
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(stored), 0)).select_from(
+            sa.join(CHUNK, JOB, CHUNK.c.job_id == JOB.c.job_id)
+        )
+        with reading(self._engine) as connection:
+            count, size = connection.execute(query.where(JOB.c.job_id == job_id, owned_by(owner))).one()
+        return 2 + int(size) + max(0, count - 1)
 
     def require_readable(self, job_id: uuid.UUID, owner: OwnerScope) -> None:
         """Checks that results can be read, without reading any.
@@ -102,7 +112,7 @@ class ResultReader:
                 yield held
             held = piece
         if digest.hexdigest() != etag:
-            raise _damaged()
+            raise damaged()
         yield held
 
     def page(
@@ -128,50 +138,73 @@ class ResultReader:
         """
         seq, offset, left = start.seq, start.offset, size
         separator = b"["
-        while (payload := self._chunk(job_id, owner, seq)) is not None:
+        while (chunk := self._chunk(job_id, owner, seq)) is not None:
             if left == 0:
                 yield b"]"
                 return Position(seq, offset)
-            items = _split(payload)
-            wanted = items[offset : offset + left]
-            if wanted:
-                yield separator + b",".join(wanted)
+            items = _split(*chunk)
+            skipped = sum(1 for _ in islice(items, offset))
+            taken = 0
+            for count, piece in _gathered(islice(items, left)):
+                yield separator + piece
                 separator = b","
-            left -= len(wanted)
-            offset += len(wanted)
-            if offset >= len(items):
+                taken += count
+            left -= taken
+            offset = skipped + taken
+            # The checksum of a chunk is at its end.
+            if sum(1 for _ in items) == 0:
                 seq, offset = seq + 1, 0
         if self.etag(job_id, owner) != etag:
-            raise _damaged()
+            raise damaged()
         yield b"]" if separator == b"," else b"[]"
         return None
 
     def _array(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[bytes]:
         separator = b"["
-        for payload in self.chunks(job_id, owner):
-            yield separator + payload
+        for chunk in self._stored(job_id, owner):
+            for piece in json_of(*chunk):
+                yield separator + piece
+                separator = b""
             separator = b","
         yield b"]" if separator == b"," else b"[]"
 
-    def _chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> bytes | None:
+    def _stored(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[tuple[bytes, str | None]]:
+        seq = 0
+        while (chunk := self._chunk(job_id, owner, seq)) is not None:
+            yield chunk
+            seq += 1
+
+    def _chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> tuple[bytes, str | None] | None:
+        """Returns the payload and the encoding of a chunk, or None if there is no such chunk."""
         with reading(self._engine) as connection:
             query = _PAYLOAD.where(owned_by(owner))
             found = connection.execute(query, {"wanted_job": job_id, "wanted_seq": seq})
-            payload: bytes | None = found.scalar_one_or_none()
-        return payload
+            row = found.one_or_none()
+        return None if row is None else (row.payload, row.encoding)
 
 
-def _split(payload: bytes) -> list[bytes]:
-    """Returns the items of a chunk, each as the stored bytes."""
+def _split(payload: bytes, encoding: str | None) -> Iterator[bytes]:
+    """Yields the items of a chunk, each as it is served."""
+    if encoding is not None:
+        yield from items_of(payload, encoding)
+        return
     text = payload.decode()
-    items = []
     start = 0
     while start < len(text):
         _, end = _decoder.raw_decode(text, start)
-        items.append(text[start:end].encode())
+        yield text[start:end].encode()
         start = end + 1  # the comma
-    return items
 
 
-def _damaged() -> VideoqueueError:
-    return VideoqueueError("The stored results of this job are damaged.")
+def _gathered(items: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yields the items joined by commas, as many as make a piece, and their number."""
+    gathered: list[bytes] = []
+    size = 0
+    for item in items:
+        gathered.append(item)
+        size += len(item)
+        if size >= _PIECE:
+            yield len(gathered), b",".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield len(gathered), b",".join(gathered)

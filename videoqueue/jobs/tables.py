@@ -152,7 +152,7 @@ class JobRow(Base):
 
 
 class ResultChunk(Base):
-    """The results of consecutive frames: the JSON of the items, joined by commas, in UTF-8."""
+    """The results of consecutive frames, as `videoqueue.jobs.chunk_encoding` describes."""
 
     __tablename__ = "result_chunk"
 
@@ -168,6 +168,12 @@ class ResultChunk(Base):
     last_index: Mapped[int | None] = mapped_column(sa.BigInteger)
     frame_count: Mapped[int] = mapped_column(sa.Integer)
     payload: Mapped[bytes] = mapped_column(sa.LargeBinary)
+    #: The encoding of the payload; null for JSON, as older releases wrote it.
+    encoding: Mapped[str | None] = mapped_column(sa.String(16))
+    #: The timestamp of the first item in seconds, and the bytes of the items as they are served, with the
+    #: commas between them; null in rows of older releases.
+    first_time: Mapped[float | None] = mapped_column(sa.Float)
+    served_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
 
     __table_args__ = (sa.CheckConstraint("frame_count >= 1 AND first_frame >= 0", name="frames_range"),)
 

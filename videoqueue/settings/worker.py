@@ -170,6 +170,14 @@ class WorkerSettings:
         "seconds",
         "Maximum time between two commits of results while a job runs.",
     )
+    max_result_bytes: int = setting(
+        "VIDEOQUEUE_MAX_RESULT_BYTES",
+        whole(0),
+        1024**3,
+        "bytes",
+        "Maximum size of the results of a job as they are served, uncompressed. A job that has more fails; 0 "
+        "for no limit.",
+    )
     failpoints_dir: str = setting(
         "VIDEOQUEUE_FAILPOINTS_DIR",
         failpoints_folder,

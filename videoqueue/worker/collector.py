@@ -6,30 +6,35 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 
+from videoqueue.errors import ResultsTooLargeError
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs.results import encode
-from videoqueue.jobs.store import Claim, JobStore
+from videoqueue.jobs.chunk_encoding import ChunkEncoder
+from videoqueue.jobs.store import Claim
+from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline.results import FrameItem
 from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen
 from videoqueue.sandbox.sandbox import Stopped
+from videoqueue.services import Services
 
-#: A chunk with this many frames or bytes is committed early, to bound memory and row size.
+#: A chunk is committed early when it has this many frames, or bytes as stored or as served. This bounds the
+#: size of a row, and the time and memory to read it, also with an older release after a rollback.
 _CHUNK_FRAMES = 1000
-_CHUNK_BYTES = 4 * 1024 * 1024
+_STORED_BYTES = 4 * 1024 * 1024
+_SERVED_BYTES = 16 * 1024 * 1024
 
 
 class Collector:
     """Writes the results of one attempt to the database. `video` is set when the child has ended the task."""
 
-    def __init__(self, store: JobStore, claim: Claim, checkpoint_seconds: float) -> None:
+    def __init__(self, services: Services, claim: Claim) -> None:
         self.video = VideoInfo()
-        self._store = store
+        self._services = services
         self._claim = claim
-        self._checkpoint_seconds = checkpoint_seconds
         self._seq = claim.next_seq
-        self._items: list[FrameItem] = []
-        self._size = 0
+        self._chunk = ChunkEncoder()
+        #: The bytes of the `results` array of the committed chunks; None before the first item.
+        self._served: int | None = None
         self._progress = 0.0
         self._committed = time.monotonic()
 
@@ -38,6 +43,7 @@ class Collector:
 
         Raises:
             Stopped, PermanentError, TransientError: raised by the sandbox.
+            ResultsTooLargeError: the results are larger than VIDEOQUEUE_MAX_RESULT_BYTES.
             LeaseLostError, DatabaseUnavailableError: a chunk could not be committed.
         """
         try:
@@ -54,33 +60,51 @@ class Collector:
             case Begun(version):
                 self._begin(version)
             case Seen(item):
-                self._items.append(item)
-                self._size += report.size
+                self._add(item)
             case Alive(fraction):
                 self._progress = max(self._progress, fraction)
             case Ended(video):
                 self.video = video
-        overdue = time.monotonic() - self._committed >= self._checkpoint_seconds
-        if overdue or len(self._items) >= _CHUNK_FRAMES or self._size >= _CHUNK_BYTES:
+        overdue = time.monotonic() - self._committed >= self._services.settings.checkpoint_seconds
+        chunk = self._chunk
+        is_large = chunk.stored_bytes >= _STORED_BYTES or chunk.served_bytes >= _SERVED_BYTES
+        if overdue or is_large or len(chunk.frames) >= _CHUNK_FRAMES:
             self._commit()
+
+    def _add(self, item: FrameItem) -> None:
+        if self._served is None:
+            self._served = self._services.results.size(self._claim.job_id, ALL_OWNERS)
+        self._chunk.add(item)
+        limit = self._services.settings.max_result_bytes
+        if limit and self._served + self._added() > limit:
+            raise ResultsTooLargeError(
+                f"The results are larger than {limit} bytes (VIDEOQUEUE_MAX_RESULT_BYTES). Submit the video "
+                "with a larger frame_stride or a lower max_frames, or ask for a higher limit."
+            )
+
+    def _added(self) -> int:
+        """Returns how many bytes the current chunk adds to the `results` array, with the comma before it."""
+        return self._chunk.served_bytes + min(self._seq, 1)
 
     def _begin(self, version: str) -> None:
         """Drops the results of another version of the pipeline, stored or not."""
         if version == self._claim.pipeline_version:
             return
-        self._claim = self._store.begin(self._claim, version)
+        self._claim = self._services.store.begin(self._claim, version)
         failpoint("worker.version_stored")
         self._seq = self._claim.next_seq
-        self._items.clear()
-        self._size = 0
+        self._chunk = ChunkEncoder()
+        self._served = None
         self._progress = 0.0
 
     def _commit(self) -> None:
-        if self._items:
-            frames = [item["frame_index"] for item in self._items]
-            self._store.checkpoint(self._claim, self._seq, encode(self._items), frames, self._progress)
+        if self._chunk.frames:
+            if self._served is not None:
+                self._served += self._added()
+            chunk, self._chunk = self._chunk.finish(), ChunkEncoder()
+            self._services.store.checkpoint(
+                self._claim, self._seq, chunk.payload, chunk.frames, self._progress, chunk.form
+            )
             failpoint("worker.chunk_committed")
             self._seq += 1
-            self._items.clear()
-            self._size = 0
         self._committed = time.monotonic()

@@ -95,7 +95,7 @@ class JobRunner:
     def _verdict(self, claim: Claim, folder: Path) -> Verdict:
         """Runs the attempt and returns what to record; a completion is recorded already."""
         settings = self._services.settings
-        collector = Collector(self._services.store, claim, settings.checkpoint_seconds)
+        collector = Collector(self._services, claim)
         try:
             self._process(claim, folder, collector)
         except Exception as error:  # noqa: BLE001 - any error ends this attempt only

@@ -20,6 +20,10 @@ PACKAGES = ("mp4", "pipeline")
 #: The distributions that the pipeline and its own plugins compute with.
 LIBRARIES = ("av", "numpy", "opencv-python-headless", "openvino", "rapidocr")
 
+#: Changes when results are stored in a form that older releases cannot read. A worker of an older release,
+#: which may run at the same time, then begins a job anew instead of continuing chunks that it cannot read.
+_STORED_FORM = "zlib-lines"
+
 
 class CodeVersion(TypedDict):
     """What every pipeline of a process runs with: the SHA-256 of source files, and versions of libraries."""
@@ -51,7 +55,12 @@ def pipeline_version(
         plugins: The version of each plugin that it uses.
         code: What every pipeline of the process depends on; plain JSON.
     """
-    parts = {"definition": _canonical(definition), "plugins": plugins, "code": code}
+    parts = {
+        "definition": _canonical(definition),
+        "plugins": plugins,
+        "code": code,
+        "stored_form": _STORED_FORM,
+    }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,0 +1,277 @@
+"""How results are stored in a chunk: equal consecutive ones once, and compressed.
+
+The payload of a chunk with the encoding `LINES` is zlib (RFC 1950) of lines, each ended by a line feed:
+
+    {"frame_index":0,"result":{...}}                        an item, as it is served
+    {"frame_index":\\0,"result":{...,"timestamp":\\0}}        a template: the JSON of an item with two NUL bytes
+    1,0.04                                                  an item: what belongs in place of these two
+
+JSON escapes control characters (RFC 8259, section 7), so no item contains a line feed or a NUL byte. Chunks
+of older releases have no encoding: their payload is the JSON of the items, joined by commas.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from videoqueue.errors import VideoqueueError
+
+LINES: Final = "zlib-lines"
+#: Uncompressed bytes that are read at once.
+_PIECE: Final = 256 * 1024
+#: Compressed bytes that are read at once.
+_INPUT: Final = 64 * 1024
+#: The longest line that is read; an item is shorter than a message of the child (16 MiB).
+_MAX_LINE: Final = 32 * 1024 * 1024
+#: 500 MB/s to read; higher levels are slower to write and save little.
+_LEVEL: Final = 1
+_HEAD, _MIDDLE, _TIME = b'{"frame_index":', b',"result":{', b'"timestamp":'
+
+
+@dataclass(frozen=True)
+class ChunkForm:
+    """How the payload of a chunk is stored, and what is known about it without reading it.
+
+    Attributes:
+        encoding: `LINES`, or None for JSON.
+        first_time: the timestamp of the first item, in seconds.
+        served_bytes: the bytes of the items as they are served, with the commas between them.
+    """
+
+    encoding: str | None = None
+    first_time: float | None = None
+    served_bytes: int | None = None
+
+
+#: The form of a chunk of an older release.
+JSON_FORM: Final = ChunkForm()
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """A chunk to be stored: its payload, the frame index of each item, and its form."""
+
+    payload: bytes
+    frames: list[int]
+    form: ChunkForm
+
+
+def encode_chunk(items: Iterable[Mapping[str, object]]) -> EncodedChunk:
+    """Returns the chunk of consecutive items.
+
+    Raises:
+        ValueError: as in `ChunkEncoder.add`.
+    """
+    encoder = ChunkEncoder()
+    for item in items:
+        encoder.add(item)
+    return encoder.finish()
+
+
+def to_json(value: object) -> bytes:
+    """Returns a value as it is served. Equal values have equal bytes.
+
+    Raises:
+        ValueError: it holds NaN or an infinity, which JSON cannot represent (RFC 8259, section 6).
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+@dataclass
+class ChunkEncoder:
+    """Encodes the items of one chunk, one after the other. Keeps only what is compressed, and one item.
+
+    Attributes:
+        frames: the frame index of each item.
+        served_bytes: the bytes of the items as they are served, with the commas between them.
+    """
+
+    frames: list[int] = field(default_factory=list)
+    served_bytes: int = 0
+    _first_time: float | None = None
+    _compressor: zlib._Compress = field(default_factory=lambda: zlib.compressobj(_LEVEL))
+    _parts: list[bytes] = field(default_factory=list)
+    _compressed: int = 0
+    #: The last item as a template, and what belongs into it.
+    _template: bytes = b""
+    _values: bytes = b""
+    #: The last item, if it is not written yet: the next one may be equal.
+    _held: bytes = b""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Returns the size of the payload so far, without what is in the compressor's buffer.
+
+        The last item counts uncompressed if the next one decides how it is stored.
+        """
+        return self._compressed + len(self._held)
+
+    def add(self, item: Mapping[str, object]) -> None:
+        """Appends an item.
+
+        Args:
+            item: `frame_index` and `result`. Its result is stored again only if it differs from the one
+                before in more than `timestamp`.
+
+        Raises:
+            ValueError: it holds NaN or an infinity.
+        """
+        text, template, values = _parsed(item)
+        self.served_bytes += len(text) + (1 if self.frames else 0)
+        if not self.frames:
+            self._first_time = _time_of(item)
+        self.frames.append(int(item["frame_index"]))  # type: ignore[call-overload]
+        if template and template == self._template:
+            if self._held:
+                self._write(self._template, self._values)
+                self._held = b""
+            self._write(values)
+        else:
+            self._flush()
+            self._template, self._values, self._held = template, values, text
+
+    def finish(self) -> EncodedChunk:
+        """Returns the chunk. The encoder cannot be used afterwards."""
+        self._flush()
+        payload = b"".join([*self._parts, self._compressor.flush()])
+        return EncodedChunk(payload, self.frames, ChunkForm(LINES, self._first_time, self.served_bytes))
+
+    def _flush(self) -> None:
+        if self._held:
+            self._write(self._held)
+            self._held = b""
+
+    def _write(self, *lines: bytes) -> None:
+        for line in lines:
+            part = self._compressor.compress(line) + self._compressor.compress(b"\n")
+            self._compressed += len(part)
+            self._parts.append(part)
+
+
+def _time_of(item: Mapping[str, object]) -> float | None:
+    result = item.get("result")
+    time = result.get("timestamp") if isinstance(result, Mapping) else None
+    return None if isinstance(time, bool) or not isinstance(time, int | float) else float(time)
+
+
+def _parsed(item: Mapping[str, object]) -> tuple[bytes, bytes, bytes]:
+    """Returns an item as it is served, its template, and the values of it; "" without a timestamp."""
+    index, result = item["frame_index"], item.get("result")
+    if list(item) != ["frame_index", "result"] or not isinstance(result, Mapping) or _time_of(item) is None:
+        return to_json(item), b"", b""
+    names = list(result)
+    place = names.index("timestamp")
+    before = to_json({name: result[name] for name in names[:place]})[1:-1]
+    after = to_json({name: result[name] for name in names[place + 1 :]})[1:-1]
+    start = _MIDDLE + before + (b"," if before else b"") + _TIME
+    end = (b"," if after else b"") + after + b"}}"
+    number, time = to_json(index), to_json(result["timestamp"])
+    text = b"".join((_HEAD, number, start, time, end))
+    return text, b"".join((_HEAD, b"\0", start, b"\0", end)), number + b"," + time
+
+
+def json_of(payload: bytes, encoding: str | None) -> Iterator[bytes]:
+    """Yields the JSON of the items of a chunk, joined by commas, in pieces. Memory is bounded.
+
+    Raises:
+        VideoqueueError: the chunk is damaged, or of a newer release. What was yielded before is incomplete.
+    """
+    if encoding is None:
+        yield payload
+        return
+    reader, separator = _Reader(payload, encoding), b""
+    for block in reader.blocks():
+        if reader.is_plain(block):
+            yield separator + block[:-1].replace(b"\n", b",")
+            separator = b","
+            continue
+        gathered, size = [], 0
+        for item in reader.items(block):
+            gathered.append(item)
+            size += len(item)
+            if size >= _PIECE:
+                yield separator + b",".join(gathered)
+                separator, gathered, size = b",", [], 0
+        if gathered:
+            yield separator + b",".join(gathered)
+            separator = b","
+
+
+def items_of(payload: bytes, encoding: str) -> Iterator[bytes]:
+    """Yields the JSON of each item of an encoded chunk.
+
+    Raises:
+        VideoqueueError: as in `json_of`. Read all items, because the checksum is at the end.
+    """
+    reader = _Reader(payload, encoding)
+    for block in reader.blocks():
+        yield from reader.items(block)
+
+
+def damaged() -> VideoqueueError:
+    """Returns the error for results that are not those that were stored."""
+    return VideoqueueError("The stored results of this job are damaged.")
+
+
+class _Reader:
+    """Reads the lines of one chunk in blocks, so that memory does not depend on how far it expands."""
+
+    def __init__(self, payload: bytes, encoding: str) -> None:
+        if encoding != LINES:
+            raise VideoqueueError("The stored results of this job were written by a newer release.")
+        self._payload = memoryview(payload)
+        self._template: list[bytes] = []
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yields whole lines, as many as there are in about 256 KiB, or one that is longer."""
+        rest = bytearray()
+        for piece in self._pieces():
+            rest += piece
+            end = piece.rfind(b"\n")
+            if end >= 0:
+                whole = len(rest) - len(piece) + end + 1
+                yield bytes(memoryview(rest)[:whole])
+                del rest[:whole]
+            elif len(rest) > _MAX_LINE:
+                raise damaged()
+        if rest:
+            raise damaged()
+
+    def _pieces(self) -> Iterator[bytes]:
+        inflater = zlib.decompressobj()
+        try:
+            for start in range(0, len(self._payload), _INPUT):
+                given: bytes | memoryview = self._payload[start : start + _INPUT]
+                while given:
+                    yield inflater.decompress(given, _PIECE)
+                    given = inflater.unconsumed_tail
+            yield inflater.flush()
+        except zlib.error:
+            raise damaged() from None
+        if not inflater.eof or inflater.unused_data:
+            raise damaged()
+
+    def is_plain(self, block: bytes) -> bool:
+        """Returns whether all lines of the block are items as they are served."""
+        return not self._template and b"\0" not in block
+
+    def items(self, block: bytes) -> Iterator[bytes]:
+        """Yields the items of the next block."""
+        for line in block[:-1].split(b"\n"):
+            if line.startswith(b"{"):
+                parts = line.split(b"\0")
+                self._template = parts if len(parts) == 3 else []
+                if len(parts) == 1:
+                    yield line
+                elif len(parts) != 3:
+                    raise damaged()
+                continue
+            values = line.split(b",")
+            if len(values) != 2 or not self._template:
+                raise damaged()
+            start, middle, end = self._template
+            yield b"".join((start, values[0], middle, values[1], end))
