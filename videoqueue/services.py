@@ -29,6 +29,7 @@ from videoqueue.jobs.types import OwnerLimits
 from videoqueue.pipeline.definitions.definition import PipelineDefinition, load_definitions
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, open_storage
+from videoqueue.storage.reserve import Reserve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Services:
         queries: reads jobs.
         results: reads the results of jobs.
         storage: keeps the submitted videos.
+        reserve: tells whether the disks have room for another video.
         broker: the queue, without actors and middleware.
         pipelines: the pipeline definitions by id.
     """
@@ -52,6 +54,7 @@ class Services:
     queries: JobQueries
     results: ResultReader
     storage: ObjectStorage
+    reserve: Reserve
     broker: RedisBroker
     pipelines: Mapping[str, PipelineDefinition]
 
@@ -70,13 +73,15 @@ def build(settings: Settings, *, pool_size: int) -> Services:
         SettingsError: a URL or a pipeline definition cannot be used.
     """
     engine = build_engine(settings, pool_size=pool_size)
+    storage = build_storage(settings)
     return Services(
         settings=settings,
         engine=engine,
         store=build_store(settings, engine),
         queries=JobQueries(engine),
         results=ResultReader(engine),
-        storage=build_storage(settings),
+        storage=storage,
+        reserve=build_reserve(settings, storage),
         broker=build_queue(settings),
         pipelines=_pipelines(settings),
     )
@@ -127,7 +132,19 @@ def build_storage(settings: Settings) -> ObjectStorage:
     Raises:
         SettingsError: VIDEOQUEUE_STORAGE_URL cannot be used.
     """
-    return open_storage(settings.storage_url, settings.data_path / "objects")
+    return open_storage(settings.storage_url, settings.data_path / "objects", settings.reserve_bytes)
+
+
+def build_reserve(settings: Settings, storage: ObjectStorage) -> Reserve:
+    """Returns the space that stays free on the volumes that hold videos, a SQLite file or the data folder.
+
+    If videos and database are elsewhere, the data folder has only the copies that workers make.
+    """
+    database = settings.sqlite_file
+    others = [] if database is None else [database.parent]
+    if others or storage.local_folder is not None:
+        others.append(settings.data_path)
+    return Reserve(storage.local_folder, others, settings.reserve_bytes)
 
 
 def build_queue(settings: Settings, middleware: Sequence[Middleware] = ()) -> RedisBroker:

@@ -1,7 +1,8 @@
-"""However results are stored, their bytes are those of their JSON; a damaged chunk is never read as another."""
+"""However results are stored, they are served as their JSON; a damaged chunk is not read as another."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import tracemalloc
 import uuid
@@ -64,7 +65,7 @@ def test_any_items_in_any_chunks_read_back_as_their_json(
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(items)), max_size=4)))
     bounds = [0, *cuts, len(items)]
-    parts = [items[start:end] for start, end in zip(bounds, bounds[1:], strict=False) if start < end]
+    parts = [items[start:end] for start, end in itertools.pairwise(bounds) if start < end]
     chunks = [encode_chunk(part) for part in parts]
     assert b",".join(b"".join(json_of(chunk.payload, LINES)) for chunk in chunks) == encode(items)
     one_by_one = [item for chunk in chunks for item in items_of(chunk.payload, LINES)]
@@ -78,20 +79,18 @@ def test_a_chunk_with_another_byte_or_length_is_damaged_or_the_same(
     items: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     payload = encode_chunk(items).payload
-    place = data.draw(st.integers(0, len(payload) - 1))
+    place, bit = data.draw(st.integers(0, len(payload) - 1)), data.draw(st.integers(0, 7))
     changed = data.draw(
         st.sampled_from(
             [
                 payload[:place],
                 payload + b"\0",
-                payload[:place]
-                + bytes([payload[place] ^ 1 << data.draw(st.integers(0, 7))])
-                + payload[place + 1 :],
+                payload[:place] + bytes([payload[place] ^ 1 << bit]) + payload[place + 1 :],
             ]
         )
     )
     for read in (json_of, items_of):
-        found = []
+        found: list[bytes] = []
         try:
             found.extend(read(changed, LINES))
         except VideoqueueError:

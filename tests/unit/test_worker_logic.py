@@ -270,16 +270,21 @@ def noise(size: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "text", [lambda: noise(2 * 1024**2), lambda: "x" * 8 * 1024**2], ids=["as stored", "as served"]
+    ("text", "count"),
+    [(lambda: noise(2 * 1024**2), 2), (lambda: "x" * 3 * 1024**2, 6)],
+    ids=["as stored", "as served"],
 )
 def test_many_bytes_of_results_are_committed_before_the_next_frame(
-    services: Services, job_id: uuid.UUID, run: Run, text: Callable[[], str]
+    services: Services, job_id: uuid.UUID, run: Run, text: Callable[[], str], count: int
 ) -> None:
-    large: list[Any] = [{"frame_index": index, "result": {"text": f"{index}{text()}"}} for index in range(2)]
+    object.__setattr__(services.settings, "checkpoint_seconds", 1000.0)
     seen: list[int] = []
-    look = lambda: seen.append(len(results(services, job_id)))  # noqa: E731
-    run(Script(Seen(large[0]), look, Seen(large[1]), look, Seen(ITEMS[2]), look))(job_id)
-    assert seen == [0, 2, 2]
+    steps: list[Any] = []
+    for index in range(count + 1):
+        item: Any = {"frame_index": index, "result": {"text": f"{index}{text()}", "timestamp": 0.5}}
+        steps += [Seen(item), lambda: seen.append(len(results(services, job_id)))]
+    run(Script(*steps))(job_id)
+    assert seen == [0] * (count - 1) + [count, count]
 
 
 def test_equal_results_are_stored_once_and_served_for_each_frame(

@@ -103,8 +103,12 @@ class ReadinessCheck:
             set_deadline(self.seconds)  # without one this thread would wait long after the database is back
             return services.queries.counts(silence)
 
+        def storage() -> None:
+            services.storage.check()
+            services.reserve.require()
+
         self._database = Probe("readyz-database", counts)
-        self._storage = Probe("readyz-storage", services.storage.check)
+        self._storage = Probe("readyz-storage", storage)
         self._queue = Probe("readyz-queue", lambda: queued(services.broker))
 
     def run(self) -> Findings:

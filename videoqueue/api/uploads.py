@@ -26,6 +26,7 @@ from videoqueue.errors import TransientError
 from videoqueue.mp4 import CheckLimits, Mp4Check
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, ObjectWriter
+from videoqueue.storage.reserve import Reserve
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +92,12 @@ class Upload:
             )
         self._body.check_headers()
 
-    def store(self, storage: ObjectStorage, parameters: SubmitParameters) -> Received:
+    def store(self, storage: ObjectStorage, reserve: Reserve, parameters: SubmitParameters) -> Received:
         """Streams the video to storage, which keeps it only if it is complete and an MP4.
 
         Args:
             storage: where the video goes.
+            reserve: asked before the video is received, and before each piece is written.
             parameters: gets each form field.
 
         Returns:
@@ -106,9 +108,10 @@ class Upload:
             InvalidVideoError: the bytes are no MP4 with a video that can be read.
             StorageUnavailableError, StorageFullError: the video cannot be stored; nothing is left in storage.
         """
+        reserve.require(self.least_bytes)
         key = f"inputs/{uuid.uuid4().hex}.mp4"
         with storage.open_writer(key) as writer:
-            video = _Video(writer, self._settings)
+            video = _Video(writer, reserve, self._settings)
             for part in self._parts():
                 if isinstance(part, Field):
                     parameters.add(part.name, part.value, "form")
@@ -219,8 +222,9 @@ def _incomplete() -> ApiError:
 class _Video:
     """Writes a video to storage; counts, hashes and checks its bytes."""
 
-    def __init__(self, writer: ObjectWriter, settings: Settings) -> None:
+    def __init__(self, writer: ObjectWriter, reserve: Reserve, settings: Settings) -> None:
         self._writer = writer
+        self._reserve = reserve
         self._settings = settings
         limits = CheckLimits(
             pixels=settings.max_pixels, setting_names=settings.setting_names, **settings.check_limits
@@ -239,6 +243,7 @@ class _Video:
             raise ApiError("upload_too_large", too_large(self._settings))
         self._check.feed(piece)
         self._digest.update(piece)
+        self._reserve.require(len(piece))
         self._writer.write(piece)
 
     def finish(self) -> None:

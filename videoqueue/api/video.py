@@ -115,7 +115,7 @@ def submit() -> JsonResponse:
         parameters.add(name, text, "query")
     with extension.uploads.slot():
         extension.admission.require(caller().owner, key, upload.least_bytes)
-        received = upload.store(services.storage, parameters)
+        received = upload.store(services.storage, services.reserve, parameters)
         failpoint("web.object_stored")
     # Receiving the video has used up the time that the request had for the database.
     set_deadline(services.settings.backend_timeout_seconds)

@@ -2,9 +2,9 @@
 
 The payload of a chunk with the encoding `LINES` is zlib (RFC 1950) of lines, each ended by a line feed:
 
-    {"frame_index":0,"result":{...}}                        an item, as it is served
-    {"frame_index":\\0,"result":{...,"timestamp":\\0}}        a template: the JSON of an item with two NUL bytes
-    1,0.04                                                  an item: what belongs in place of these two
+    {"frame_index":0,"result":{...}}                      an item, as it is served
+    {"frame_index":\\0,"result":{...,"timestamp":\\0}}      a template: an item with two NUL bytes
+    1,0.04                                                an item: what belongs in place of these two
 
 JSON escapes control characters (RFC 8259, section 7), so no item contains a line feed or a NUL byte. Chunks
 of older releases have no encoding: their payload is the JSON of the items, joined by commas.

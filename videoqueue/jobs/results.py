@@ -67,7 +67,7 @@ class ResultReader:
         )
         with reading(self._engine) as connection:
             count, size = connection.execute(query.where(JOB.c.job_id == job_id, owned_by(owner))).one()
-        return 2 + int(size) + max(0, count - 1)
+        return 2 + int(size) + max(0, int(count) - 1)
 
     def require_readable(self, job_id: uuid.UUID, owner: OwnerScope) -> None:
         """Checks that results can be read, without reading any.

@@ -54,6 +54,15 @@ class ServiceSettings:
         "URL",
         "Submitted videos: file:///FOLDER or s3://BUCKET/PREFIX. Default: a folder in the data folder.",
     )
+    reserve_bytes: int | None = setting(
+        "VIDEOQUEUE_RESERVE_BYTES",
+        whole(0),
+        None,
+        "bytes",
+        "Space that uploads leave free, for accepted jobs, on the volumes of the stored videos, the SQLite "
+        "file and the data folder. Default: the larger of 1 GiB and 5 % of the volume, at most a quarter of "
+        "it.",
+    )
     host: str = setting(
         "VIDEOQUEUE_HOST",
         text,

@@ -78,16 +78,22 @@ class ObjectStorage(Protocol):
             storage = open_storage("s3://bucket/prefix", Path("unused"))
             sha256 = storage.download(key, folder / "video.mp4", check)
             storage.delete(key)
+
+    Attributes:
+        local_folder: the folder in which objects are stored; None if they are on no disk of this machine.
     """
+
+    local_folder: Path | None
 
     def open_writer(self, key: str) -> ObjectWriter:
         """Returns a writer for the object with this key. Nothing is stored yet."""
         ...
 
     def download(self, key: str, path: Path, check: Check) -> str:
-        """Copies an object to a new file. A failed download leaves no file.
+        """Makes a new file with the bytes of an object. A failed download leaves no file.
 
-        If the connection breaks, a new one continues at the byte that was reached.
+        If the connection breaks, a new one continues at the byte that was reached. The file is only for
+        reading: it can be the stored object itself under another name.
 
         Args:
             key: the key of the object.
@@ -95,7 +101,7 @@ class ObjectStorage(Protocol):
             check: called before each block is written; an exception ends the download.
 
         Returns:
-            The SHA-256 of the copy, 64 hexadecimal digits.
+            The SHA-256 of the file, 64 hexadecimal digits.
 
         Raises:
             ObjectMissingError: there is no object with this key.

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from videoqueue.storage.base import Bytes
+from videoqueue.storage.reserve import require_room_for_copy
 
 
 class NewFile:
@@ -18,10 +19,12 @@ class NewFile:
 
     Raises (in the `with` statement, and by `write`):
         OSError: a file has the name already, or the system refuses.
+        StorageFullError: a part of `reserve_bytes` would be used; see `require_room_for_copy`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserve_bytes: int | None) -> None:
         self._path = path
+        self._reserve_bytes = reserve_bytes
         self._hash = hashlib.sha256()
         self._file = -1
 
@@ -38,6 +41,7 @@ class NewFile:
             self._path.unlink(missing_ok=True)
 
     def write(self, data: Bytes) -> None:
+        require_room_for_copy(self._path.parent, len(data), self._reserve_bytes)
         write_all(self._file, data)
         self._hash.update(data)
 

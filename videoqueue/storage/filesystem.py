@@ -6,6 +6,7 @@ fsynced: after `commit` it survives a power cut, before it nobody sees it (renam
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -35,23 +36,31 @@ _BLOCK = 1024 * 1024  # bytes copied at a time
 class FolderStorage:
     """Keeps objects below `root`, which is made when it is missing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, reserve_bytes: int | None = None) -> None:
         self._root = root
+        self._reserve_bytes = reserve_bytes
+        self.local_folder: Path | None = root
 
     def open_writer(self, key: str) -> ObjectWriter:
         """Returns a writer for the object with this key. Nothing is stored yet."""
         return _FileWriter(self._root / require_key(key))
 
     def download(self, key: str, path: Path, check: Check) -> str:
-        """Copies an object to a new file. Returns the SHA-256 of the copy, 64 hexadecimal digits."""
+        """Makes a new file with the bytes of an object: a hard link, which needs no space, if possible.
+
+        Returns the SHA-256 of the file, 64 hexadecimal digits.
+        """
+        stored = self._root / require_key(key)
         with _translated():
             try:
-                source = os.open(self._root / require_key(key), os.O_RDONLY | os.O_NOFOLLOW)
+                source = os.open(stored, os.O_RDONLY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 self._require_root()
                 raise ObjectMissingError(MISSING) from None
             try:
-                return _copy(source, path, check)
+                if _link(source, stored, path):
+                    return _hash(source, path, check)
+                return _copy(source, path, check, self._reserve_bytes)
             finally:
                 os.close(source)
 
@@ -179,8 +188,38 @@ def _written_before(entry: os.DirEntry[str], latest: float) -> bool:
         return False  # deleted or renamed meanwhile
 
 
-def _copy(source: int, path: Path, check: Check) -> str:
-    with NewFile(path) as file:
+def _link(source: int, stored: Path, path: Path) -> bool:
+    """Makes `path` a hard link to the open file `source`, which was at `stored`. Returns whether it could.
+
+    Another file system or its rules can prevent it (link(2)), or an object that was replaced meanwhile.
+    """
+    try:
+        os.link(stored, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    if os.path.samestat(os.fstat(source), os.lstat(path)):
+        return True
+    path.unlink()
+    return False
+
+
+def _hash(source: int, path: Path, check: Check) -> str:
+    """Returns the SHA-256 of the open file `source`. If that fails, its link `path` is removed."""
+    digest = hashlib.sha256()
+    try:
+        while block := os.read(source, _BLOCK):
+            check()
+            digest.update(block)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return digest.hexdigest()
+
+
+def _copy(source: int, path: Path, check: Check, reserve_bytes: int | None) -> str:
+    with NewFile(path, reserve_bytes) as file:
         while block := os.read(source, _BLOCK):
             check()
             file.write(block)

@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 _REFUSALS = ("AccessDenied", "NotImplemented", "MethodNotAllowed")
 
 
-def open_s3(bucket: str, prefix: str) -> S3Storage:
+def open_s3(bucket: str, prefix: str, reserve_bytes: int | None) -> S3Storage:
     """Returns the storage below `prefix` (may be empty) of a bucket that exists; nothing is sent yet.
 
     Raises:
@@ -61,16 +61,18 @@ def open_s3(bucket: str, prefix: str) -> S3Storage:
             "VIDEOQUEUE_STORAGE_URL names S3, but AWS's own settings cannot be used: look at AWS_REGION, "
             "AWS_ENDPOINT_URL_S3 (http://HOST:PORT or https://HOST), AWS_PROFILE and ~/.aws/config."
         ) from error
-    return S3Storage(clients, bucket, prefix)
+    return S3Storage(clients, bucket, prefix, reserve_bytes)
 
 
 class S3Storage:
     """Keeps objects below a prefix of one bucket; threads share the one client, as boto3 allows."""
 
-    def __init__(self, clients: ClientSource, bucket: str, prefix: str) -> None:
+    def __init__(self, clients: ClientSource, bucket: str, prefix: str, reserve_bytes: int | None) -> None:
         self._clients = clients
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
+        self._reserve_bytes = reserve_bytes
+        self.local_folder: Path | None = None
 
     @property
     def _client(self) -> S3Client:
@@ -84,7 +86,7 @@ class S3Storage:
     def download(self, key: str, path: Path, check: Check) -> str:
         """Copies an object to a new file. Returns the SHA-256 of the copy, 64 hexadecimal digits."""
         name = self._name(key)
-        with translated(), NewFile(path) as file:
+        with translated(), NewFile(path, self._reserve_bytes) as file:
             reader = ObjectReader(self._client, self._bucket, name, self._open(name))
             for block in reader.blocks():
                 check()

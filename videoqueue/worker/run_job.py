@@ -170,8 +170,9 @@ class JobRunner:
         except StorageFullError as error:
             # The storage's message is about stored videos; here the worker's disk is full.
             raise StorageFullError(
-                "The disk of the worker is full, so the video cannot be downloaded. Free space there; the "
-                "job is retried a limited number of times (VIDEOQUEUE_MAX_ATTEMPTS)."
+                "The disk of the worker is full, so the video cannot be downloaded: a part of "
+                "VIDEOQUEUE_RESERVE_BYTES stays free. Free space there; the job is retried a limited number "
+                "of times (VIDEOQUEUE_MAX_ATTEMPTS)."
             ) from error
         if found != claim.input_sha256:
             logger.warning(

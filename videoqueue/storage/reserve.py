@@ -1,0 +1,120 @@
+"""The space that stays free on the disks of the service, so that accepted jobs can end.
+
+Results, the database, the queue and the copies of videos that workers make use it. Uploads do not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from videoqueue.errors import StorageFullError
+from videoqueue.storage.base import meaning_of
+
+_LARGE: Final = 1024**3
+#: The default is at least this share of a volume, and at most that one.
+_LEAST_SHARE, _LARGEST_SHARE = 0.05, 0.25
+#: Copies of videos leave half of the reserve free, at most this many bytes.
+_MOST_BESIDE_COPIES: Final = 256 * 1024**2
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """The space that uploads leave free.
+
+    Args:
+        videos: the folder in which videos are stored; None if they are stored elsewhere.
+        others: further folders whose volumes the service needs.
+        given: VIDEOQUEUE_RESERVE_BYTES; None for the default of each volume.
+    """
+
+    videos: Path | None
+    others: Sequence[Path]
+    given: int | None
+
+    def require(self, size: int = 0) -> None:
+        """Returns if videos can be received now.
+
+        Args:
+            size: the number of bytes of a video that are still to be stored.
+
+        Raises:
+            StorageFullError: with them, less than the reserve would be free.
+            StorageUnavailableError: a volume cannot be examined.
+        """
+        if self.videos is not None:
+            self._require(self.videos, size)
+        for folder in self.others:
+            self._require(folder, 0)
+
+    def _require(self, folder: Path, size: int) -> None:
+        volume = Volume.of(folder)
+        reserve = volume.reserve(self.given)
+        if volume.has_size and volume.free - size < reserve:
+            raise StorageFullError(
+                f"The disk of the service has no room for this video: {reserve} bytes stay free for accepted "
+                "jobs (VIDEOQUEUE_RESERVE_BYTES). Delete jobs that are no longer needed, or send the video "
+                "again when the operator has freed space."
+            )
+
+
+def require_room_for_copy(folder: Path, size: int, given: int | None) -> None:
+    """Returns if a worker can write so many bytes of a video to its folder.
+
+    Database and queue may be on the same volume, so that a part of the reserve has to stay free.
+
+    Args:
+        folder: the folder.
+        size: the number of bytes.
+        given: VIDEOQUEUE_RESERVE_BYTES; None for the default of the volume.
+
+    Raises:
+        StorageFullError: there is no room for them.
+        StorageUnavailableError: the volume cannot be examined.
+    """
+    volume = Volume.of(folder)
+    if volume.has_size and volume.free - size < min(volume.reserve(given) // 2, _MOST_BESIDE_COPIES):
+        raise StorageFullError("The disk has no room for a copy of the video.")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A file system: its bytes, and those that this user can still write."""
+
+    total: int
+    free: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Volume:
+        """Returns the volume of a folder that may not exist yet.
+
+        Raises:
+            StorageUnavailableError: it cannot be examined.
+        """
+        while True:
+            try:
+                found = os.statvfs(folder)
+            except FileNotFoundError:
+                folder = folder.parent
+            except OSError as error:
+                raise meaning_of(error) from error
+            else:
+                return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    @property
+    def has_size(self) -> bool:
+        """Returns False for file systems that do not know their size, such as some network ones."""
+        return self.total > 0
+
+    def reserve(self, given: int | None) -> int:
+        """Returns the bytes that uploads leave free.
+
+        Args:
+            given: VIDEOQUEUE_RESERVE_BYTES, which replaces the default.
+        """
+        if given is not None:
+            return given
+        return min(max(_LARGE, int(self.total * _LEAST_SHARE)), int(self.total * _LARGEST_SHARE))
