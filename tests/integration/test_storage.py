@@ -21,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support import s3_server
-from tests.support.full_disk import files_of_at_most
+from tests.support.full_disk import files_of_at_most, without_links
 from videoqueue.errors import (
     ObjectMissingError,
     SettingsError,
@@ -415,7 +415,10 @@ def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(
     assert folder.left() == []
 
 
-def test_a_full_disk_at_the_reader_leaves_no_copy(place: Place, tmp_path: Path) -> None:
+def test_a_full_disk_at_the_reader_leaves_no_copy(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_links(monkeypatch)
     put(place.storage, KEY, bytes(1000))
     with files_of_at_most(500), pytest.raises(StorageFullError):
         place.storage.download(KEY, tmp_path / "copy", unchecked)

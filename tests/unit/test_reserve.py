@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from tests.support.full_disk import without_links
 from tests.support.records import new_job
 from tests.support.videos import make_video
 from videoqueue.errors import StorageFullError
@@ -113,6 +115,24 @@ def test_a_copy_leaves_half_of_the_reserve_free(disk: Disk, given: int | None, l
         require_room_for_copy(Path("/work"), 10 * MIB + 1, given)
 
 
+@pytest.mark.parametrize(("size", "seconds", "full"), [(100, 59, True), (100, 61, False), (801, 0, False)])
+def test_a_refused_video_counts_for_a_minute_unless_it_can_never_fit(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, size: int, seconds: float, full: bool
+) -> None:
+    reserve = Reserve(Path("/videos"), [], 200 * MIB)
+    disk.free = {Path("/videos"): 299}
+    reserve.require_usual_room()
+    with pytest.raises(StorageFullError):
+        reserve.require(size * MIB)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + seconds)
+    if full:
+        with pytest.raises(StorageFullError):
+            reserve.require_usual_room()
+        disk.free = {Path("/videos"): 300}
+    reserve.require_usual_room()
+
+
 # Uploads
 
 
@@ -130,10 +150,9 @@ def test_an_upload_that_would_use_the_reserve_is_507_before_it_is_read(
         "operator has freed space."
     )
     assert refused.headers["Connection"] == "close"
-    assert client.get("/readyz").get_json()["degraded"] == [
-        "no_live_worker"
-    ]  # another video could be smaller
+    assert client.get("/readyz").get_json()["degraded"] == ["storage_full", "no_live_worker"]
     disk.free = {services.settings.data_path: 251}
+    assert client.get("/readyz").get_json()["degraded"] == ["no_live_worker"]
     assert client.post("/video/submit", **sent).status_code == 202
 
 
@@ -182,6 +201,8 @@ def test_an_upload_of_unknown_size_ends_when_it_reaches_the_reserve_and_leaves_n
     environ = {"wsgi.input": Stream(), "wsgi.input_terminated": True, "CONTENT_TYPE": kind}
     answer = client.post("/video/submit", environ_overrides=environ)
     assert (answer.status_code, answer.get_json()["code"]) == (507, "storage_full")
+    disk.free = {folder: 251}
+    assert "storage_full" in client.get("/readyz").get_json()["degraded"]
     assert [path for path in (folder / "objects").rglob("*") if path.is_file()] == []
 
 
@@ -205,18 +226,10 @@ def test_a_stored_video_is_processed_without_a_second_copy_on_a_full_disk(tmp_pa
     assert copy.read_bytes() == b"video"
 
 
-@pytest.fixture
-def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As between two file systems."""
-
-    def refuse(*_arguments: Any, **_names: Any) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", refuse)
-
-
-@pytest.mark.usefixtures("no_links")
-def test_a_copy_for_another_file_system_leaves_room_for_the_database(tmp_path: Path, disk: Disk) -> None:
+def test_a_copy_for_another_file_system_leaves_room_for_the_database(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_links(monkeypatch)
     put(tmp_path / "objects", b"video")
     storage, copy = open_storage("", tmp_path / "objects"), tmp_path / "copy"
     disk.free = {tmp_path: 125}

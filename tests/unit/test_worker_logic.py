@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from tests.support.full_disk import files_of_at_most
+from tests.support.full_disk import files_of_at_most, without_links
 from tests.support.log_lines import LogLines
 from tests.support.records import new_job, stored
 from tests.support.stack import eventually
@@ -172,6 +172,7 @@ def test_a_full_disk_is_told_tried_again_and_leaves_nothing(
         with files_of_at_most(len(VIDEO) - 1):
             return download(*arguments)
 
+    without_links(monkeypatch)
     monkeypatch.setattr(services.storage, "download", full)
     assert run(Script())(job_id) == 5.0
     monkeypatch.undo()

@@ -105,7 +105,7 @@ class ReadinessCheck:
 
         def storage() -> None:
             services.storage.check()
-            services.reserve.require()
+            services.reserve.require_usual_room()
 
         self._database = Probe("readyz-database", counts)
         self._storage = Probe("readyz-storage", storage)

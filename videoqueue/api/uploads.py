@@ -243,7 +243,7 @@ class _Video:
             raise ApiError("upload_too_large", too_large(self._settings))
         self._check.feed(piece)
         self._digest.update(piece)
-        self._reserve.require(len(piece))
+        self._reserve.require(len(piece), self.size - len(piece))
         self._writer.write(piece)
 
     def finish(self) -> None:

@@ -5,7 +5,9 @@ Results, the database, the queue and the copies of videos that workers make use 
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,12 @@ from videoqueue.storage.base import meaning_of
 _LARGE: Final = 1024**3
 #: The default is at least this share of a volume, and at most that one.
 _LEAST_SHARE, _LARGEST_SHARE = 0.05, 0.25
+#: How long the size of a refused video is remembered.
+_REMEMBERED_SECONDS: Final = 60.0
 #: Copies of videos leave half of the reserve free, at most this many bytes.
 _MOST_BESIDE_COPIES: Final = 256 * 1024**2
 
 
-@dataclass(frozen=True)
 class Reserve:
     """The space that uploads leave free.
 
@@ -31,34 +34,52 @@ class Reserve:
         given: VIDEOQUEUE_RESERVE_BYTES; None for the default of each volume.
     """
 
-    videos: Path | None
-    others: Sequence[Path]
-    given: int | None
+    def __init__(self, videos: Path | None, others: Sequence[Path], given: int | None) -> None:
+        self.videos = videos
+        self.others = others
+        self._given = given
+        #: The size of the last video without room, and when it was refused by the monotonic clock.
+        self._refused = (0, -math.inf)
 
-    def require(self, size: int = 0) -> None:
-        """Returns if videos can be received now.
+    def require(self, size: int = 0, received: int = 0) -> None:
+        """Returns if a video can be received.
 
         Args:
-            size: the number of bytes of a video that are still to be stored.
+            size: the number of bytes that are still to be stored, as far as it is known.
+            received: the number of bytes that are stored already.
 
         Raises:
             StorageFullError: with them, less than the reserve would be free.
             StorageUnavailableError: a volume cannot be examined.
         """
         if self.videos is not None:
-            self._require(self.videos, size)
+            self._require(self.videos, size, received)
         for folder in self.others:
-            self._require(folder, 0)
+            self._require(folder)
 
-    def _require(self, folder: Path, size: int) -> None:
+    def require_usual_room(self) -> None:
+        """Returns if uploads are not refused for lack of space, as far as it is known.
+
+        A video that was refused within the last minute has to fit now, unless it is too large for the disk.
+
+        Raises:
+            StorageFullError, StorageUnavailableError: as in `require`.
+        """
+        size, since = self._refused
+        self.require(size if time.monotonic() - since < _REMEMBERED_SECONDS else 0)
+
+    def _require(self, folder: Path, size: int = 0, received: int = 0) -> None:
         volume = Volume.of(folder)
-        reserve = volume.reserve(self.given)
-        if volume.has_size and volume.free - size < reserve:
-            raise StorageFullError(
-                f"The disk of the service has no room for this video: {reserve} bytes stay free for accepted "
-                "jobs (VIDEOQUEUE_RESERVE_BYTES). Delete jobs that are no longer needed, or send the video "
-                "again when the operator has freed space."
-            )
+        reserve = volume.reserve(self._given)
+        if not volume.has_size or volume.free - size >= reserve:
+            return
+        if 0 < size + received <= volume.total - reserve:
+            self._refused = (size + received, time.monotonic())
+        raise StorageFullError(
+            f"The disk of the service has no room for this video: {reserve} bytes stay free for accepted "
+            "jobs (VIDEOQUEUE_RESERVE_BYTES). Delete jobs that are no longer needed, or send the video "
+            "again when the operator has freed space."
+        )
 
 
 def require_room_for_copy(folder: Path, size: int, given: int | None) -> None:
