@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import resource
 import stat
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from videoqueue.errors import SettingsError
 
 _PR_SET_DUMPABLE: Final = 4
 _OPEN_TO_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -71,16 +74,16 @@ def make_private_folder(folder: Path) -> None:
     closed.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be made or read.
+        SettingsError: it belongs to another user, or something of the service in it does.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-    except PermissionError:
-        return  # it belongs to another user
+    _require_own(folder, folder.stat())
+    with os.scandir(folder) as entries:
+        found = list(entries)
     for entry in found:
         if entry.name in _OWN_FOLDERS or entry.name.startswith(_OWN_FILES):
+            _require_own(Path(entry.path), entry.stat(follow_symlinks=False))
             _close(Path(entry.path))
     if not any(entry.is_dir(follow_symlinks=False) and entry.name not in _OWN_FOLDERS for entry in found):
         _close(folder)
@@ -105,6 +108,28 @@ def open_private(file: Path) -> int:
         OSError: it cannot be opened.
     """
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _require_own(path: Path, found: os.stat_result) -> None:
+    """Checks that no other user can replace what is in the data folder, also if this process is root.
+
+    Root could read it anyway, and many container platforms make volumes that belong to root and a group.
+    """
+    if found.st_uid == os.geteuid() or (found.st_uid == 0 and not found.st_mode & stat.S_IWOTH):
+        return
+    owner, user = _name_of(found.st_uid), _name_of(os.geteuid())
+    raise SettingsError(
+        f"The data folder (VIDEOQUEUE_DATA_DIR) cannot be used: {path} belongs to the user {owner}, and this "
+        f"process runs as {user}. Run it as {owner}, change the owner (chown -R {user}), or choose another "
+        "folder."
+    )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may have no entry for its user
+        return str(uid)
 
 
 def _close(path: Path) -> None:

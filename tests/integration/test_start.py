@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack import ROOT, environment, free_port, procfile
+from tests.support.stack import ROOT, environment, folder_of_another_user, free_port, procfile
 
 
 def start(process: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -54,6 +54,17 @@ def test_a_setting_that_would_lose_jobs_stops_the_start(
     assert line.startswith(says)
     assert "Traceback" not in done.stderr
     assert "xyzzy" not in done.stderr
+
+
+@pytest.mark.parametrize("process", ["web", "worker", "release"])
+def test_a_data_folder_of_another_user_stops_the_start(tmp_path: Path, process: str) -> None:
+    folder = folder_of_another_user(tmp_path / "theirs")
+    done = start(process, {"VIDEOQUEUE_DATA_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1"})
+    assert done.returncode != 0
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("videoqueue: "))
+    assert line.startswith("videoqueue: The data folder (VIDEOQUEUE_DATA_DIR) cannot be used: ")
+    assert f"{folder} belongs to the user " in line
+    assert "Traceback" not in done.stderr
 
 
 FAULTS_OF_THE_APPLICATION = {

@@ -38,6 +38,15 @@ def free_port() -> int:
         return port
 
 
+def folder_of_another_user(folder: Path) -> Path:
+    """Returns a folder that does not belong to the user of this process."""
+    if os.geteuid() != 0:
+        return Path("/tmp")
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    return folder
+
+
 def procfile() -> dict[str, str]:
     lines = (ROOT / "Procfile").read_text().splitlines()
     return dict(line.split(": ", 1) for line in lines)

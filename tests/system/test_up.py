@@ -22,6 +22,7 @@ from tests.support.stack import (
     environment,
     eventually,
     family,
+    folder_of_another_user,
     free_port,
     results,
     status,
@@ -119,6 +120,20 @@ def test_the_ready_message_has_the_three_curl_lines(up: Up) -> None:
     assert f"curl -F file=@video.mp4 {up.url}/video/submit" in text
     assert f"curl {up.url}/video/status/JOB_ID" in text
     assert f"curl {up.url}/video/results/JOB_ID" in text
+
+
+def test_a_data_folder_of_another_user_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = folder_of_another_user(tmp_path / "theirs")
+    done = subprocess.run(
+        [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(free_port()), "--data-dir", str(folder)],
+        env=environment({"PYTHONPATH": str(ROOT)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"{folder} belongs to the user " in line
 
 
 def test_a_second_up_on_the_same_folder_is_refused_in_one_line(up: Up) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from videoqueue.errors import SettingsError
 from videoqueue.hardening import make_private_database, make_private_folder, plain_environment
 
 
@@ -62,6 +64,34 @@ def test_a_folder_that_all_users_share_stays_open(tmp_path: Path) -> None:
     make_private_folder(shared)
 
     assert mode(shared) == 0o1777
+
+
+@pytest.mark.parametrize("name", [".", "objects", "videoqueue.db", "lock"])
+def test_what_belongs_to_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "videoqueue.db").touch()
+    (tmp_path / "lock").touch()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / name, 65534, 65534)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    with pytest.raises(SettingsError, match=r"belongs to the user .*chown -R") as caught:
+        make_private_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("permissions", "refused"), [(0o755, False), (0o2775, False), (0o1777, True)])
+def test_a_folder_of_root_is_accepted_unless_everybody_can_write_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, permissions: int, refused: bool
+) -> None:
+    """Container platforms make volumes that belong to root, for the group of the process."""
+    found = os.stat_result((0o040000 | permissions, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    monkeypatch.setattr(Path, "stat", lambda _: found)
+    with pytest.raises(SettingsError, match="belongs to the user root") if refused else nullcontext():
+        make_private_folder(tmp_path)
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
