@@ -9,10 +9,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import dq_name
 from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware
@@ -22,6 +24,7 @@ from redis.retry import Retry
 
 from videoqueue.errors import QueueUnavailableError, SettingsError
 from videoqueue.queue_faults import FAULTS, explain
+from videoqueue.queue_messages import MessageFilter
 
 QUEUE = "video"
 ACTOR = "process_video"
@@ -47,14 +50,26 @@ redis.call("DEL", KEYS[3], KEYS[4])
 
 
 class _Broker(RedisBroker):
+    """Dramatiq's broker, with its errors in one line and without messages of others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._filters = {name: self._filter(name) for name in (QUEUE, dq_name(QUEUE))}
+
+    def _filter(self, queue: str) -> MessageFilter:
+        acks = f"{self.namespace}:__acks__.{self.broker_id}.{queue}"
+        return MessageFilter(self.client, acks, f"{self.namespace}:{queue}.msgs", queue, ACTOR)
+
     def _dispatch(self, command: str) -> Callable[..., Any]:
         dispatch: Callable[..., Any] = super()._dispatch(command)  # type: ignore[no-untyped-call]
 
-        def consume(*arguments: Any) -> Any:
+        def consume(queue: str, *arguments: Any) -> Any:
             # Dramatiq logs this error in one line and continues. Any other it logs with its traceback, once a
             # second; while it puts delayed messages back, any other error ends the thread.
             try:
-                return dispatch(*arguments)
+                if command == "fetch":
+                    return self._filters[queue].fetch(partial(dispatch, queue, *arguments))
+                return dispatch(queue, *arguments)
             except FAULTS as error:
                 raise ConnectionClosed(explain(error)) from error  # type: ignore[no-untyped-call]
 
@@ -76,7 +91,7 @@ def build_broker(
     Raises:
         SettingsError: the URL has an unknown option, or a value that cannot be used.
     """
-    broker = _Broker(  # type: ignore[no-untyped-call]
+    broker = _Broker(
         client=_client(redis_url, verify_tls), middleware=list(middleware), maintenance_chance=_ALWAYS
     )
     broker.declare_queue(QUEUE)

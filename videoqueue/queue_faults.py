@@ -28,6 +28,10 @@ _REFUSALS: Final = (
     ("password", _NO_ENTRY),
     ("authentication required", _NO_ENTRY),
     ("loading the dataset", "Redis is loading its data. Wait until it is done"),
+    (
+        "wrongtype",
+        "A key of the queue holds another type of value. Delete the keys dramatiq*; jobs are announced again",
+    ),
     ("misconf", "Redis cannot save its data and refuses writes. Look at its disk"),
 )
 _OTHERS: Final = (
