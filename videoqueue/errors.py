@@ -31,8 +31,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Literal, get_args
 
-#: The maximum length of a job's error message in characters; a longer one is shortened.
+#: The maximum length of a job's error message in characters and in bytes of UTF-8; a longer one is cut.
 MAX_MESSAGE_CHARACTERS: Final = 1000
+MAX_MESSAGE_BYTES: Final = 2000
 _MAX_ID_CHARACTERS: Final = 100
 
 VideoFault = Literal[
@@ -58,6 +59,20 @@ ErrorCode = Literal[
     "results_too_large",
 ]
 ERROR_CODES: Final[tuple[ErrorCode, ...]] = get_args(ErrorCode)
+
+
+def shortened(message: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """Returns a message of a job as it is stored, with an ellipsis in place of what is too long.
+
+    Args:
+        message: the message, without lone surrogates.
+        most: maximum number of characters. The limit of `MAX_MESSAGE_BYTES` also applies.
+    """
+    if len(message) <= most and len(message.encode()) <= MAX_MESSAGE_BYTES:
+        return message
+    ellipsis = "…"
+    kept = message[: most - 1].encode()[: MAX_MESSAGE_BYTES - len(ellipsis.encode())]
+    return kept.decode(errors="ignore") + ellipsis
 
 
 class VideoqueueError(Exception):

@@ -16,6 +16,7 @@ from videoqueue.errors import (
     NoFrameError,
     OutOfMemoryError,
     PipelineError,
+    ResultsTooLargeError,
     SandboxCrashedError,
     TransientError,
 )
@@ -175,6 +176,18 @@ def test_the_words_of_an_outcome_are_one_clean_line_of_at_most_1000_characters(k
     assert str(error).startswith("It ends\ufffd[2J early.\ufffd\ufffd xxx")
 
 
+def test_the_words_of_an_outcome_have_at_most_2000_bytes() -> None:
+    error = error_of({"type": "failed", "message": "a" + "\u65e5" * 5000})
+    assert str(error) == "a" + "\u65e5" * 665 + "…"
+    assert len(str(error).encode()) == 1999
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},", b'{"a":0},'])
+def test_a_message_of_very_many_parts_is_refused_before_it_is_parsed(part: bytes) -> None:
+    with pytest.raises(ResultsTooLargeError, match="more than 500000 lists, objects and names"):
+        unpack(b'{"type": "item", "item": [' + part * 500_000 + b"0]}")
+
+
 def test_an_outcome_with_an_unknown_code_is_a_crash_and_one_without_words_has_some() -> None:
     for code in ("internal_error", "", 5, None, ["not_mp4"]):
         outcome = {"type": "bad_video", "code": code, "message": "x"}
@@ -207,7 +220,7 @@ def assert_is_harmless(outcome: object) -> None:
             assert 0 <= progress <= 1
         case Exception():
             assert 1 <= len(str(outcome)) <= 1000
-            str(outcome).encode()
+            assert len(str(outcome).encode()) <= 2000
             assert not any(category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in str(outcome))
         case _:
             assert outcome is None

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from videoqueue.errors import DatabaseUnavailableError, ErrorCode, LeaseLostError
+from videoqueue.errors import DatabaseUnavailableError, ErrorCode, LeaseLostError, shortened
 from videoqueue.jobs.changes import (
     Changes,
     end_of_attempt,
     reset_setbacks,
     set_back,
-    shortened,
     start_over,
     tenths,
     update_fenced,

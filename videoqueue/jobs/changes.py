@@ -9,7 +9,7 @@ from typing import TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from videoqueue.errors import MAX_MESSAGE_CHARACTERS, ErrorCode, IdempotencyKeyReusedError, LeaseLostError
+from videoqueue.errors import ErrorCode, IdempotencyKeyReusedError, LeaseLostError, shortened
 from videoqueue.jobs.database import microseconds
 from videoqueue.jobs.tables import CHUNK, JOB, JOB_COLUMNS
 from videoqueue.jobs.types import Claim, Job, LeasePolicy, NewJob, Setback
@@ -114,6 +114,7 @@ def set_back(
         delay: seconds before the job can be claimed again.
         code: the error for programs if the job fails; that of the limit by default.
     """
+    reason = shortened(reason) if reason else None
     again: Changes = {
         "status": "pending",
         "lease_until": None,
@@ -142,11 +143,6 @@ def set_back(
         "error_code": sa.case((last, code), else_=sa.null()),
         "finished_at": sa.case((last, time), else_=sa.null()),
     }
-
-
-def shortened(message: str) -> str:
-    """Returns a message of a job as it is stored: cut, with an ellipsis, when it is too long."""
-    return message if len(message) <= MAX_MESSAGE_CHARACTERS else message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
 
 
 def end_of_attempt(until: int | sa.ColumnElement[int]) -> Changes:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
-from videoqueue.sandbox.child_record import LINE_BYTES, MAX_RECORD_BYTES, OUTPUT, record_of
+from videoqueue.sandbox.child_record import LINE_BYTES, MAX_RECORD_BYTES, OUTPUT, may_be_logged, record_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 _LAST_LINES = 100
 _LAST_WORDS_BYTES = 4096
 _PIECE_BYTES = 64 * 1024
-#: Pieces read in a row, about what a pipe holds, so that a flood does not hold up the worker.
+#: Pieces that a pipe holds at most, if the child has enlarged it; see pipe(7).
 _MAX_PIECES = 16
 
 
@@ -52,6 +54,14 @@ class Lines:
         self._more += max(0, len(part) - room)
 
 
+class _Printed(NamedTuple):
+    """A line, how many bytes of it were cut off, and when it was read, in seconds since 1970."""
+
+    line: bytes
+    more: int
+    time: float
+
+
 class ChildOutput:
     """The reading end of a child's stdout and stderr.
 
@@ -72,7 +82,7 @@ class ChildOutput:
         self._last_words = b""
         self._job: dict[str, object] = {}
         self._shown = 0
-        self._held: deque[tuple[logging.LogRecord, int]] = deque()
+        self._held: deque[tuple[_Printed | logging.LogRecord, int]] = deque()
         self._held_lines = 0
         self._left_out = 0
         self.ended = False
@@ -99,14 +109,18 @@ class ChildOutput:
                 self._max_lines,
                 extra=self._job,
             )
-        for record, _ in self._held:
-            logger.handle(record)
+        for held, _ in self._held:
+            logger.handle(self._record(held) if isinstance(held, _Printed) else held)
         self._held.clear()
         self._shown = self._held_lines = self._left_out = 0
 
-    def read(self) -> None:
-        """Logs the lines that the pipe holds; does not wait for more."""
-        for _ in range(_MAX_PIECES):
+    def read(self, pieces: int = _MAX_PIECES) -> None:
+        """Logs the lines that the pipe holds; does not wait for more.
+
+        Args:
+            pieces: number of 64 KiB after which to stop, so that a flood does not hold up the worker.
+        """
+        for _ in range(pieces):
             if self.ended:
                 return
             try:
@@ -130,7 +144,13 @@ class ChildOutput:
             os.close(self._fd)
 
     def _show(self, line: bytes, more: int) -> None:
-        record = record_of(line, more, self._pid, self._job)
+        printed = _Printed(line, more, time.time())
+        if self._held and not may_be_logged(line):
+            # Most lines of a flood are dropped: no record is made of them.
+            if logger.isEnabledFor(logging.INFO):
+                self._hold(printed, 1)
+            return
+        record = self._record(printed)
         if not logger.isEnabledFor(record.levelno):
             return
         lines = 1 if record.name == OUTPUT else _lines_of(record, len(line))
@@ -138,12 +158,20 @@ class ChildOutput:
             self._shown += lines
             logger.handle(record)
             return
-        self._held.append((record, lines))
+        self._hold(record, lines)
+
+    def _hold(self, held: _Printed | logging.LogRecord, lines: int) -> None:
+        self._held.append((held, lines))
         self._held_lines += lines
         while self._held_lines > _LAST_LINES and len(self._held) > 1:
             _, dropped = self._held.popleft()
             self._held_lines -= dropped
             self._left_out += dropped
+
+    def _record(self, printed: _Printed) -> logging.LogRecord:
+        record = record_of(printed.line, printed.more, self._pid, self._job)
+        record.created = printed.time
+        return record
 
 
 def _lines_of(record: logging.LogRecord, size: int) -> int:

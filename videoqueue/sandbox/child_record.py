@@ -51,6 +51,11 @@ def record_of(line: bytes, more: int, pid: int, job: Mapping[str, object]) -> lo
     return record
 
 
+def may_be_logged(line: bytes) -> bool:
+    """Returns False for a line that the child has certainly printed, not logged."""
+    return line.startswith(b"{")
+
+
 def _printed(line: bytes, more: int) -> dict[str, object]:
     more += max(0, len(line) - LINE_BYTES)
     text = escape(line[:LINE_BYTES].decode(errors="backslashreplace"))
@@ -59,7 +64,7 @@ def _printed(line: bytes, more: int) -> dict[str, object]:
 
 def _logged(line: bytes) -> dict[str, object] | None:
     """Returns the attributes of what the child has logged; None if the line is none of its records."""
-    if not line.startswith(b"{"):
+    if not may_be_logged(line):
         return None
     try:
         given = json.loads(line)

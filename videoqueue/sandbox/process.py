@@ -23,7 +23,7 @@ from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
 
 #: Seconds for a child to end after it has closed its pipe.
-_DEATH_SECONDS = 5
+_DEATH_SECONDS = 2
 #: Signals that may end a process which ignored a failed allocation.
 _MAY_BE_MEMORY = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
 #: Interval at which a waiting worker checks whether it should stop, seconds.
@@ -78,6 +78,8 @@ class ChildProcess:
         finally:
             for fd in fds:
                 os.close(fd)
+        # A child that does not read, or fills the pipe itself, must not hold up the worker.
+        os.set_blocking(request_write, False)
         self._requests = os.fdopen(request_write, "wb", buffering=0)
         self._replies = os.fdopen(reply_read, "rb", buffering=0)
         assert self._process.stdout is not None
@@ -101,10 +103,12 @@ class ChildProcess:
         return not _readable([self._replies], 0)
 
     def begin(self, task: Task) -> None:
-        """Sends a task."""
+        """Sends a task. SandboxCrashedError: the pipe to the child is full."""
         self._output.begin(task.log_fields())
+        message = pack(task.message())
         with suppress(BrokenPipeError):  # `receive` reports a dead child
-            self._requests.write(pack(task.message()))
+            if self._requests.write(message) != len(message):
+                raise SandboxCrashedError("The process that reads the video does not accept its task.")
 
     def end(self) -> None:
         """Logs what the child has printed during its task."""
@@ -164,7 +168,7 @@ class ChildProcess:
             pipes = [self._replies] if self._output.ended else [self._replies, self._output]
             ready = _readable(pipes, _LOOK_SECONDS)
             if self._output in ready:
-                self._output.read()
+                self._output.read(1)
             look_now = time.monotonic() >= self._next_look
             if look_now:
                 self._next_look = time.monotonic() + _LOOK_SECONDS

@@ -23,6 +23,7 @@ from videoqueue.errors import (
     NoFrameError,
     OutOfMemoryError,
     PipelineError,
+    ResultsTooLargeError,
     SandboxCrashedError,
     TransientError,
     UnknownPipelineError,
@@ -35,6 +36,9 @@ from videoqueue.sandbox.untrusted import clean_text, clean_value
 LENGTH = struct.Struct(">I")
 #: Maximum size of a message from a child; a frame's result is far smaller.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+#: Maximum number of lists, objects and names in a message: parsed, each needs up to 150 bytes of the worker,
+#: but only 3 bytes of the message.
+MAX_MESSAGE_PARTS = 500_000
 OUTCOMES = frozenset({"done", "bad_video", "no_frame", "out_of_memory", "failed", "again"})
 
 #: The largest number that the columns of a job hold.
@@ -118,7 +122,13 @@ def unpack(data: bytes) -> dict[str, Any]:
 
     Raises:
         SandboxCrashedError: it is not a message.
+        ResultsTooLargeError: it has more than `MAX_MESSAGE_PARTS`. Those characters count in texts, too.
     """
+    if sum(map(data.count, (b"[", b"{", b":"))) > MAX_MESSAGE_PARTS:
+        raise ResultsTooLargeError(
+            f"The result of a frame has more than {MAX_MESSAGE_PARTS} lists, objects and names. "
+            "Use another pipeline."
+        )
     try:
         message = json.loads(data.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError, MemoryError):

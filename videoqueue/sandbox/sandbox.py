@@ -67,7 +67,7 @@ class Sandbox:
             try:
                 yield from self._attempt(rest, should_stop)
             except _OutOfTurn:
-                logger.info("Task started again in a new process: the reused one sent a message out of turn.")
+                logger.info("Task started again in a new process: the reused one was out of turn.")
             except (NoFrameError, OutOfMemoryError) as error:
                 if fresh:
                     raise self._final(error) from error
@@ -88,8 +88,8 @@ class Sandbox:
         failpoint("worker.child_started")
         kept = False
         try:
-            child.begin(rest.task)
             rest.has_begun = False
+            self._begin(child, rest.task)
             while True:
                 data = child.receive(should_stop)
                 message = unpack(data)
@@ -108,6 +108,14 @@ class Sandbox:
         yield Ended(video_of(message))
         if error is not None:
             raise error
+
+    def _begin(self, child: ChildProcess, task: Task) -> None:
+        try:
+            child.begin(task)
+        except SandboxCrashedError:
+            if child.jobs:  # what it did to the pipe during an earlier task is not the fault of this one
+                raise _OutOfTurn from None
+            raise
 
     def _report(self, child: ChildProcess, message: Mapping[str, object], size: int, rest: _Rest) -> Report:
         try:
@@ -136,7 +144,7 @@ class Sandbox:
 
 
 class _OutOfTurn(Exception):  # noqa: N818 - not an error of the task
-    """A reused child sent something else before it began the task."""
+    """A reused child did not accept the task, or sent something else before it began."""
 
 
 class _Rest:

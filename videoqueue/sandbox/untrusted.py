@@ -1,6 +1,6 @@
 """Makes texts and values safe that a child process sent: hostile bytes may control it.
 
-message text    one line of at most 1,000 characters, for a response, a terminal and a log
+message text    one line of at most 1,000 characters and 2,000 bytes, for a response, a terminal and a log
 JSON value      an item's own text stays as it is; only lone surrogates, which UTF-8 lacks, are replaced
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from videoqueue.errors import MAX_MESSAGE_CHARACTERS
+from videoqueue.errors import MAX_MESSAGE_CHARACTERS, shortened
 from videoqueue.logs import UNSAFE
 from videoqueue.pipeline.json_values import check_value
 
@@ -19,15 +19,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def clean_text(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
-    """Returns the text as one printable line of at most `most` characters.
+    """Returns the text as one printable line of at most `most` characters and `MAX_MESSAGE_BYTES` bytes.
 
     Line breaks and tabs become spaces. Other control characters, characters that reorder text, and lone
     surrogates become U+FFFD. A text that was cut ends in an ellipsis.
     """
     # Reading four times as many characters bounds the work; runs of line breaks shrink to one space.
     line = UNSAFE.sub(REPLACEMENT, _SPACES.sub(" ", text[: 4 * most])).strip()
-    cut = len(line) > most or len(text) > 4 * most
-    return line[: most - 1] + "…" if cut else line
+    return shortened(f"{line}…" if len(text) > 4 * most else line, most)
 
 
 def clean_value(value: object) -> object:
