@@ -44,6 +44,19 @@ def test_links_to_files_resolve(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def test_the_security_policy_names_tests_and_settings_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    assert [
+        path
+        for path in re.findall(r"`((?:tests|scripts|\./scripts)/[\w./]+)`", text)
+        if not (ROOT / path).exists()
+    ] == []
+    names = set(re.findall(r"VIDEOQUEUE_[A-Z_]+", text))
+    assert names
+    assert [name for name in names if f"`{name}`" not in (ROOT / "docs/settings.md").read_text()] == []
+    assert "Report a vulnerability" in text
+
+
 def test_every_script_is_in_the_contributors_table() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "README.md").read_text()
     assert [
