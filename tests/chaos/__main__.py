@@ -11,12 +11,15 @@ from tests.chaos.backlog import drain_backlog
 from tests.chaos.recovery import measure_recovery
 from tests.chaos.run import run_chaos, short_folder
 from tests.chaos.settings import QUICK
+from tests.chaos.storages import STORAGES
 
 _DESCRIPTION = """\
-Runs the real service (gunicorn, two Dramatiq masters, Valkey, a database) under load and injects random
-faults: kills and freezes processes, cuts connections, flushes the queue. Then checks that no job was lost,
-none finished twice, every result equals that of an uninterrupted run, and nothing is left over. Exit code 0
-if all checks pass.
+Runs the real service (gunicorn, two Dramatiq masters, Valkey, a database, a storage) under load and injects
+random faults: kills and freezes processes, cuts connections, flushes the queue. Clients of two owners submit,
+delete and retry jobs. Then checks that no job was lost, none finished twice, every result equals that of an
+uninterrupted run, nothing is left of a deleted job, and nothing else is left over. During the run it checks
+that each job has its video and that no owner has more running jobs than allowed. Exit code 0 if all checks
+pass.
 """
 #: A backlog of so many jobs a second is slow enough for a busy machine with two cores.
 _JOBS_A_SECOND = 5
@@ -43,8 +46,9 @@ def _run(arguments: argparse.Namespace, seed: int, folder: Path) -> tuple[list[s
     if arguments.backlog:
         seconds = 120 + arguments.backlog / _JOBS_A_SECOND
         return drain_backlog(folder, database, arguments.backlog, seconds, QUICK)
-    print(f"seed {seed}, {arguments.seconds:g} seconds, {database}", flush=True)
-    outcome = run_chaos(folder, database, seed, arguments.seconds)
+    storage = arguments.storage
+    print(f"seed {seed}, {arguments.seconds:g} seconds, {database}, {storage}", flush=True)
+    outcome = run_chaos(folder, database, seed, arguments.seconds, storage=storage)
     return outcome.broken, outcome.report
 
 
@@ -55,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="how long to inject faults [default: 60]")
     parser.add_argument("--seed", type=int, help="repeat the faults of an earlier run [default: random]")
     parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
+    parser.add_argument("--storage", choices=STORAGES, default="folder")
     parser.add_argument(
         "--measure-recovery",
         type=int,

@@ -41,9 +41,7 @@ def drain_backlog(
 
 def _insert(service: ChaosService, video: Submission, count: int) -> list[uuid.UUID]:
     key = f"inputs/{uuid.uuid4().hex}.mp4"
-    stored = service.objects / key
-    stored.parent.mkdir(exist_ok=True)
-    stored.write_bytes(video.content)
+    service.storage.put(key, video.content)
     new = NewJob(
         owner=NOBODY,
         pipeline_id="quick",

@@ -17,6 +17,16 @@ _PAUSE_SECONDS = 0.2
 _AGAIN = (408, 429, 500, 502, 503, 504, 507)
 
 
+@dataclass(frozen=True)
+class Fate:
+    """What the client does with its job."""
+
+    #: The status in which it deletes the job, or "ended"; never if empty.
+    delete_in: str = ""
+    #: Whether it retries the job once if it fails.
+    retry: bool = False
+
+
 @dataclass
 class Submitted:
     """What the service answered in the end: a job, or a refusal."""
@@ -27,6 +37,11 @@ class Submitted:
     code: str | None = None
     tries: int = 0
     finished: bool = False
+    fate: Fate = field(default_factory=lambda: Fate())
+    #: Set before the first request to delete the job is sent.
+    deletion_asked: bool = False
+    #: The service has said that the job is gone.
+    deleted: bool = False
 
     @property
     def accepted(self) -> uuid.UUID:
@@ -101,6 +116,58 @@ class Client:
         if answer.status_code != 503:
             self._observed.bugs.append(f"status of an accepted job answered {answer.status_code}")
         return None
+
+    def delete(self, submitted: Submitted, give_up: Callable[[], bool]) -> None:
+        """Repeats the request until the job is gone, or until `give_up`; then asks for what is gone."""
+        again = submitted.deletion_asked
+        submitted.deletion_asked = True
+        while not (code := self._delete_once(submitted.accepted)) and not give_up():
+            again = True
+            time.sleep(_PAUSE_SECONDS)
+        if code == 404 and not again:
+            self._observed.bugs.append(f"{submitted.job_id}: it was gone before it was deleted")
+        submitted.deleted = code is not None
+        if submitted.deleted:
+            self._observed.bugs += [f"after 204: {line}" for line in self.found_of(submitted.accepted)]
+
+    def _delete_once(self, job_id: uuid.UUID) -> int | None:
+        """204 or 404; None if the service has not decided."""
+        answer = self._ask("DELETE", f"/jobs/{job_id}")
+        if answer is None:
+            return None
+        if answer.status_code in (204, 404):
+            return answer.status_code
+        if answer.status_code != 503:
+            self._observed.bugs.append(f"DELETE answered {answer.status_code}")
+        return None
+
+    def found_of(self, job_id: uuid.UUID) -> list[str]:
+        """What the service still serves of a job that is deleted; requests without an answer do not count."""
+        found = []
+        for path in (f"/video/results/{job_id}", f"/video/status/{job_id}", f"/jobs/{job_id}"):
+            answer = self._ask("GET", path)
+            if answer is not None and answer.status_code not in (404, 503):
+                found.append(f"{path} answered {answer.status_code}")
+        return found
+
+    def retry(self, failed: Submitted) -> Submitted | None:
+        """Asks once for a new job from a failed one; None if the service does not say that it made one."""
+        answer = self._ask("POST", f"/jobs/{failed.job_id}/retry")
+        if answer is None or answer.status_code in (429, 503):
+            return None
+        if answer.status_code != 202:
+            self._observed.bugs.append(f"retry answered {answer.status_code}: {answer.text}")
+            return None
+        fate = Fate("ended" if failed.fate.delete_in else "")
+        job_id = uuid.UUID(answer.json()["job_id"])
+        return Submitted(failed.submission, "", job_id, tries=1, fate=fate)
+
+    def _ask(self, method: str, path: str) -> requests.Response | None:
+        try:
+            return requests.request(method, self._url + path, headers=self._access, timeout=self._timeout)
+        except requests.RequestException:
+            self._observed.broken_connections += 1
+            return None
 
     def error(self, job_id: uuid.UUID) -> str:
         answer = requests.get(

@@ -1,7 +1,11 @@
-"""Several clients that submit steadily, each with a bounded number of jobs under way."""
+"""Several clients that submit steadily, each with a bounded number of jobs under way.
+
+They delete some of their jobs, in each state, and retry some that have failed.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -9,7 +13,7 @@ import uuid
 from collections.abc import Callable
 
 from tests.chaos.catalogue import Catalogue, Submission
-from tests.chaos.client import Client, Observed, Submitted
+from tests.chaos.client import Client, Fate, Observed, Submitted
 from tests.chaos.service import ChaosService
 
 CLIENTS = 3
@@ -19,6 +23,15 @@ _UNDER_WAY = 2
 _POLL_SECONDS = 0.15
 _HOSTILE_SHARE = 0.25
 _ENDED = ("completed", "failed")
+#: In turn, so that each occurs soon. A failed job is deleted before, after or instead of its retry.
+_FATES = (
+    Fate(retry=True),
+    Fate("pending"),
+    Fate("running", retry=True),
+    Fate(),
+    Fate("ended", retry=True),
+    Fate("ended"),
+)
 
 
 class Crew:
@@ -57,9 +70,7 @@ class Crew:
     def await_ended(self, seconds: float) -> None:
         """Until every accepted job has ended, at most so long; the oracle tells which have not."""
         deadline = time.monotonic() + seconds
-        open_jobs = [submitted for submitted in self.accepted if not submitted.finished]
-        while open_jobs and time.monotonic() < deadline:
-            open_jobs = [submitted for submitted in open_jobs if not self._look(submitted)]
+        while time.monotonic() < deadline and self._open(self.accepted, self._client):
             time.sleep(_POLL_SECONDS)
 
     def _guarded(self, sender: Client, seed: str) -> None:
@@ -70,11 +81,18 @@ class Crew:
 
     def _work(self, sender: Client, dice: random.Random) -> None:
         mine: list[Submitted] = []
+        fates = itertools.cycle(_FATES)
+        for _ in range(dice.randrange(len(_FATES))):
+            next(fates)
         while not self._stopping.is_set():
             submitted = sender.submit(self._draw(dice), _key(dice), self._never())
+            if submitted.job_id is not None:
+                submitted.fate = next(fates)
             self.submitted.append(submitted)
             mine.append(submitted)
-            while not self._stopping.is_set() and len(self._open(mine)) >= _UNDER_WAY:
+            if submitted.fate.delete_in == "pending":
+                self._delete(submitted, sender)
+            while not self._stopping.is_set() and len(self._open(mine, sender)) >= _UNDER_WAY:
                 self._stopping.wait(_POLL_SECONDS)
 
     def _draw(self, dice: random.Random) -> Submission:
@@ -86,15 +104,26 @@ class Crew:
         ended = time.monotonic() + 120
         return lambda: self._stopping.is_set() and time.monotonic() > ended
 
-    def _open(self, mine: list[Submitted]) -> list[Submitted]:
-        return [submitted for submitted in mine if not submitted.finished and not self._look(submitted)]
+    def _open(self, mine: list[Submitted], sender: Client) -> list[Submitted]:
+        return [one for one in tuple(mine) if not one.finished and not self._look(one, sender, mine)]
 
-    def _look(self, submitted: Submitted) -> bool:
-        if submitted.job_id is None:
+    def _look(self, submitted: Submitted, sender: Client, mine: list[Submitted]) -> bool:
+        """Does what the job's state asks for; returns whether nothing is left to do."""
+        if submitted.job_id is None or submitted.deletion_asked:
             submitted.finished = True
-        else:
-            submitted.finished = self._client.status(submitted.job_id) in _ENDED
+            return True
+        status, fate = sender.status(submitted.job_id), submitted.fate
+        if status == "failed" and fate.retry and (again := sender.retry(submitted)) is not None:
+            self.submitted.append(again)
+            mine.append(again)
+        if fate.delete_in and (status in _ENDED or status == fate.delete_in):
+            self._delete(submitted, sender)
+        submitted.finished = status in _ENDED or submitted.deletion_asked
         return submitted.finished
+
+    def _delete(self, submitted: Submitted, sender: Client) -> None:
+        sender.delete(submitted, self._never())
+        submitted.finished = True
 
 
 def _key(dice: random.Random) -> str:

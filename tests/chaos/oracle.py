@@ -13,12 +13,14 @@ import psutil
 from tests.chaos.catalogue import Catalogue
 from tests.chaos.client import Client, Observed, Submitted, new_key
 from tests.chaos.service import WORKERS, ChaosService
-from tests.chaos.transitions import Transition
+from tests.chaos.transitions import DELETED, Transition
 from tests.support.stack import eventually
+from videoqueue.jobs.tables import JOB, Base
 
 _LEGAL = {(None, "pending"), ("pending", "running")} | {
     ("running", after) for after in ("pending", "completed", "failed")
 }
+_LEGAL |= {(before, DELETED) for before in ("pending", "running", "completed", "failed")}
 _COMPLETED_LINE = re.compile(r"\[job_id=(\S+) attempt=(\d+)\] Job completed\.")
 
 
@@ -33,6 +35,7 @@ class Oracle:
         self._service.await_ready()
         return [
             *(line for one in submitted for line in self._outcome(one)),
+            *self._deletions(submitted),
             *self._once_for_each_key(submitted),
             *self._transitions(),
             *self._owners(),
@@ -54,6 +57,10 @@ class Oracle:
     def _outcome(self, submitted: Submitted) -> Iterator[str]:
         wanted, job_id = submitted.submission, submitted.job_id
         name = f"{wanted.name} ({job_id or submitted.key})"
+        if submitted.deletion_asked:
+            if not submitted.deleted:
+                yield f"{name}: its deletion was never decided"
+            return
         if job_id is None:
             if submitted.code is None or submitted.code != wanted.refused:
                 yield f"{name}: refused with {submitted.code}, expected {wanted.refused or 'a job'}"
@@ -69,20 +76,38 @@ class Oracle:
         elif status != "failed" or wanted.fails not in self._client.error(job_id):
             yield f"{name}: {status} ({self._client.error(job_id)}), expected a failure with {wanted.fails!r}"
 
+    def _deletions(self, submitted: list[Submitted]) -> Iterator[str]:
+        """Nothing is left of a deleted job. Its video, which another job may have, is for `_objects`."""
+        logged = self._service.log.by_job()
+        for job_id in (one.accepted for one in submitted if one.deleted):
+            yield from (f"deleted: {line}" for line in self._client.found_of(job_id))
+            if logged[job_id][-1].after != DELETED:
+                yield f"{job_id}: it is deleted for its client, but not in the database"
+        self._service.collect()
+        tables = [table for table in Base.metadata.sorted_tables if "job_id" in table.c and table is not JOB]
+        for table in tables:
+            query = f"SELECT DISTINCT job_id FROM {table.name} WHERE job_id NOT IN (SELECT job_id FROM job)"
+            for (job_id,) in self._service.rows(query):
+                yield f"{job_id}: it has no row, but one in {table.name}"
+
     def _once_for_each_key(self, submitted: list[Submitted]) -> Iterator[str]:
-        rows = self._service.rows("SELECT idempotency_key, job_id FROM job")
+        rows = self._service.rows("SELECT idempotency_key, job_id FROM job WHERE idempotency_key IS NOT NULL")
         by_key = {key: uuid.UUID(str(job_id)) for key, job_id in rows}
         if len(by_key) != len(rows):
             yield "an Idempotency-Key has two jobs"
         for one in submitted:
-            if one.job_id is not None and by_key.get(one.key) != one.job_id:
+            if one.job_id is None or one.deleted or not one.key:
+                continue
+            if by_key.get(one.key) != one.job_id:
                 yield f"{one.job_id}: its Idempotency-Key belongs to {by_key.get(one.key)}"
 
     def _transitions(self) -> Iterator[str]:
         jobs = {uuid.UUID(str(job_id)) for (job_id,) in self._service.rows("SELECT job_id FROM job")}
         logged = self._service.log.by_job()
-        for job_id in jobs:
+        for job_id in jobs | set(logged):
             yield from (f"{job_id}: {line}" for line in faults_of(logged[job_id]))
+            if (logged[job_id][-1].after == DELETED) == (job_id in jobs):
+                yield f"{job_id}: its row and its last transition contradict each other"
 
     def _owners(self) -> Iterator[str]:
         """Only the attempt that owned the job at its end may report that it has completed it."""
@@ -129,10 +154,10 @@ class Oracle:
     def _objects(self) -> Iterator[str]:
         """What kills have left is for the collector, which is told here that a moment is old enough."""
         self._service.collect()
-        stored = {file for file in self._service.objects.rglob("*") if file.is_file()}
-        needed = {self._service.objects / key for (key,) in self._service.rows("SELECT input_key FROM job")}
-        yield from (f"an object that no job refers to: {file.name}" for file in stored - needed)
-        yield from (f"a job's video is gone: {file.name}" for file in needed - stored)
+        stored = self._service.storage.stored()
+        needed = {key for (key,) in self._service.rows("SELECT input_key FROM job")}
+        yield from (f"an object that no job refers to: {key}" for key in stored - needed)
+        yield from (f"a job's video is gone: {key}" for key in needed - stored)
 
 
 def faults_of(transitions: list[Transition]) -> Iterator[str]:
@@ -147,5 +172,5 @@ def faults_of(transitions: list[Transition]) -> Iterator[str]:
             yield f"attempt {transition.attempt} at its claim number {attempt}"
         before = transition.after
     ends = sum(transition.ends for transition in transitions)
-    if ends != 1:
+    if ends != 1 and (ends or before != DELETED):
         yield f"{ends} terminal transitions"

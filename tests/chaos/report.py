@@ -10,6 +10,7 @@ from typing import TypeAlias
 from tests.chaos.client import Observed, Submitted
 from tests.chaos.faults import Damage, Kill
 from tests.chaos.service import ChaosService
+from tests.chaos.transitions import DELETED
 
 _SECOND = 1_000_000
 
@@ -57,6 +58,7 @@ def lines(
         f"({len(refused)} refused at submit)",
         f"requests     {sum(one.tries for one in submitted)} submissions for them, "
         f"{observed.broken_connections} broken connections",
+        _deletions(service, submitted),
         f"kills        {len(damage.kills)}",
         *(f"  {kind:17}{count}" for kind, count in sorted(kinds.items())),
         f"attempts     {sum(1 for t in service.log.transitions() if t.after == 'running')} claims "
@@ -68,6 +70,13 @@ def lines(
         f"broken       {len(broken)}",
         *(f"  {line}" for line in broken),
     ]
+
+
+def _deletions(service: ChaosService, submitted: Sequence[Submitted]) -> str:
+    states = Counter(one.before for one in service.log.transitions() if one.after == DELETED)
+    each = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=str))
+    retried = sum(not one.key for one in submitted)
+    return f"deleted      {states.total()} jobs ({each}); {retried} failed jobs retried"
 
 
 def recovery_lines(found: Recoveries) -> list[str]:

@@ -17,6 +17,8 @@ from tests.chaos.oracle import Oracle
 from tests.chaos.schedule import PAUSE_SECONDS, plan
 from tests.chaos.service import ChaosService
 from tests.chaos.settings import OWNED, QUICK
+from tests.chaos.transitions import DELETED
+from tests.chaos.watch import Watch
 
 #: How long after the last fault every job may take to end.
 _REST_SECONDS = 180.0
@@ -30,6 +32,8 @@ class Outcome:
     report: list[str]
     jobs: int
     kills: int
+    #: The states of the jobs when they were deleted.
+    deleted: list[str]
 
 
 @contextmanager
@@ -46,27 +50,32 @@ def run_chaos(
     seed: int,
     seconds: float,
     *,
+    storage: str = "folder",
     pause: float = PAUSE_SECONDS,
     settings: Mapping[str, str] = QUICK,
     rest_seconds: float = _REST_SECONDS,
 ) -> Outcome:
     """Faults planned from the seed hit a service under load for so many seconds."""
-    with ChaosService(folder, database, OWNED | dict(settings)) as service:
+    with ChaosService(folder, database, OWNED | dict(settings), storage) as service:
         catalogue = Catalogue(folder, service.workplace.pipelines)
         crew = Crew(service, catalogue, seed)
         injector = FaultInjector(service)
-        crew.start()
-        try:
-            injector.run(plan(seed, seconds, database, pause))
-        finally:
-            injector.mend()
-            crew.stop()
-        crew.await_ended(rest_seconds)
+        with Watch(service) as watch:
+            crew.start()
+            try:
+                injector.run(plan(seed, seconds, database, pause, storage))
+            finally:
+                injector.mend()
+                crew.stop()
+            crew.await_ended(rest_seconds)
         oracle = Oracle(service)
-        broken = oracle.broken(crew.submitted) + oracle.still_serves(catalogue) + crew.observed.bugs
+        broken = watch.broken + oracle.broken(crew.submitted) + oracle.still_serves(catalogue)
+        broken += crew.observed.bugs
         text = report.lines(service, crew.submitted, crew.observed, injector.damage, broken)
+        text.append(f"watched      {watch.looks} looks at database and storage during the run")
+        deleted = [one.before or "" for one in service.log.transitions() if one.after == DELETED]
     left = [f"process {process.pid} is left" for process in service.processes()]
     left += [
         f"{folder.name} is left in the work folder" for folder in (service.data / "work").glob("worker-*")
     ]
-    return Outcome(broken + left, text, len(crew.submitted), len(injector.damage.kills))
+    return Outcome(broken + left, text, len(crew.submitted), len(injector.damage.kills), deleted)

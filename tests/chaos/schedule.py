@@ -44,11 +44,13 @@ class Fault:
     seconds: float
 
 
-def plan(seed: int, seconds: float, database: str, pause: float = PAUSE_SECONDS) -> list[Fault]:
+def plan(
+    seed: int, seconds: float, database: str, pause: float = PAUSE_SECONDS, storage: str = "folder"
+) -> list[Fault]:
     """The faults of a run of that length, in order."""
     dice = random.Random(seed)
     kinds = [kind for kind in WEIGHTS if database == "postgres" or kind not in POSTGRES_ONLY]
-    proxies = ["web", "queue"] + ["database"] * (database == "postgres")
+    proxies = ["web", "queue"] + ["database"] * (database == "postgres") + ["storage"] * (storage == "s3")
     faults = []
     at = dice.uniform(0, pause)
     while at < seconds:

@@ -21,6 +21,7 @@ from tests.chaos.keeper import Keeper
 from tests.chaos.processes import first_below, is_child, running_from
 from tests.chaos.servers import Postgres, Valkey
 from tests.chaos.settings import ALWAYS, QUICK
+from tests.chaos.storages import chaos_storage
 from tests.chaos.transitions import TransitionLog
 from tests.chaos.workplace import Workplace
 from tests.support.records import lease_policy
@@ -30,7 +31,6 @@ from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.maintenance.retention import Retention
-from videoqueue.storage.filesystem import FolderStorage
 
 WORKERS = ("worker-1", "worker-2")
 QUEUE = "valkey"
@@ -41,21 +41,24 @@ _MOMENT = 0.001
 class ChaosService:
     """Started by `with`; leaving it stops everything and raises when a process does not end in order.
 
-    `database` is "sqlite" or "postgres". Clients, and the service itself, go through the proxies `web`,
-    `queue` and `database` (None before SQLite); the harness looks into the database directly.
+    `database` is "sqlite" or "postgres", `storage` "folder" or "s3". Clients, and the service itself, go
+    through the proxies `web`, `queue`, `database` (None before SQLite) and that of the storage (None before
+    a folder); the harness looks into database and storage directly.
     """
 
-    def __init__(self, folder: Path, database: str, settings: Mapping[str, str] = QUICK) -> None:
+    def __init__(
+        self, folder: Path, database: str, settings: Mapping[str, str] = QUICK, storage: str = "folder"
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.objects = self.data / "objects"
         self.orders = folder / "failpoints"
-        for made in (self.data, self.objects, self.orders):
+        for made in (self.data, self.orders):
             made.mkdir()
         self.workplace = Workplace(folder / "venv")
         self.valkey = Valkey(folder / "valkey")
         self.postgres = Postgres(folder / "postgres") if database == "postgres" else None
         self._close = ExitStack()
+        self.storage = chaos_storage(storage, self.data / "objects", self._close)
         self._port = free_port()
         self.web = self._proxy(("127.0.0.1", self._port))
         self.queue = self._proxy(("127.0.0.1", self.valkey.port))
@@ -70,8 +73,9 @@ class ChaosService:
 
     @property
     def proxies(self) -> dict[str, TcpProxy]:
-        found = {"web": self.web, "queue": self.queue}
-        return found | ({"database": self.database} if self.database else {})
+        found = {"web": self.web, "queue": self.queue, "database": self.database}
+        found["storage"] = self.storage.proxy
+        return {name: proxy for name, proxy in found.items() if proxy}
 
     @property
     def url(self) -> str:
@@ -96,10 +100,9 @@ class ChaosService:
 
     def _settings(self) -> dict[str, str]:
         url = f"postgresql://postgres@127.0.0.1:{self.database.port}/postgres" if self.database else ""
-        return {
+        return self.storage.environ | {
             "PORT": str(self._port),
             "VIDEOQUEUE_DATA_DIR": str(self.data),
-            "VIDEOQUEUE_STORAGE_URL": f"file://{self.objects}",
             "DATABASE_URL": url,
             "REDIS_URL": f"redis://127.0.0.1:{self.queue.port}/0",
             "VIDEOQUEUE_FAILPOINTS_DIR": str(self.orders),
@@ -146,8 +149,8 @@ class ChaosService:
         return done.stdout
 
     def collect(self) -> None:
-        """Removes what killed uploads have left, as if it were old."""
-        retention = Retention(JobStore(self.engine, lease_policy()), FolderStorage(self.objects))
+        """Removes what killed uploads and deletions have left, as if it were old."""
+        retention = Retention(JobStore(self.engine, lease_policy()), self.storage.objects)
         for _ in retention.round(ALL_OWNERS, None, _MOMENT, batch=1000):
             pass
 

@@ -1,5 +1,5 @@
 """A log that the service cannot forget to write: the database itself notes every change of a job's status,
-and every later write to a job that has ended.
+its deletion, and every later write to a job that has ended.
 
 The triggers belong to the harness; the product has none. Times are microseconds since 1970.
 """
@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 TERMINAL = ("completed", "failed")
+#: Noted for a job whose row is removed; no status of the service.
+DELETED = "deleted"
 
 _POSTGRES = """
 CREATE TABLE transition (id bigserial PRIMARY KEY, job_id text NOT NULL, before text, after text NOT NULL,
@@ -22,7 +24,10 @@ CREATE TABLE stored_chunk (id bigserial PRIMARY KEY, job_id text NOT NULL, at bi
 CREATE FUNCTION microseconds() RETURNS bigint LANGUAGE sql VOLATILE AS
   $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 CREATE FUNCTION note_transition() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF TG_OP = 'INSERT' THEN
+  IF TG_OP = 'DELETE' THEN
+    INSERT INTO transition (job_id, before, after, attempt, at)
+      VALUES (OLD.job_id::text, OLD.status, 'deleted', OLD.attempt, microseconds());
+  ELSIF TG_OP = 'INSERT' THEN
     INSERT INTO transition (job_id, before, after, attempt, at)
       VALUES (NEW.job_id::text, NULL, NEW.status, NEW.attempt, microseconds());
   ELSIF OLD.status <> NEW.status OR OLD.status IN ('completed', 'failed') AND OLD.updated_at <> NEW.updated_at
@@ -36,7 +41,8 @@ CREATE FUNCTION note_chunk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RETURN NULL; END $$;
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'the transition log is append-only'; END $$;
-CREATE TRIGGER note_transition AFTER INSERT OR UPDATE ON job FOR EACH ROW EXECUTE FUNCTION note_transition();
+CREATE TRIGGER note_transition AFTER INSERT OR UPDATE OR DELETE ON job
+  FOR EACH ROW EXECUTE FUNCTION note_transition();
 CREATE TRIGGER note_chunk AFTER INSERT ON result_chunk FOR EACH ROW EXECUTE FUNCTION note_chunk();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON transition
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
@@ -54,6 +60,8 @@ CREATE TRIGGER note_update AFTER UPDATE ON job
   WHEN OLD.status <> NEW.status OR OLD.status IN ('completed', 'failed') AND OLD.updated_at <> NEW.updated_at
   BEGIN
   {_NOTE} (NEW.job_id, OLD.status, NEW.status, NEW.attempt, {_NOW}); END;
+CREATE TRIGGER note_delete AFTER DELETE ON job BEGIN
+  {_NOTE} (OLD.job_id, OLD.status, 'deleted', OLD.attempt, {_NOW}); END;
 CREATE TRIGGER note_chunk AFTER INSERT ON result_chunk BEGIN
   INSERT INTO stored_chunk (job_id, at) VALUES (NEW.job_id, {_NOW}); END;
 CREATE TRIGGER refuse_update BEFORE UPDATE ON transition BEGIN

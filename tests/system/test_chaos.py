@@ -22,14 +22,15 @@ from tests.support.tcp_proxy import TcpProxy
 from videoqueue.jobs.store import JobStore
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_nothing_is_lost_or_doubled_whatever_is_killed(database: str) -> None:
+@pytest.mark.parametrize(("database", "storage"), [("sqlite", "folder"), ("postgres", "s3")])
+def test_nothing_is_lost_or_doubled_whatever_is_killed(database: str, storage: str) -> None:
     with short_folder() as folder:
-        outcome = run_chaos(folder, database, seed=4, seconds=30, pause=1.0)
+        outcome = run_chaos(folder, database, seed=4, seconds=30, storage=storage, pause=1.0)
         print("\n".join(outcome.report))  # noqa: T201 - shown when the test fails
         assert outcome.broken == []
     assert outcome.jobs >= 3
     assert outcome.kills >= 5
+    assert len(outcome.deleted) >= 3
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])

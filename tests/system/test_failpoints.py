@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -57,9 +56,14 @@ class Bench:
         assert self.oracle.broken(submitted) == []
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+#: The storage that is used with each database.
+_STORAGES = {"sqlite": "folder", "postgres": "s3"}
+
+
+@pytest.fixture(scope="module", params=_STORAGES)
 def running(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with short_folder() as folder, ChaosService(folder, request.param) as service:
+    storage = _STORAGES[request.param]
+    with short_folder() as folder, ChaosService(folder, request.param, storage=storage) as service:
         yield Bench(service)
 
 
@@ -108,17 +112,16 @@ def test_a_purge_killed_at_a_step_leaves_nothing_of_the_job(bench: Bench, step: 
     bench.await_obeyed(step)
     eventually(lambda: not bench.service.rows("SELECT job_id FROM job"), "every old job is gone")
     assert bench.oracle.broken([]) == []
-    assert list(bench.service.objects.rglob("*.mp4")) == []
+    assert bench.service.storage.stored() == set()
 
 
 def test_a_purge_killed_before_it_removes_an_orphan_does_so_later(bench: Bench) -> None:
-    orphan = bench.service.objects / "inputs" / f"{uuid.uuid4().hex}.mp4"
-    orphan.parent.mkdir(exist_ok=True)
-    orphan.write_bytes(b"left by a kill")
+    orphan, storage = f"inputs/{uuid.uuid4().hex}.mp4", bench.service.storage
+    storage.put(orphan, b"left by a kill")
     bench.service.order("purger.orphan_found", "kill")
-    os.utime(orphan, (0, 0))
+    storage.make_old(orphan)
     bench.await_obeyed("purger.orphan_found")
-    eventually(lambda: not orphan.exists(), "the orphan is gone")
+    eventually(lambda: orphan not in storage.stored(), "the orphan is gone")
     assert bench.oracle.broken([]) == []
 
 
@@ -142,8 +145,7 @@ def test_a_deletion_of_a_running_job_killed_at_a_step_leaves_nothing(bench: Benc
     bench.service.run("videoqueue jobs purge")
     assert bench.service.rows("SELECT job_id FROM deleted_job") == []
     known = {key for (key,) in bench.service.rows("SELECT input_key FROM job")}
-    stored = {f"inputs/{file.name}" for file in bench.service.objects.rglob("*.mp4")}
-    assert stored == known
+    assert bench.service.storage.stored() == known
     assert bench.oracle.broken([]) == []
 
 
