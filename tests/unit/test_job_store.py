@@ -394,6 +394,18 @@ def test_a_job_committed_without_an_answer_is_accepted(
     assert store.get(job_id, ALL_OWNERS) is not None
 
 
+def test_a_retry_committed_without_an_answer_is_accepted(
+    store: JobStore, lost_reply: Callable[[], None]
+) -> None:
+    claim = store.claim(store.create(NEW)[0], "worker")
+    assert claim is not None
+    store.fail(claim, "why")
+    lost_reply()
+    again = store.retry(claim.job_id, ALL_OWNERS)
+    assert again is not None
+    assert store.get(again, ALL_OWNERS) is not None
+
+
 def test_a_claim_committed_without_an_answer_is_held(store: JobStore, lost_reply: Callable[[], None]) -> None:
     job_id, _ = store.create(NEW)
     lost_reply()

@@ -97,23 +97,35 @@ class JobStore(Attempts):
             QuotaExceededError: the owner has as many pending jobs as allowed. Operators, who act for all
                 owners, are not limited.
         """
-        with writing(self.engine) as connection:
-            if owner is not ALL_OWNERS:
-                limits = lock_limits(connection, owner, self.limits)
-            failed = select_job(
-                connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed") & owned_by(owner), lock=True
-            )
-            if failed is None:
-                return None
-            if owner is not ALL_OWNERS:
-                require_quota(connection, owner, limits, 0)
-            copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
-            new = NewJob(**copied | {"idempotency_key": None, "key_id": key_id})
-            again = uuid.uuid4()
-            row = new_row(again, new, now(connection), self.policy)
-            connection.execute(sa.insert(JOB).values(row))
+        again = uuid.uuid4()
+        new = None
+        try:
+            with writing(self.engine) as connection:
+                if (new := self._renewed(connection, job_id, owner, key_id)) is None:
+                    return None
+                row = new_row(again, new, now(connection), self.policy)
+                connection.execute(sa.insert(JOB).values(row))
+        except DatabaseUnavailableError as error:
+            if new is None or not (error.may_have_committed and self._exists(again)):
+                raise
         audit.record("job_accepted", job_id=again, owner=new.owner, retry_of=job_id)
         return again
+
+    def _renewed(
+        self, connection: sa.Connection, job_id: uuid.UUID, owner: OwnerScope, key_id: str | None
+    ) -> NewJob | None:
+        """Locks a failed job of the owner and returns what a retry submits; None if there is no such job."""
+        if owner is not ALL_OWNERS:
+            limits = lock_limits(connection, owner, self.limits)
+        failed = select_job(
+            connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed") & owned_by(owner), lock=True
+        )
+        if failed is None:
+            return None
+        if owner is not ALL_OWNERS:
+            require_quota(connection, owner, limits, 0)
+        copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
+        return NewJob(**copied | {"idempotency_key": None, "key_id": key_id})
 
     def _exists(self, job_id: uuid.UUID) -> bool:
         try:
