@@ -1,4 +1,5 @@
-"""A service of its own for the check: `videoqueue up` in a temporary folder, with the brightness plugin."""
+"""A service of its own for a check: `videoqueue up` in a temporary folder; with the brightness plugin for
+the check of a corpus."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,18 +27,32 @@ def own_service() -> Iterator[str]:
     """Yields its URL; ends it, and removes everything, afterwards."""
     with tempfile.TemporaryDirectory(prefix="check-corpus-") as name:
         folder = Path(name)
-        url, command, environment = _prepare(folder)
-        with (folder / "service.log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            _wait_until_ready(process, url, folder / "service.log")
+        with started(folder / "service", _prepare(folder)) as url:
             yield url
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
 
 
-def _prepare(folder: Path) -> tuple[str, list[str], dict[str, str]]:
+@contextmanager
+def started(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """Runs `videoqueue up` on a free port, with its data in a new folder; yields its URL."""
+    folder.mkdir()
+    port, log = free_port(), folder / "service.log"
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-P", "-m", "videoqueue", "up", "--port", str(port)]
+    command += ["--data-dir", str(folder / "data")]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_ready(process, url, log)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _prepare(folder: Path) -> dict[str, str]:
+    """Installs the plugin and its pipeline in the folder; returns the settings with which they are found."""
     information = folder / "packages" / "brightness-1.0.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brightness\nVersion: 1.0\n")
@@ -47,16 +62,12 @@ def _prepare(folder: Path) -> tuple[str, list[str], dict[str, str]]:
     pipelines = folder / "pipelines"
     pipelines.mkdir()
     (pipelines / "brightness.json").write_text(json.dumps(PIPELINE))
-    port = _free_port()
     path = os.pathsep.join((str(folder / "packages"), str(Path(__file__).resolve().parents[1])))
-    command = [sys.executable, "-P", "-m", "videoqueue", "up", "--port", str(port)]
-    environment = {
-        **os.environ,
+    return {
         "PYTHONPATH": path,
         "VIDEOQUEUE_PIPELINES_DIR": str(pipelines),
         "VIDEOQUEUE_HOST": "127.0.0.1",
     }
-    return f"http://127.0.0.1:{port}", [*command, "--data-dir", str(folder / "data")], environment
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -70,10 +81,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
         except requests.RequestException:
             pass
         time.sleep(0.2)
-    sys.exit(f"check_corpus: the service did not start.\n{log.read_text()[-2000:]}")
+    sys.exit(f"The service did not start.\n{log.read_text()[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a port of 127.0.0.1 on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

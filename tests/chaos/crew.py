@@ -105,13 +105,16 @@ class Crew:
         return lambda: self._stopping.is_set() and time.monotonic() > ended
 
     def _open(self, mine: list[Submitted], sender: Client) -> list[Submitted]:
-        return [one for one in tuple(mine) if not one.finished and not self._look(one, sender, mine)]
+        for one in tuple(mine):
+            if not one.finished:
+                self._look(one, sender, mine)
+        return [one for one in mine if not one.finished]  # also a retry that was made just now
 
-    def _look(self, submitted: Submitted, sender: Client, mine: list[Submitted]) -> bool:
-        """Does what the job's state asks for; returns whether nothing is left to do."""
-        if submitted.job_id is None or submitted.deletion_asked:
+    def _look(self, submitted: Submitted, sender: Client, mine: list[Submitted]) -> None:
+        """Does what the job's state asks for, and notes whether nothing is left to do."""
+        if submitted.job_id is None:
             submitted.finished = True
-            return True
+            return
         status, fate = sender.status(submitted.job_id), submitted.fate
         if status == "failed" and fate.retry and (again := sender.retry(submitted)) is not None:
             self.submitted.append(again)
@@ -119,7 +122,6 @@ class Crew:
         if fate.delete_in and (status in _ENDED or status == fate.delete_in):
             self._delete(submitted, sender)
         submitted.finished = status in _ENDED or submitted.deletion_asked
-        return submitted.finished
 
     def _delete(self, submitted: Submitted, sender: Client) -> None:
         sender.delete(submitted, self._never())

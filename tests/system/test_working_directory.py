@@ -198,7 +198,9 @@ def test_the_command_runs_nothing_of_the_working_directory(
     assert (done.returncode, field.ran()) == (0, []), done.stderr
 
 
-@pytest.mark.parametrize("script", [["check_corpus", "--help"], ["validate_governance", "--list"]])
+@pytest.mark.parametrize(
+    "script", [["check_corpus", "--help"], ["check_servers", "--help"], ["validate_governance", "--list"]]
+)
 def test_scripts_run_nothing_of_the_working_directory(field: Field, script: list[str]) -> None:
     done = subprocess.run(
         [ROOT / "scripts" / script[0], *script[1:]],

@@ -1,0 +1,1 @@
+"""What ./scripts/check_servers runs."""
