@@ -139,6 +139,8 @@ def _owners(site: Site) -> Iterator[Check]:
 
 def _listed(site: Site, user: str, headers: dict[str, str] | None = None) -> list[str]:
     answer = site.ask("GET", "/jobs", user, headers=headers)
+    if answer.status_code != 200:
+        return [f"status {answer.status_code}"]
     return [job["job_id"] for job in answer.json()["jobs"]]
 
 

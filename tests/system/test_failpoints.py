@@ -149,6 +149,22 @@ def test_a_deletion_of_a_running_job_killed_at_a_step_leaves_nothing(bench: Benc
     assert bench.oracle.broken([]) == []
 
 
+@pytest.mark.parametrize("step", ["purger.deletion_found", "deletion.video_deleted"])
+def test_a_purge_killed_while_it_finishes_a_deletion_does_so_later(bench: Bench, step: str) -> None:
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_ended(submitted)
+    bench.service.order("deletion.row_deleted", "kill")
+    bench.service.order(step, "kill")
+    with pytest.raises(requests.RequestException):
+        requests.delete(f"{bench.service.url}/jobs/{submitted.accepted}", timeout=60)
+    bench.await_obeyed("deletion.row_deleted", step)
+    left = "SELECT job_id FROM deleted_job"
+    eventually(lambda: not bench.service.rows(left), "the deletion is finished")
+    known = {key for (key,) in bench.service.rows("SELECT input_key FROM job")}
+    assert bench.service.storage.stored() == known
+    assert bench.oracle.broken([]) == []
+
+
 @pytest.mark.parametrize("step", ["web.row_committed", "worker.claimed", "worker.downloaded"])
 def test_an_unexpected_error_at_a_step_loses_nothing(bench: Bench, step: str) -> None:
     bench.service.order(step, "raise")

