@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from benchmarks.processes import (
 
 
 @contextmanager
-def code_of(commit: str, scratch: Path, repository: Path = ROOT) -> Iterator[Path]:
-    """Yields a folder with the package videoqueue as it was at the commit.
+def code_of(
+    commit: str, scratch: Path, repository: Path = ROOT, parts: Sequence[str] = ("videoqueue",)
+) -> Iterator[Path]:
+    """Yields a folder with the package videoqueue, or other parts, as they were at the commit.
 
-    Raises: SystemExit: git knows no such commit, or it has no such package.
+    Raises: SystemExit: git knows no such commit, or it has no such part.
     """
     folder = scratch / "other commit"
     folder.mkdir()
@@ -35,7 +37,7 @@ def code_of(commit: str, scratch: Path, repository: Path = ROOT) -> Iterator[Pat
         "--format=tar",
         f"--output={archive}",
         commit,
-        "videoqueue",
+        *parts,
     ]
     packed = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if packed.returncode:

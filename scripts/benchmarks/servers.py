@@ -47,34 +47,42 @@ class Server:
 
 
 @contextmanager
-def web(folder: Path, settings: Mapping[str, str], commands: Path = COMMANDS) -> Iterator[Server]:
-    """The service's web process over `folder`, migrated; `commands` is the folder where gunicorn is."""
+def web(
+    folder: Path, settings: Mapping[str, str], commands: Path = COMMANDS, root: Path = ROOT
+) -> Iterator[Server]:
+    """The service's web process over `folder`, migrated.
+
+    `commands` is the folder where gunicorn is, and `root` that of the Procfile.
+    """
     folder.mkdir(exist_ok=True)
     environ = _environment({"VIDEOQUEUE_DATA_DIR": str(folder), **settings}, commands)
-    release = ["bash", "-c", _procfile()["release"]]
-    subprocess.run(release, env=environ, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    release = ["bash", "-c", _procfile(root)["release"]]
+    subprocess.run(release, env=environ, cwd=root, check=True, stderr=subprocess.DEVNULL)
     port = _free_port()
-    command = ["bash", "-c", f"exec {_procfile()['web']}"]
-    with _running(command, environ | {"PORT": str(port)}, folder) as process:
+    command = ["bash", "-c", f"exec {_procfile(root)['web']}"]
+    with _running(command, environ | {"PORT": str(port)}, folder, root) as process:
         _await_port(process, port, folder / "server.log")
         yield Server(port, process.pid)
 
 
 @contextmanager
-def worker(folder: Path, settings: Mapping[str, str], commands: Path = COMMANDS) -> Iterator[None]:
-    """The service's worker process, ready; its child is started by the first job."""
+def worker(
+    folder: Path, settings: Mapping[str, str], commands: Path = COMMANDS, root: Path = ROOT
+) -> Iterator[int]:
+    """The service's worker process, ready; its child is started by the first job. Yields the process id."""
     environ = _environment({"VIDEOQUEUE_DATA_DIR": str(folder), **settings}, commands)
     log = folder / "server.log"
     seen = log.read_text().count(_READY)
-    with _running(["bash", "-c", f"exec {_procfile()['worker']}"], environ, folder) as process:
+    command = ["bash", "-c", f"exec {_procfile(root)['worker']}"]
+    with _running(command, environ, folder, root) as process:
         while log.read_text().count(_READY) == seen:
             _check_runs(process, log)
             time.sleep(0.02)
-        yield
+        yield process.pid
 
 
-def _procfile() -> dict[str, str]:
-    return dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+def _procfile(root: Path) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in (root / "Procfile").read_text().splitlines())
 
 
 @contextmanager
@@ -101,11 +109,11 @@ def queue(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _running(
-    command: list[str], environ: Mapping[str, str], folder: Path
+    command: list[str], environ: Mapping[str, str], folder: Path, root: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            command, env=environ, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            command, env=environ, cwd=root, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield process

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.workplace import Workplace
+from tests.support.videos import make_video
 from videoqueue.pipeline.decode.decoder import open_video
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from benchmarks import clips, pipeline  # noqa: E402
+from benchmarks import backlog, clips, pipeline  # noqa: E402
 from benchmarks.encoding import repeat  # noqa: E402
 from benchmarks.older import code_of  # noqa: E402
 from benchmarks.processes import Bench  # noqa: E402
@@ -95,6 +97,21 @@ def test_the_code_of_a_commit_is_the_package_as_it_was(tmp_path: Path) -> None:
     with code_of("HEAD~1", scratch, repository) as code:
         assert (code / "videoqueue" / "__init__.py").read_text() == "OLD = 1\n"
     assert module.read_text() == "NEW = 2\n"
+
+
+def test_the_backlog_is_measured_with_the_code_in_the_folder_that_it_is_told(tmp_path: Path) -> None:
+    root, used = tmp_path / "root", tmp_path / "used"
+    root.mkdir()
+    for part in ("videoqueue", "migrations"):
+        (root / part).symlink_to(ROOT / part)
+    (root / "marked").write_text(f'echo "$1" >> "{used}"; shift; exec "$@"')
+    lines = [line.partition(": ") for line in (ROOT / "Procfile").read_text().splitlines()]
+    (root / "Procfile").write_text("\n".join(f"{name}: bash marked {name} {run}" for name, _, run in lines))
+    side = backlog.Side(root, Workplace(tmp_path / "venv", root), "quick")
+    figures = backlog.measure(side, tmp_path / "run", make_video(tmp_path / "tiny.mp4"), 3)
+    assert used.read_text().split() == ["release", "web", "worker"]
+    assert figures.in_order
+    assert min(figures.rate, figures.processor_ms) > 0
 
 
 def test_an_unknown_commit_ends_the_benchmark_with_its_name(tmp_path: Path) -> None:
