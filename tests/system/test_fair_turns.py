@@ -224,12 +224,14 @@ def test_an_owner_at_the_limit_goes_on_at_once_when_a_running_job_is_deleted(wor
     workers.order("worker.claimed", "stop")
     (running,) = workers.submit("anna", "quick")
     workers.start()
-    workers.await_state(running, "running")
-    (other,) = workers.submit("anna", "quick", announced=False)
-    assert workers.service.run(["videoqueue", "jobs", "delete", str(running)]).returncode == 0
-    assert workers.announcements() == [2]
-    workers.await_state(other, "completed")
-    os.killpg(workers.service.pid("worker"), signal.SIGCONT)
+    try:
+        workers.await_state(running, "running")
+        (other,) = workers.submit("anna", "quick", announced=False)
+        assert workers.service.run(["videoqueue", "jobs", "delete", str(running)]).returncode == 0
+        assert workers.announcements() == [2]
+        workers.await_state(other, "completed")
+    finally:
+        os.killpg(workers.service.pid("worker"), signal.SIGCONT)
 
 
 @ON_POSTGRES
