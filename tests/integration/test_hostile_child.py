@@ -76,17 +76,23 @@ class Worker:
         )
         self.services: Services = services_of(create_app(settings))
         Base.metadata.create_all(self.services.engine)
-        self.sandbox = Sandbox(PipelineOptions(), limits_with(stall_seconds=2, log_lines=20))
+        self.sandbox = Sandbox(PipelineOptions(), limits_with(log_lines=20))
         self._runner = JobRunner(self.services, self.sandbox, lambda: folder, "test", threading.Event())
         self._use(HONEST)
         ended, running = self.others = [self._submit("other"), self._submit("other")]
         self._runner.run(ended)
         self.services.store.claim(running, "another worker")
 
-    def job_of(self, *plans: Sequence[Step]) -> Job:
+    def job_of(self, *plans: Sequence[Step], stall_seconds: float = 60) -> Job:
         """Runs a job in a new child that carries out the first plan; any further child has the next one."""
         self.sandbox.close()
-        return self.next_job_of(*plans)
+        self._set_stall(stall_seconds)
+        job = self.next_job_of(*plans)
+        self._set_stall(60)
+        return job
+
+    def _set_stall(self, seconds: float) -> None:
+        self._patch.setattr(self.sandbox, "_limits", limits_with(stall_seconds=seconds, log_lines=20))
 
     def next_job_of(self, *plans: Sequence[Step]) -> Job:
         """The same, in the child that is there already, if there is one."""
@@ -278,7 +284,7 @@ def test_the_reason_says_what_the_child_did(
     worker: Worker, log_lines: LogLines, plan: list[Step], reason: str
 ) -> None:
     before = worker.rows_of_others()
-    job = worker.job_of(plan)
+    job = worker.job_of(plan, stall_seconds=1 if reason == STALL else 60)
     assert job.status == "failed"
     assert re.search(reason, job.error_message or ""), job.error_message
     assert_is_harmless(worker, job, before, log_lines)
