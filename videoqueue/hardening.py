@@ -22,7 +22,8 @@ _PLAIN: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_P
 #: Names in a data folder that the service or the file system makes.
 _OWN_FOLDERS: Final = ("objects", "valkey", "work", "lost+found")
 _OWN_FILES: Final = ("lock", "videoqueue.db", "api-key")
-_SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+#: What the names of the files of an SQLite database end in.
+SQLITE_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
 def harden() -> None:
@@ -97,7 +98,7 @@ def make_private_database(file: Path) -> None:
     """
     with suppress(OSError):
         os.close(open_private(file))
-    for suffix in _SQLITE_SUFFIXES:
+    for suffix in SQLITE_SUFFIXES:
         _close(Path(f"{file}{suffix}"))
 
 

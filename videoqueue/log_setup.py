@@ -59,6 +59,16 @@ def configure_command() -> None:
     sys.excepthook = _print_uncaught
 
 
+def print_log_of(name: str) -> None:
+    """Makes a command print what the logger says, from INFO on, as sentences on stderr."""
+    handler = _Stderr()
+    handler.setFormatter(_PlainFormatter())
+    shown = logging.getLogger(name)
+    shown.handlers = [handler]
+    shown.propagate = False
+    shown.setLevel(logging.INFO)
+
+
 def _configure_audit(process: str) -> None:
     handler = _Stderr()
     handler.setFormatter(formatter(process, "json"))

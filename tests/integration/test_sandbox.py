@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.sandboxes import limits_with
+from tests.support.sandboxes import limits_with, walls
 from tests.support.stack import eventually, wait_until_gone
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
@@ -33,6 +35,7 @@ def sandbox(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iter
     sandbox = Sandbox(
         PipelineOptions(inference_threads=1, max_pixels=1920 * 1080, pipelines_dir=str(pipelines)),
         limits_with(),
+        walls(),
     )
     yield sandbox
     sandbox.close()
@@ -70,6 +73,56 @@ def test_a_task_reports_its_frames_and_the_child_serves_the_next(sandbox: Sandbo
     (child,) = children()
     assert frames(sandbox, task(video, start_after=2)) == [3, 4]
     assert children() == [child]
+
+
+def test_a_child_serves_one_owner(sandbox: Sandbox, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=2)
+    served = []
+    for owner in ("", "", "anna", "anna", "", "ben"):
+        before = children()
+        list(sandbox.run(task(video, pipeline_id="measure"), never, owner))
+        served.append(children() == before)
+    assert served == [False, True, False, True, False, False]
+    assert len(children()) == 1
+
+
+def test_a_child_is_confined_before_it_imports_anything_large(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "import videoqueue.sandbox.child\n"
+        "large = {'numpy', 'av', 'cv2', 'openvino', 'rapidocr', 'ssl', 'sqlalchemy'}\n"
+        "print(sorted(large & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_folders_of_a_child_are_removed_with_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    video = make_video(work / "v.mp4", frames=1)
+    own = Sandbox(PipelineOptions(), limits_with(), folder=lambda: work)
+    with closing(own):
+        frames(own, task(video))
+        frames(own, task(video))
+        (room,) = work.glob("child-*")
+        assert sorted(path.relative_to(room) for path in room.rglob("*")) == [Path("input"), Path("scratch")]
+    assert list(work.iterdir()) == [video]
+
+
+def test_a_video_that_cannot_be_linked_is_read_by_a_new_child(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=2)
+    assert frames(sandbox, task(video)) == [0, 1]
+    first = children()
+
+    def refuse(source: object, target: object) -> None:
+        raise OSError(errno.EPERM, "a file system without hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert frames(sandbox, task(video)) == [0, 1]
+    assert children() != first
 
 
 def test_the_limits_of_the_check_are_the_same_in_the_child(tmp_path: Path) -> None:

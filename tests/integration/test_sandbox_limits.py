@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import videoqueue
-from tests.support.sandboxes import limits_with
+from tests.support.sandboxes import limits_with, walls
 from tests.support.stack import eventually
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import (
@@ -43,7 +43,7 @@ def sandbox_with(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
 
     def make(**limits: Any) -> Sandbox:
         options = PipelineOptions(pipelines_dir=str(pipelines), setting_names=load_settings({}).setting_names)
-        made.append(Sandbox(options, limits_with(**{"memory_bytes": MEMORY} | limits)))
+        made.append(Sandbox(options, limits_with(**{"memory_bytes": MEMORY} | limits), walls()))
         return made[-1]
 
     yield make

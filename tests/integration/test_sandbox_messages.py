@@ -12,12 +12,13 @@ import psutil
 import pytest
 
 from tests.support.log_lines import LogLines
-from tests.support.sandboxes import limits_with
+from tests.support.sandboxes import limits_with, walls
 from tests.support.videos import make_video
 from videoqueue.errors import PermanentError, SandboxCrashedError
 from videoqueue.jobs.results import encode
 from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.access import Access
 from videoqueue.sandbox.protocol import LENGTH, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
 
@@ -35,11 +36,11 @@ def saying(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("PYTHONPATH", str(folders[0]))
     made: list[Sandbox] = []
 
-    def make(says: bytes | str = b"", **limits: Any) -> Sandbox:
+    def make(says: bytes | str = b"", access: Access | None = None, **limits: Any) -> Sandbox:
         given = says.encode("utf-8", "surrogatepass") if isinstance(says, str) else says
         values = {"misbehaving.says": given.hex()}
         options = PipelineOptions(pipelines_dir=str(folders[1]), plugin_values=values)
-        made.append(Sandbox(options, limits_with(**limits)))
+        made.append(Sandbox(options, limits_with(**limits), access or walls()))
         return made[-1]
 
     yield make
@@ -177,7 +178,7 @@ def test_a_failing_plugins_lines_name_job_attempt_node_plugin_tool_and_reason(
 def test_a_process_that_a_plugin_left_behind_does_not_hold_up_the_end_of_its_child(
     saying: MakeSandbox, video: Path
 ) -> None:
-    sandbox = saying()
+    sandbox = saying(access=Access(mode="off"))  # nothing can be left behind otherwise
     assert len(items(sandbox, video, "linger")) == 3
     sandbox.close()
     left = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from tests.support.stack import ROOT, environment, folder_of_another_user, free_port, procfile
 
 
-def start(process: str, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs the Procfile's line to its end."""
+def start(process: str, settings: dict[str, str], *prelude: str) -> subprocess.CompletedProcess[str]:
+    """Runs the Procfile's line to its end, behind a command that changes what the system offers."""
     return subprocess.run(
-        ["bash", "-c", procfile()[process]],
+        [*prelude, "bash", "-c", procfile()[process]],
         env=environment(settings),
         cwd=ROOT,
         capture_output=True,
@@ -179,4 +180,34 @@ def test_a_data_folder_that_cannot_be_made_stops_the_worker(tmp_path: Path) -> N
         f"videoqueue: A file or folder cannot be used: ENOTDIR: Not a directory ({folder}). "
         "Look at VIDEOQUEUE_DATA_DIR and VIDEOQUEUE_PIPELINES_DIR."
     ]
+    assert "Traceback" not in done.stderr
+
+
+WITHOUT_LANDLOCK = """
+import errno, os, sys
+from videoqueue.sandbox import seccomp
+from videoqueue.sandbox.kernel import no_new_privileges
+no_new_privileges()
+missing = [(0x15, 0, 1, number) for number in (444, 445, 446)]
+refuse = (0x06, 0, 0, 0x00050000 | errno.ENOSYS)
+tests = [part for test in missing for part in (test, refuse)]
+seccomp.install([(0x20, 0, 0, 0), *tests, (0x06, 0, 0, 0x7FFF0000)])
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_required_sandbox_stops_the_worker_on_a_kernel_without_landlock(tmp_path: Path) -> None:
+    settings = {
+        "VIDEOQUEUE_DATA_DIR": str(tmp_path),
+        "REDIS_URL": "redis://127.0.0.1",
+        "VIDEOQUEUE_SANDBOX": "required",
+    }
+    done = start("worker", settings, sys.executable, "-c", WITHOUT_LANDLOCK)
+    assert done.returncode != 0
+    (line,) = {line for line in done.stderr.splitlines() if line.startswith("videoqueue: ")}
+    assert line == (
+        "videoqueue: VIDEOQUEUE_SANDBOX=required cannot be used: the kernel has no Landlock (Linux 5.13 or "
+        "later, with landlock among the security modules: boot option lsm=), or the container forbids it. "
+        "Provide it, or set VIDEOQUEUE_SANDBOX=auto to work with less."
+    )
     assert "Traceback" not in done.stderr

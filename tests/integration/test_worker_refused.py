@@ -37,7 +37,7 @@ class Script(Sandbox):
         super().__init__(PipelineOptions(), limits_with())
         self._before = before
 
-    def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
+    def run(self, task: Task, should_stop: Callable[[], bool], owner: str = "") -> Generator[Report]:
         self._before()
         yield Seen({"frame_index": 0, "result": {"timestamp": 0.0}})
 

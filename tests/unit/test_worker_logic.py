@@ -53,7 +53,7 @@ class Script:
         self.tasks: list[Task] = []
         self.video = b""
 
-    def run(self, task: Task, should_stop: Callable[[], bool]) -> Iterator[Report]:
+    def run(self, task: Task, should_stop: Callable[[], bool], owner: str = "") -> Iterator[Report]:
         self.tasks.append(task)
         self.video = Path(task.path).read_bytes()
         for step in self.steps:

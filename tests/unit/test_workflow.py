@@ -30,6 +30,14 @@ def test_the_workflow_and_ci_run_have_the_same_steps_but_for_those_that_need_the
     assert not set(ONLINE) & set(LOCAL)
 
 
+def test_the_suites_require_the_sandbox_in_both() -> None:
+    text = (ROOT / ".ci" / "run").read_text()
+    assert re.findall(r"^export (VIDEOQUEUE_\w+)=(\w+)", text, re.MULTILINE) == [
+        (name, value) for name, value in WORKFLOW["env"].items() if name.startswith("VIDEOQUEUE_")
+    ]
+    assert WORKFLOW["env"]["VIDEOQUEUE_SANDBOX"] == "required"
+
+
 def test_ci_run_stops_at_the_first_step_that_fails() -> None:
     text = (ROOT / ".ci" / "run").read_text()
     assert "set -euo pipefail\n" in text

@@ -15,6 +15,7 @@ from videoqueue.pipeline.definitions.links import TIMESTAMP, link_faults
 from videoqueue.pipeline.json_values import MAX_DEPTH, check_value
 from videoqueue.pipeline.memory import is_out_of_memory
 from videoqueue.pipeline.plugin import IMAGE, Plugin, Tool
+from videoqueue.pipeline.refusals import refused
 from videoqueue.pipeline.registry import PluginRegistry
 
 if TYPE_CHECKING:
@@ -85,8 +86,10 @@ class DagPipelineService:
                 raise OutOfMemoryError(f"{_step(node)} failed: out of memory.") from error
             if isinstance(error, PermanentError):
                 raise PipelineError(f"{_step(node)} failed: {error}") from error
+            tried = refused(error)
             logger.exception("A plugin failed.")
-            raise PipelineError(f"{_step(node)} failed. The worker's log contains the reason.") from error
+            why = f"{_step(node)} failed: {tried}" if tried else f"{_step(node)} failed."
+            raise PipelineError(f"{why} The worker's log contains the reason.") from error
         self._check_outputs(node, outputs)
         return outputs
 

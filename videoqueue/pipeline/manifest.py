@@ -31,6 +31,9 @@ def manifest_faults(name: str, manifest: object) -> Iterator[str]:
         yield f"no pipeline can name it: {NAME_RULE}"
     if not _is_filled(manifest.version):
         yield f"its version is {shown(manifest.version)}. Give a text such as '1.0'."
+    network: object = manifest.network
+    if not isinstance(network, bool):
+        yield f"its network is {shown(network)}. Give True or False."
     if not isinstance(manifest.tools, Mapping) or not manifest.tools:
         yield f"its tools are {shown(manifest.tools)}. Give at least one: {{name: Tool(inputs, outputs)}}."
         return

@@ -69,11 +69,13 @@ class Manifest:
         name: The name of the entry point.
         version: Changes whenever the same image may produce other outputs.
         tools: The tools by name.
+        network: Whether the plugin opens network connections. It may do so only if the operator allows it.
     """
 
     name: str
     version: str
     tools: Mapping[str, Tool]
+    network: bool = False
 
 
 @dataclass(frozen=True)

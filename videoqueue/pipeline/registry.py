@@ -12,6 +12,7 @@ from videoqueue.errors import OutOfMemoryError, PipelineError, VideoqueueError
 from videoqueue.pipeline.manifest import manifest_faults
 from videoqueue.pipeline.memory import is_out_of_memory
 from videoqueue.pipeline.plugin import Manifest, Plugin, PluginFactory, PluginOptions
+from videoqueue.pipeline.refusals import refused
 from videoqueue.pipeline.version.plugins import LoadedVersion, Origin, PluginVersion
 
 logger = logging.getLogger(__name__)
@@ -109,9 +110,7 @@ class PluginRegistry:
             _raise_if_out_of_memory(name, error)
             if isinstance(error, VideoqueueError):
                 raise
-            raise PipelineError(
-                f"Plugin {name!r} cannot be loaded. The log contains the reason; reinstalling it may help."
-            ) from error
+            raise PipelineError(_told(name, "loaded", error, "reinstalling it may help")) from error
         if faults:
             raise FaultyPluginError(name, faults)
         return plugin
@@ -134,8 +133,7 @@ class PluginRegistry:
         except (Exception, SystemExit) as error:
             _raise_if_out_of_memory(name, error)
             raise PipelineError(
-                f"Plugin {name!r} cannot be imported. The log contains the reason; "
-                "reinstall it together with what it needs."
+                _told(name, "imported", error, "reinstall it together with what it needs")
             ) from error
 
 
@@ -148,6 +146,13 @@ def reason(error: VideoqueueError) -> str:
 def _raise_if_out_of_memory(name: str, error: BaseException) -> None:
     if is_out_of_memory(error):
         raise OutOfMemoryError(f"Plugin {name!r} cannot be loaded: out of memory.") from error
+
+
+def _told(name: str, what: str, error: BaseException, remedy: str) -> str:
+    tried = refused(error)
+    if tried:
+        return f"Plugin {name!r} cannot be {what}: {tried} The log contains the reason."
+    return f"Plugin {name!r} cannot be {what}. The log contains the reason; {remedy}."
 
 
 def _origin(name: str) -> Origin:

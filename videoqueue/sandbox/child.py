@@ -27,8 +27,11 @@ from videoqueue.errors import (
 from videoqueue.failpoints import failpoint
 from videoqueue.log_setup import configure
 from videoqueue.parent_death import die_with_parent
+from videoqueue.pipeline import refusals
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.access import NO_WALLS, Cell
+from videoqueue.sandbox.hardening import REMEDIES, enter
 from videoqueue.sandbox.limits import SandboxLimits, begin_job, confine, shrink_stacks
 from videoqueue.sandbox.protocol import LENGTH, pack
 from videoqueue.sandbox.untrusted import clean_text
@@ -44,13 +47,19 @@ def main(request_fd: int, reply_fd: int, parent_pid: int, options: dict[str, Any
         request_fd: the pipe that tasks arrive on.
         reply_fd: the pipe for the replies.
         parent_pid: the worker, with which this process ends.
-        options: the pipeline's options, the limits, the folder of failpoints and the level of the log.
+        options: the pipeline's options, the limits, what it may reach, the folder of failpoints and the level
+            of the log.
     """
     die_with_parent(parent_pid)
     failpoints.arm(options["failpoints"])
     limits = SandboxLimits(**options["limits"])
     confine(limits)
     shrink_stacks()
+    cell = Cell(**options["cell"])
+    if enter(cell) != NO_WALLS:
+        # What libraries keep for later belongs into the scratch folder: the home folder is closed.
+        os.environ["HOME"] = cell.scratch
+        refusals.watch(REMEDIES)
     # Without line buffering, text that was printed before a crash would be lost.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

@@ -18,9 +18,11 @@ from videoqueue import failpoints, launch
 from videoqueue.errors import OutOfMemoryError, ResultsTooLargeError, SandboxCrashedError, StalledError
 from videoqueue.pipeline.memory import is_out_of_memory_text
 from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.access import Cell
 from videoqueue.sandbox.child_output import ChildOutput
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
+from videoqueue.sandbox.room import Room
 
 #: Seconds for a child to end after it has closed its pipe.
 _DEATH_SECONDS = 2
@@ -41,12 +43,25 @@ class Stopped(Exception):  # noqa: N818 - not an error: the worker asked for it
 class ChildProcess:
     """A child that leads its own session and ends with the thread that made it.
 
+    Args:
+        pipeline_options: for its pipelines.
+        limits: its limits.
+        cell: what it may reach.
+        room: its folders, which are removed with it.
+
     Attributes:
         jobs: tasks that it has completed; the sandbox counts them.
     """
 
-    def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits) -> None:
+    def __init__(
+        self,
+        pipeline_options: PipelineOptions,
+        limits: SandboxLimits,
+        cell: Cell,
+        room: Room,
+    ) -> None:
         self._limits = limits
+        self._room = room
         self._stall_seconds = limits.stall_seconds
         self._most_data = 0
         self._next_look = 0.0
@@ -57,6 +72,7 @@ class ChildProcess:
         options = {
             "pipeline": asdict(pipeline_options),
             "limits": asdict(limits),
+            "cell": asdict(cell),
             "failpoints": failpoints.armed(),
             "log_level": logging.getLogger().level,
         }
@@ -69,9 +85,10 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=fds,
                 start_new_session=True,
-                env=child_environment(os.environ),
+                env=child_environment(os.environ) | {"TMPDIR": str(room.scratch)},
             )
         except BaseException:
+            room.remove()
             os.close(request_write)
             os.close(reply_read)
             raise
@@ -102,6 +119,14 @@ class ChildProcess:
         """Returns True when no message waits in the pipe. Between two tasks a child must send none."""
         return not _readable([self._replies], 0)
 
+    def admit(self, video: str) -> str:
+        """Makes the video of the next task readable, and returns its path for the child.
+
+        Raises:
+            OSError: only a new child can read it.
+        """
+        return self._room.admit(video)
+
     def begin(self, task: Task) -> None:
         """Sends a task. SandboxCrashedError: the pipe to the child is full."""
         self._output.begin(task.log_fields())
@@ -111,8 +136,13 @@ class ChildProcess:
                 raise SandboxCrashedError("The process that reads the video does not accept its task.")
 
     def end(self) -> None:
-        """Logs what the child has printed during its task."""
+        """Logs what the child has printed during its task, and removes the task's files.
+
+        Raises:
+            OSError, RecursionError: a file cannot be removed as long as the child lives.
+        """
         self._output.end_job()
+        self._room.clear()
 
     def receive(self, should_stop: Callable[[], bool]) -> bytes:
         """Waits for the child's next message.
@@ -141,7 +171,7 @@ class ChildProcess:
         return self._read(length, should_stop, deadline)
 
     def kill(self) -> None:
-        """Kills the child and everything it started."""
+        """Kills the child and everything it started, and removes its folders."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -149,6 +179,7 @@ class ChildProcess:
         for stream in (self._requests, self._replies):
             with suppress(OSError):
                 stream.close()
+        self._room.remove()
 
     def _read(self, count: int, should_stop: Callable[[], bool], deadline: float) -> bytes:
         data = bytearray()

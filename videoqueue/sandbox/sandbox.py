@@ -1,19 +1,23 @@
 """Runs tasks in a child process. Only the child reads the untrusted video, and it may be killed at any time.
 
-A child serves several tasks in turn, so that models stay loaded. After a crash, a hang, an interruption or a
-lack of memory it is killed, and the next task gets a new one; also after its maximum number of tasks, and if
-it has grown.
+A child serves several tasks of one owner in turn, so that models stay loaded. After a crash, a hang, an
+interruption or a lack of memory it is killed, and the next task gets a new one; also after its maximum number
+of tasks, if it has grown, for a task of another owner, and for a pipeline with other access to the network.
 """
 
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from videoqueue.errors import MAX_MESSAGE_CHARACTERS, NoFrameError, OutOfMemoryError, SandboxCrashedError
 from videoqueue.failpoints import failpoint
 from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.access import Access
 from videoqueue.sandbox.limits import SandboxLimits
 from videoqueue.sandbox.process import ChildProcess, Stopped
 from videoqueue.sandbox.protocol import (
@@ -28,6 +32,7 @@ from videoqueue.sandbox.protocol import (
     unpack,
     video_of,
 )
+from videoqueue.sandbox.room import Room
 from videoqueue.sandbox.untrusted import clean_text
 
 __all__ = ["Sandbox", "Stopped"]
@@ -39,14 +44,31 @@ _BEHAVED = ("done", "bad_video", "failed")
 
 
 class Sandbox:
-    """At most one child process. Not thread-safe: each worker thread has its own sandbox."""
+    """At most one child process. Not thread-safe: each worker thread has its own sandbox.
 
-    def __init__(self, pipeline_options: PipelineOptions, limits: SandboxLimits) -> None:
+    Args:
+        pipeline_options: for the pipelines of its children.
+        limits: the limits of each child.
+        access: what each child may reach; by default what the system can enforce.
+        folder: returns an existing folder for the children's files, in the file system of the videos; by
+            default that of `tempfile`. It may raise OSError.
+    """
+
+    def __init__(
+        self,
+        pipeline_options: PipelineOptions,
+        limits: SandboxLimits,
+        access: Access | None = None,
+        folder: Callable[[], Path] | None = None,
+    ) -> None:
         self._options = pipeline_options
         self._limits = limits
+        self._access = access or Access()
+        self._folder = folder or _temporary_folder
         self._child: ChildProcess | None = None
+        self._serves = _Scope()
 
-    def run(self, task: Task, should_stop: Callable[[], bool]) -> Generator[Report]:
+    def run(self, task: Task, should_stop: Callable[[], bool], owner: str = "") -> Generator[Report]:
         """Runs the task in a child and yields its reports in order.
 
         A child that ends the task, with or without an error, reports `Ended` last. If a reused child returns
@@ -56,13 +78,19 @@ class Sandbox:
         Args:
             task: the video and what to do with it.
             should_stop: asked several times a second. Its exceptions are passed on.
+            owner: whose task it is; a child never serves two owners.
 
         Raises:
+            OSError: the folders of a new child cannot be made.
             PermanentError, TransientError: the child reported an error of the video, pipeline or plugin.
             SandboxCrashedError: the child crashed or hung; the message has the signal, code or setting.
             Stopped: `should_stop` returned True.
         """
         rest = _Rest(task)
+        scope = _Scope(owner, task.pipeline_id in self._access.network_pipelines)
+        if scope != self._serves:
+            self.close()
+            self._serves = scope
         for fresh in (self._child is None, True):
             try:
                 yield from self._attempt(rest, should_stop)
@@ -82,14 +110,12 @@ class Sandbox:
             child.kill()
 
     def _attempt(self, rest: _Rest, should_stop: Callable[[], bool]) -> Generator[Report]:
-        if self._child is not None and not (self._child.is_alive and self._child.is_silent):
-            self.close()  # it ended or sent something between two tasks; the next task is not at fault
-        child = self._child = self._child or ChildProcess(self._options, self._limits)
+        child, path = self._child_for(rest.task)
         failpoint("worker.child_started")
         kept = False
         try:
             rest.has_begun = False
-            self._begin(child, rest.task)
+            self._begin(child, replace(rest.task, path=path))
             while True:
                 data = child.receive(should_stop)
                 message = unpack(data)
@@ -98,9 +124,11 @@ class Sandbox:
                     break
                 yield self._report(child, message, len(data), rest)
             child.jobs += 1
-            child.end()
+            is_clean = _is_clean_after_task(child)
             error = error_of(message)
-            kept = not isinstance(error, SandboxCrashedError) and self._can_be_reused(child, kind)
+            kept = (
+                is_clean and not isinstance(error, SandboxCrashedError) and self._can_be_reused(child, kind)
+            )
         finally:
             # After anything else, also if the caller stops reading, the state of the child is unknown.
             if not kept:
@@ -116,6 +144,20 @@ class Sandbox:
             if child.jobs:  # what it did to the pipe during an earlier task is not the fault of this one
                 raise _OutOfTurn from None
             raise
+
+    def _child_for(self, task: Task) -> tuple[ChildProcess, str]:
+        """Returns the child, a new one if need be, and the path at which it can read the video."""
+        child = self._child
+        # It may have ended or sent something between two tasks; the next task is not at fault.
+        if child is not None and child.is_alive and child.is_silent:
+            with suppress(OSError):
+                return child, child.admit(task.path)
+        self.close()
+        room = Room(self._folder(), task.path)
+        cell = self._access.cell(self._options, str(room.scratch), room.inputs, self._serves.network)
+        child = ChildProcess(self._options, self._limits, cell, room)
+        self._child = child
+        return child, child.admit(task.path)
 
     def _report(self, child: ChildProcess, message: Mapping[str, object], size: int, rest: _Rest) -> Report:
         try:
@@ -141,6 +183,27 @@ class Sandbox:
             "Submit a smaller video, or raise the limit."
         )
         return OutOfMemoryError(clean_text(str(error), MAX_MESSAGE_CHARACTERS - len(hint)) + hint)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What all tasks of one child have in common."""
+
+    owner: str = ""
+    network: bool = False
+
+
+def _is_clean_after_task(child: ChildProcess) -> bool:
+    try:
+        child.end()
+    except (OSError, RecursionError) as error:
+        logger.info("Child ended: its files cannot be removed while it runs.", extra={"reason": error})
+        return False
+    return True
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.gettempdir())
 
 
 class _OutOfTurn(Exception):  # noqa: N818 - not an error of the task

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from videoqueue.errors import SettingsError
+from videoqueue.hardening import SQLITE_SUFFIXES
 from videoqueue.settings.urls import database_url, http_url, redis_url, storage_url
 from videoqueue.settings.values import choice, log_level, port, seconds, setting, text, whole
 
@@ -219,6 +220,15 @@ class ServiceSettings:
         """Returns the path of the SQLite file; None for another database."""
         file = unquote(self.database_url.partition("?")[0].removeprefix("sqlite:///"))
         return Path(file) if file.startswith("/") else None
+
+    @property
+    def data_paths(self) -> tuple[str, ...]:
+        """Returns the files and folders on this machine that hold jobs, results, videos and keys."""
+        file = self.sqlite_file
+        databases = [f"{file}{suffix}" for suffix in SQLITE_SUFFIXES] if file else []
+        url = urlsplit(self.storage_url)
+        videos = [unquote(url.path)] if url.scheme == "file" else []
+        return (str(self.data_path), *databases, *videos)
 
     @property
     def bind(self) -> tuple[str, int]:

@@ -6,6 +6,7 @@ the setting's name, for example "takes on or off".
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import field
@@ -149,3 +150,11 @@ def existing_folder(value: str) -> str:
     if not Path(value).is_dir():
         raise ValueError("takes the path of a folder that exists")
     return str(Path(value).absolute())
+
+
+def existing_paths(value: str) -> str:
+    """Returns the absolute paths of files and folders that exist, separated by colons as before."""
+    paths = [path for path in value.split(os.pathsep) if path]
+    if not all(Path(path).exists() for path in paths):
+        raise ValueError("takes paths of files and folders that exist, separated by colons")
+    return os.pathsep.join(str(Path(path).absolute()) for path in paths)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoqueue import failpoints
-from videoqueue.settings.values import existing_folder, seconds, setting, whole
+from videoqueue.settings.values import choice, existing_folder, existing_paths, seconds, setting, whole
 
 
 def failpoints_folder(value: str) -> str:
@@ -44,6 +44,31 @@ class WorkerSettings:
         120.0,
         "seconds",
         "A child process that neither finishes a frame nor loads a model for this long is killed.",
+    )
+    sandbox: str = setting(
+        "VIDEOQUEUE_SANDBOX",
+        choice("auto", "required", "off"),
+        "auto",
+        "auto, required or off",
+        "What confines the child process that reads videos and runs plugins. auto: Landlock, seccomp and "
+        "namespaces, as far as the system has them. required: a worker does not start without Landlock and "
+        "seccomp. off: nothing but the limits below.",
+    )
+    sandbox_read: str = setting(
+        "VIDEOQUEUE_SANDBOX_READ",
+        existing_paths,
+        "",
+        "paths",
+        "Files and folders that plugins may also read, separated by colons, such as models of a plugin of "
+        "your own.",
+    )
+    plugin_network: str = setting(
+        "VIDEOQUEUE_PLUGIN_NETWORK",
+        choice("off", "allowed"),
+        "off",
+        "off or allowed",
+        "allowed: pipelines with a plugin whose manifest has `network=True` may open connections to all "
+        "that the worker can reach. Other pipelines never may.",
     )
     sandbox_memory_bytes: int = setting(
         "VIDEOQUEUE_SANDBOX_MEMORY_BYTES",

@@ -25,10 +25,11 @@ from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.pipeline.conformance.pipelines import check_definitions
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.sandbox.probe import walls_of
 from videoqueue.services import Services, build_process, build_queue
-from videoqueue.settings import load_settings
+from videoqueue.settings import Settings, load_settings
 from videoqueue.worker import actors
-from videoqueue.worker.factory import check_memory, make_sandbox
+from videoqueue.worker.factory import check_memory, make_sandbox, networked, sandbox_access
 from videoqueue.worker.lifecycle import Lifecycle, end_on_error
 from videoqueue.worker.model_check import check_models
 from videoqueue.worker.run_job import JobRunner
@@ -43,9 +44,10 @@ _UNUSABLE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errn
 class WorkerProcess:
     """Broker, actor, sweeper, purger and work folder of one process; each thread has its own sandbox."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, network_pipelines: frozenset[str]) -> None:
         self._services = services
         self._settings = services.settings
+        self._network_pipelines = network_pipelines
         self._stopping = threading.Event()
         self._local = threading.local()
         self._workspace = Workspace(self._settings.data_path / "work")
@@ -70,7 +72,7 @@ class WorkerProcess:
     def _runner(self) -> JobRunner:
         runner: JobRunner | None = getattr(self._local, "runner", None)
         if runner is None:
-            sandbox = make_sandbox(self._settings)
+            sandbox = make_sandbox(self._settings, self._workspace.folder, self._network_pipelines)
             runner = JobRunner(self._services, sandbox, self._workspace.folder, self._name, self._stopping)
             self._local.runner = runner
         return runner
@@ -129,8 +131,9 @@ def _build() -> WorkerProcess:
         },
     )
     _check_memory(services)
-    _check_pipelines(services)
-    process = WorkerProcess(services)
+    _check_sandbox(services.settings)
+    network_pipelines = _check_pipelines(services)
+    process = WorkerProcess(services, network_pipelines)
     process.prepare_folder()
     return process
 
@@ -143,17 +146,36 @@ def _check_memory(services: Services) -> None:
         raise SystemExit(f"videoqueue: {error}") from None
 
 
-def _check_pipelines(services: Services) -> None:
-    """Ends the process if a pipeline or a model cannot be used, with a line for each: its jobs would fail."""
+def _check_sandbox(settings: Settings) -> None:
+    """Logs what confines the children. Ends the process if a part that the operator requires is missing."""
+    try:
+        walls = walls_of(sandbox_access(settings))
+    except SettingsError as error:
+        raise SystemExit(f"videoqueue: {error}") from None
+    if settings.sandbox == "off":
+        logger.warning("The sandbox of the child: off (VIDEOQUEUE_SANDBOX). It has all rights of the worker.")
+        return
+    level = logging.WARNING if walls.missing else logging.INFO
+    missing = {"missing": "; ".join(walls.missing)} if walls.missing else {}
+    logger.log(level, "The sandbox of the child: %s.", walls, extra=missing)
+
+
+def _check_pipelines(services: Services) -> frozenset[str]:
+    """Returns the pipelines that get the network.
+
+    Ends the process if a pipeline or a model cannot be used, with a line for each: its jobs would fail.
+    """
     options = services.settings.pipeline_options
     plugin_options = PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
-    faults = list(map(str, check_definitions(services.pipelines, PluginRegistry(plugin_options))))
+    registry = PluginRegistry(plugin_options)
+    faults = list(map(str, check_definitions(services.pipelines, registry)))
     try:
         check_models(plugin_options)
     except SettingsError as error:
         faults += str(error).splitlines()
     if faults:
         raise SystemExit("\n".join(f"videoqueue: {fault}" for fault in faults))
+    return networked(services.settings, services.pipelines, registry)
 
 
 with end_on_error():

@@ -130,7 +130,7 @@ class JobRunner:
             try:
                 self._download(claim, path, should_stop)
                 failpoint("worker.downloaded")
-                collector.collect(self._sandbox.run(task, should_stop))
+                collector.collect(self._sandbox.run(task, should_stop, claim.owner))
             finally:
                 with suppress(OSError):  # the folder is removed with the process
                     path.unlink(missing_ok=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import tempfile
 import threading
 from pathlib import Path
 
 from videoqueue.hardening import open_private
+from videoqueue.sandbox.room import remove_folder
 
 _LOCK = ".lock"
 
@@ -40,7 +40,7 @@ class Workspace:
         """Removes the folder and releases its lock."""
         with self._guard:
             if self._made is not None:
-                shutil.rmtree(self._made, ignore_errors=True)
+                remove_folder(self._made)
             self._release()
 
     def _make(self) -> None:
@@ -79,6 +79,6 @@ def _remove_if_dead(folder: Path) -> None:
     except BlockingIOError:
         return
     else:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     finally:
         os.close(lock)

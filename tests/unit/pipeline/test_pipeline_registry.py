@@ -163,6 +163,10 @@ FAULTS: dict[str, tuple[Any, list[str]]] = {
         Manifest("p", cast(Any, 1), {"t": TOOL}),
         ["its version is 1. Give a text such as '1.0'."],
     ),
+    "a word as network": (
+        Manifest("p", "1", {"t": TOOL}, network=cast(Any, "yes")),
+        ["its network is 'yes'. Give True or False."],
+    ),
     "no tools": (
         Manifest("p", "1", {}),
         ["its tools are {}. Give at least one: {name: Tool(inputs, outputs)}."],

@@ -1,0 +1,137 @@
+"""What the walls of a child are called, what it can read of a folder with code, and how its folders go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.access import Access, Cell, Walls
+from videoqueue.sandbox.landlock import LIST, READ
+from videoqueue.sandbox.landlock import Access as Right
+from videoqueue.sandbox.reach import rules
+from videoqueue.sandbox.room import Room, remove_folder
+from videoqueue.settings import load_settings
+from videoqueue.worker.factory import sandbox_access
+
+
+@pytest.mark.parametrize(
+    ("walls", "text"),
+    [
+        (
+            Walls(landlock=4, seccomp=True, namespaces=("user", "network", "ipc")),
+            "Landlock ABI 4, seccomp, user, network and ipc namespaces",
+        ),
+        (Walls(landlock=7, seccomp=True, namespaces=("ipc",)), "Landlock ABI 7, seccomp, ipc namespaces"),
+        (Walls(landlock=1), "Landlock ABI 1, no seccomp, no namespaces"),
+        (
+            Walls(seccomp=True, namespaces=("network", "ipc")),
+            "no Landlock, seccomp, network and ipc namespaces",
+        ),
+    ],
+)
+def test_the_walls_are_one_line(walls: Walls, text: str) -> None:
+    assert str(walls) == text
+
+
+def found(folder: Path, readable: tuple[str, ...], hidden: tuple[str, ...]) -> dict[str, Right]:
+    given = rules(Cell(mode="auto", readable=readable, hidden=hidden))
+    return {
+        str(rule.path.relative_to(folder)): rule.access for rule in given if rule.path.is_relative_to(folder)
+    }
+
+
+def test_a_folder_with_code_is_split_around_the_data(tmp_path: Path) -> None:
+    for made in ("app/package", "app/var/objects", "app/deep/data", "app/deep/code"):
+        (tmp_path / made).mkdir(parents=True)
+    for made in ("app/main.py", "app/jobs.db", "app/jobs.db-wal"):
+        (tmp_path / made).touch()
+    (tmp_path / "app" / "link").symlink_to("var")
+    hidden = tuple(str(tmp_path / "app" / name) for name in ("var", "deep/data", "jobs.db", "jobs.db-wal"))
+
+    assert found(tmp_path, readable=(str(tmp_path / "app"),), hidden=hidden) == {
+        "app": LIST,
+        "app/package": READ,
+        "app/main.py": READ,
+        "app/deep": LIST,
+        "app/deep/code": READ,
+    }
+
+
+def test_what_is_itself_part_of_the_data_is_not_readable(tmp_path: Path) -> None:
+    (tmp_path / "var" / "models").mkdir(parents=True)
+    hidden = (str(tmp_path / "var"),)
+    assert found(tmp_path, readable=hidden, hidden=hidden) == {}
+    assert found(tmp_path, readable=(str(tmp_path / "var" / "models"),), hidden=hidden) == {
+        "var/models": READ
+    }
+
+
+def test_models_and_pipelines_of_the_operator_are_readable_and_the_data_is_hidden(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    for name in ("model.onnx", "model.onnx.data", "key"):
+        (tmp_path / name).touch()
+    settings = load_settings(
+        {
+            "VIDEOQUEUE_DATA_DIR": str(tmp_path / "var"),
+            "DATABASE_URL": f"sqlite:///{tmp_path}/jobs.db",
+            "VIDEOQUEUE_STORAGE_URL": f"file://{tmp_path}/videos",
+            "VIDEOQUEUE_YOLO_MODEL": str(tmp_path / "model.onnx"),
+            "VIDEOQUEUE_PIPELINES_DIR": str(tmp_path / "pipelines"),
+            "VIDEOQUEUE_SANDBOX_READ": f"{tmp_path}/key:{tmp_path}/pipelines",
+        }
+    )
+    cell = sandbox_access(settings).cell(settings.pipeline_options, "", (), network=False)
+    own = [path.removeprefix(f"{tmp_path}/") for path in cell.readable]
+    assert own == ["pipelines", "model.onnx", "model.onnx.data", "key", "pipelines"]
+    assert [path.removeprefix(f"{tmp_path}/") for path in cell.hidden] == [
+        "var",
+        *("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db-journal"),
+        "videos",
+    ]
+
+
+def test_the_default_of_an_access_uses_what_the_system_has() -> None:
+    cell = Access().cell(PipelineOptions(), "/scratch", ("/video",), network=False)
+    assert (cell.mode, cell.readable, cell.newest_abi) == ("auto", (), None)
+
+
+def test_a_folder_is_removed_however_a_process_has_filled_it(tmp_path: Path) -> None:
+    """Closed folders, links that lead out of it, and folders nested deeper than a path can be long."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    made = Room(tmp_path, "")
+    (made.scratch / "link").symlink_to(tmp_path / "kept")
+    (made.scratch / "file").touch(mode=0)
+    (made.scratch / "closed" / "inner").mkdir(parents=True)
+    (made.scratch / "closed").chmod(0)
+    here = os.open(made.scratch, os.O_RDONLY)
+    for _ in range(2000):
+        os.mkdir("deep", dir_fd=here)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+
+    made.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (tmp_path / "kept" / "file").exists()
+
+
+def test_a_room_is_emptied_between_two_tasks(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    video.touch()
+    made = Room(tmp_path, "another")
+    link = Path(made.admit(str(video)))
+    assert link.samefile(video)
+    (made.scratch / "folder" / "inner").mkdir(parents=True)
+    (made.scratch / "link").symlink_to(video)
+    made.clear()
+    assert [list(Path(folder).iterdir()) for folder in (made.scratch, link.parent)] == [[], []]
+    assert video.exists()
+
+
+def test_removing_a_folder_that_is_gone_does_nothing(tmp_path: Path) -> None:
+    remove_folder(tmp_path / "gone")
