@@ -24,6 +24,7 @@ from videoqueue.jobs import deadline
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.results import ResultReader
+from videoqueue.jobs.segments import JobSegments
 from videoqueue.jobs.store import JobStore, LeasePolicy
 from videoqueue.jobs.types import OwnerLimits
 from videoqueue.pipeline.definitions.definition import PipelineDefinition, load_definitions
@@ -42,6 +43,7 @@ class Services:
         store: writes jobs and their results.
         queries: reads jobs.
         results: reads the results of jobs.
+        segments: makes and keeps the segments of jobs.
         storage: keeps the submitted videos.
         reserve: tells whether the disks have room for another video.
         broker: the queue, without actors and middleware.
@@ -53,6 +55,7 @@ class Services:
     store: JobStore
     queries: JobQueries
     results: ResultReader
+    segments: JobSegments
     storage: ObjectStorage
     reserve: Reserve
     broker: RedisBroker
@@ -74,12 +77,14 @@ def build(settings: Settings, *, pool_size: int) -> Services:
     """
     engine = build_engine(settings, pool_size=pool_size)
     storage = build_storage(settings)
+    results = ResultReader(engine)
     return Services(
         settings=settings,
         engine=engine,
         store=build_store(settings, engine),
         queries=JobQueries(engine),
-        results=ResultReader(engine),
+        results=results,
+        segments=JobSegments(engine, results),
         storage=storage,
         reserve=build_reserve(settings, storage),
         broker=build_queue(settings),

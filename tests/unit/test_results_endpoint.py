@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from tests.support.records import new_job
-from videoqueue.api import results as downloads
+from videoqueue.api import streaming as downloads
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.store import Claim

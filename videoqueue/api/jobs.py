@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Final, cast
 
@@ -30,7 +29,7 @@ from videoqueue.api.operations import (
     json_response,
     operation,
 )
-from videoqueue.api.parameters import load_one
+from videoqueue.api.parameters import query_of
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import JobAccepted
 from videoqueue.jobs.types import ALL_OWNERS, TERMINAL, Job, OwnerScope, Status
@@ -58,7 +57,7 @@ _DAY: Final = 86_400_000_000
 )
 def list_jobs() -> JsonResponse:
     """Returns one page of the caller's jobs."""
-    given = _list_parameters()
+    given = query_of(request, JobListRequest)
     size = cast(int, given.get("page_size", DEFAULT_JOBS))
     jobs = services_of(current_app).queries.latest(
         _listed_owner(caller(), cast("str | None", given.get("owner"))),
@@ -68,15 +67,6 @@ def list_jobs() -> JsonResponse:
     )
     page = {"jobs": jobs[:size], "next_page_token": _token(jobs[size - 1]) if len(jobs) > size else None}
     return JobList().dump(page), 200, _NO_STORE
-
-
-def _list_parameters() -> Mapping[str, object]:
-    given = {}
-    for name, texts in request.args.lists():
-        if len(texts) > 1:
-            raise ApiError("invalid_parameter", f"The parameter {name[:100]} is given twice. Send it once.")
-        given[name] = load_one(JobListRequest, name, texts[0])
-    return given
 
 
 def _listed_owner(by: Caller, owner: str | None) -> OwnerScope:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, TypedDict, cast
 
 from flask import Request
@@ -88,6 +88,20 @@ def load_one(schema: type[Schema], name: str, text: str, also: tuple[str, ...] =
             "invalid_parameter", f"{name}={_shortened(text)} cannot be used: {name} {messages[name][0]}."
         ) from None
     return values[name]
+
+
+def query_of(request: Request, schema: type[Schema]) -> Mapping[str, object]:
+    """Returns the validated parameters of the query, without those that were not sent.
+
+    Raises:
+        ApiError: `invalid_parameter`, also if one is given twice.
+    """
+    given = {}
+    for name, texts in request.args.lists():
+        if len(texts) > 1:
+            raise ApiError("invalid_parameter", f"The parameter {name[:100]} is given twice. Send it once.")
+        given[name] = load_one(schema, name, texts[0])
+    return given
 
 
 def idempotency_key(request: Request) -> str | None:

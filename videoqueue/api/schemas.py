@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from videoqueue.api.names import MAX_NAME, clean_name
@@ -9,6 +11,7 @@ from videoqueue.jobs.types import STATUSES, JobProgress, rfc3339
 
 #: The largest value of a whole number: the columns of the database have 64 bits.
 _LARGEST = 2**63 - 1
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?")
 #: The maximum number of frames in a page.
 MAX_PAGE_SIZE = 1000
 
@@ -28,6 +31,22 @@ class WholeNumber(fields.Integer):
         if isinstance(value, str) and not (value.isascii() and value.lstrip("-").isdigit()):
             raise self.make_error("invalid")
         return super()._validated(value)
+
+
+class DecimalNumber(fields.Float):
+    """A number of seconds or a share, from `smallest` to `largest`, as decimal text."""
+
+    def __init__(self, description: str, *, smallest: float = 0, largest: float | None = None) -> None:
+        takes = f"from {smallest:g} to {largest:g}" if largest is not None else f"of at least {smallest:g}"
+        self._takes = f"takes a number {takes}"
+        bounds = validate.Range(smallest, largest, error=self._takes)
+        super().__init__(validate=bounds, load_default=None, metadata={"description": description})
+
+    def _validated(self, value: object) -> float:
+        # float() also accepts "1_0", " 7", "nan" and digits of other scripts.
+        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+            raise ValidationError(self._takes)
+        return float(value)
 
 
 class Timestamp(fields.Field[int]):

@@ -14,6 +14,7 @@ from videoqueue.cli.jobs import jobs
 from videoqueue.cli.keys import keys
 from videoqueue.cli.owners import owners
 from videoqueue.cli.process import process
+from videoqueue.cli.segments import segments
 from videoqueue.cli.settings import settings
 from videoqueue.cli.up import up
 from videoqueue.cli.validate import validate
@@ -65,7 +66,7 @@ def _warn_of_unknown_variables() -> None:
         click.echo(f"videoqueue: warning: {escape(name)} is no setting and is ignored. {hint}", err=True)
 
 
-for command in (up, demo, submit, status, results, jobs, keys, owners, process, validate, settings):
+for command in (up, demo, submit, status, results, segments, jobs, keys, owners, process, validate, settings):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""submit, status and results: the three endpoints from the command line."""
+"""The client of the service, and the commands submit, status and results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMEOUT = (5, 60)
 
 
 class Client:
-    """A client of the three endpoints.
+    """A client of the service.
 
     All methods raise VideoqueueError when the request fails; the message is the service's.
     """
@@ -99,6 +99,12 @@ class Client:
         response = self._request("GET", f"/video/results/{job_id}", stream=True)
         for piece in response.iter_content(64 * 1024):
             output.write(piece)
+
+    def segments(self, job_id: str, min_confidence: float | None = None) -> dict[str, Any]:
+        """Returns the segments of a completed job, as the service sends them."""
+        given = {} if min_confidence is None else {"min_confidence": f"{min_confidence:f}"}
+        found: dict[str, Any] = self._request("GET", f"/jobs/{job_id}/segments", parameters=given).json()
+        return found
 
     def _request(
         self,

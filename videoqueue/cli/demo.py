@@ -1,4 +1,4 @@
-"""demo: submits the sample video to a real service, waits for it, and prints a summary of the results."""
+"""demo: submits the sample video to a real service, waits for it, and prints its segments."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from videoqueue.cli.segments import lines_of
 
 if TYPE_CHECKING:
     from videoqueue.cli.client import Client
@@ -74,32 +75,7 @@ def _show(client: Client) -> None:
     body = io.BytesIO()
     client.results(job_id, body)
     items = json.loads(body.getvalue())["results"]
-    click.echo(f"  {len(items)} frames. Text and [objects] by time:\n")
-    for span in spans(items):
-        seen = f"   [{', '.join(span.labels)}]" if span.labels else ""
-        click.echo(f"  {span.start:5.1f} s - {span.end:4.1f} s   {span.text}{seen}")
-
-
-@dataclass
-class Span:
-    """Consecutive frames with the same text: first and last timestamp in seconds, labels of objects."""
-
-    start: float
-    end: float
-    text: str
-    labels: list[str]
-
-
-def spans(items: list[dict[str, Any]]) -> list[Span]:
-    """Returns runs of frames with the same text, without those that show neither text nor objects."""
-    found: list[Span] = []
-    for item in items:
-        result = item["result"]
-        text = " / ".join(result.get("text", "").splitlines())
-        if not found or found[-1].text != text:
-            found.append(Span(result["timestamp"], result["timestamp"], text, []))
-        span = found[-1]
-        span.end = result["timestamp"]
-        labels = [detection["label"] for detection in result.get("detections", [])]
-        span.labels += [label for label in dict.fromkeys(labels) if label not in span.labels]
-    return [span for span in found if span.text or span.labels]
+    click.echo(f"  {len(items)} frames\nGET  {client.url}/jobs/{job_id}/segments")
+    click.echo("  Texts and [objects] by time:\n")
+    for line in lines_of(client.segments(job_id)):
+        click.echo(f"  {line}")

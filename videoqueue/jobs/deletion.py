@@ -1,8 +1,8 @@
 """Removes the rows of jobs, and remembers which videos are still to be removed.
 
-A deletion is one transaction: the job and its results go, and a row of `deleted_job` comes, with the key of
-the video. The caller then removes the video, and after it that row. If the caller is killed in between, the
-next purge finds the row.
+A deletion is one transaction: the job, its results and its segments go, and a row of `deleted_job` comes, with
+the key of the video. The caller then removes the video, and after it that row. If the caller is killed in
+between, the next purge finds the row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 from videoqueue import audit
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.database import now, reading, writing
-from videoqueue.jobs.tables import DELETED_JOB, JOB, owned_by
+from videoqueue.jobs.tables import DELETED_JOB, JOB, JOB_SEGMENTS, owned_by
 from videoqueue.jobs.turns import pass_turn
 from videoqueue.jobs.types import OwnerLimits, OwnerScope
 
@@ -66,6 +66,7 @@ class Deletions:
                 query = sa.delete(JOB).where(condition).returning(JOB.c.input_key, JOB.c.owner, JOB.c.status)
                 if (row := connection.execute(query).one_or_none()) is None:
                     return None
+                connection.execute(sa.delete(JOB_SEGMENTS).where(JOB_SEGMENTS.c.job_id == job_id))
                 time = now(connection)
                 values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": time}
                 connection.execute(sa.insert(DELETED_JOB).values(values))

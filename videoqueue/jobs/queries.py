@@ -19,6 +19,7 @@ from videoqueue.jobs.tables import (
     HEARTBEAT,
     JOB,
     JOB_COLUMNS,
+    JOB_SEGMENTS,
     OWNER_STATE,
     SESSION,
     owned_by,
@@ -55,7 +56,7 @@ _FULL_SECONDS: Final = 10.0
 _HARMLESS_WRITES: Final = (
     *(
         sa.insert(table).from_select(list(table.c), sa.select(table).where(sa.false()))
-        for table in (JOB, CHUNK, DELETED_JOB, HEARTBEAT, API_KEY, OWNER_STATE, SESSION)
+        for table in (JOB, CHUNK, JOB_SEGMENTS, DELETED_JOB, HEARTBEAT, API_KEY, OWNER_STATE, SESSION)
     ),
     sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
     sa.update(API_KEY).values(last_used_at=API_KEY.c.last_used_at).where(sa.false()),

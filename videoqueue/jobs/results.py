@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,6 +17,7 @@ from videoqueue.jobs.chunk_encoding import damaged, items_of, json_of, to_json
 from videoqueue.jobs.database import reading
 from videoqueue.jobs.tables import CHUNK, JOB, owned_by
 from videoqueue.jobs.types import OwnerScope
+from videoqueue.pipeline.results import FrameItem
 
 _PAYLOAD = (
     sa.select(CHUNK.c.payload, CHUNK.c.encoding)
@@ -114,6 +115,32 @@ class ResultReader:
         if digest.hexdigest() != etag:
             raise damaged()
         yield held
+
+    def items(
+        self,
+        job_id: uuid.UUID,
+        owner: OwnerScope,
+        etag: str,
+        before_read: Callable[[], None] = lambda: None,
+    ) -> Iterator[FrameItem]:
+        """Yields the items of the results, decoded.
+
+        Args:
+            job_id: the job.
+            owner: whose job it is.
+            etag: the expected SHA-256 of the `results` array.
+            before_read: called before each read of the database.
+
+        Raises:
+            VideoqueueError: as in `array`, when all items have been yielded.
+        """
+        pieces = self.array(job_id, owner, etag)
+        before_read()
+        for piece in pieces:
+            # A piece is a separator and whole items; the last one is the closing bracket.
+            if len(piece) > 2:
+                yield from json.loads(b"[" + piece[1:] + b"]")
+            before_read()
 
     def page(
         self, job_id: uuid.UUID, owner: OwnerScope, etag: str, start: Position, size: int

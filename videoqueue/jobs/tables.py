@@ -1,9 +1,9 @@
 """The tables and their constraints. Times are integers: microseconds since 1970 UTC.
 
 `store` with `claims`, `attempts` and `turns` writes `job` and `result_chunk`; `deletion` removes their rows
-and writes `deleted_job`; `workers` writes `worker_heartbeat`, `keys` `api_key` and `sessions` `session`;
-`turns`, `quotas` and `owners` write `owner_state`, and `owners` the owner of older jobs. No other module
-writes a row. The CHECK constraints repeat the rules of the state machine in `attempts`.
+and writes `deleted_job`; `segments` writes `job_segments`; `workers` writes `worker_heartbeat`, `keys`
+`api_key` and `sessions` `session`; `turns`, `quotas` and `owners` write `owner_state`, and `owners` the owner
+of older jobs. No other module writes a row. The CHECK constraints repeat the rules of the state machine in `attempts`.
 """
 
 from __future__ import annotations
@@ -178,6 +178,18 @@ class ResultChunk(Base):
     __table_args__ = (sa.CheckConstraint("frame_count >= 1 AND first_frame >= 0", name="frames_range"),)
 
 
+class JobSegmentsRow(Base):
+    """The segments of a completed job, so that they are made once. The row is removed with the job."""
+
+    __tablename__ = "job_segments"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(sa.Uuid, primary_key=True)
+    #: The version of the rules that made them, `videoqueue.segments.build.VERSION`.
+    version: Mapped[int] = mapped_column(sa.Integer)
+    #: JSON of `videoqueue.segments.ranges.Segments`, compressed with zlib (RFC 1950).
+    payload: Mapped[bytes] = mapped_column(sa.LargeBinary)
+
+
 class DeletedJobRow(Base):
     """A deleted job whose video is still to be removed. The row goes after the video."""
 
@@ -207,6 +219,7 @@ JOB: Final = cast(sa.Table, JobRow.__table__)
 #: The columns of `videoqueue.jobs.types.Job`, in its order.
 JOB_COLUMNS: Final = tuple(JOB.c[field.name] for field in fields(Job))
 CHUNK: Final = cast(sa.Table, ResultChunk.__table__)
+JOB_SEGMENTS: Final = cast(sa.Table, JobSegmentsRow.__table__)
 DELETED_JOB: Final = cast(sa.Table, DeletedJobRow.__table__)
 HEARTBEAT: Final = cast(sa.Table, WorkerHeartbeat.__table__)
 

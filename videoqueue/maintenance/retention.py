@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs import sessions
+from videoqueue.jobs import segments, sessions
 from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.store import JobStore
@@ -73,6 +73,8 @@ class Retention:
             batch: the maximum number of rows or objects of one step.
         """
         while sessions.remove_expired(self._engine, batch) == batch:
+            yield Removed()
+        while segments.remove_orphans(self._engine, batch) == batch:
             yield Removed()
         while count := self.finish_deletions(batch):
             yield Removed(videos=count)
