@@ -39,6 +39,7 @@ OTHERS = OPEN | {
     "/jobs",
     "/jobs/{job_id}",
     "/jobs/{job_id}/retry",
+    "/jobs/{job_id}/segments",
     "/pipelines",
 }
 

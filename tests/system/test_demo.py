@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,4 +35,5 @@ def test_the_demo_shows_the_results_of_the_sample(tmp_path: Path, settings: dict
         text=True,
         check=False,
     )
-    assert (done.returncode, "frames. Text and [objects] by time:" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "Texts and [objects] by time:" in done.stdout) == (0, True), done.stderr
+    assert re.search(r"0\.\d\d s - +\d\.\d\d s   \w", done.stdout), done.stdout

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from tests.support.damage import zero
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.cli import cli, main
-from videoqueue.cli.demo import Span, spans
+from videoqueue.cli.segments import lines_of
 from videoqueue.errors import InvalidVideoError, VideoqueueError
 
 
@@ -69,16 +69,12 @@ def test_options_below_one_are_refused_by_name(tmp_path: Path, option: str) -> N
     assert option in done.output
 
 
-def test_spans_are_runs_of_frames_with_the_same_text_and_what_was_seen_in_them() -> None:
-    seen = [[{"label": "cat"}], [{"label": "cat"}, {"label": "cup"}], [], [], []]
-    items = [
-        {"frame_index": index, "result": {"text": text, "timestamp": index / 10, "detections": seen[index]}}
-        for index, text in enumerate(["A\nB", "A\nB", "", "C", "A\nB"])
-    ]
-    assert spans(items) == [
-        Span(0.0, 0.1, "A / B", ["cat", "cup"]),
-        Span(0.3, 0.3, "C", []),
-        Span(0.4, 0.4, "A / B", []),
+def test_segments_are_lines_by_time_in_which_hostile_text_is_escaped() -> None:
+    texts = [{"text": "B\x1b[2J", "start": 0.0, "end": 1.5, "confidence": 0.9, "box": [0, 0, 1, 1]}]
+    labels = [{"label": "cat", "start": 0.0, "end": 0.1, "confidence": 0.9, "peak_count": 2}]
+    assert list(lines_of({"texts": texts, "labels": labels, "truncated": False})) == [
+        "    0.00 s -    0.10 s   [cat x2]",
+        "    0.00 s -    1.50 s   B\\x1b[2J",
     ]
 
 

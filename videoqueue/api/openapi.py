@@ -25,6 +25,7 @@ from videoqueue.api.schemas import (
     Readiness,
     Timestamp,
 )
+from videoqueue.api.segments import JobSegments
 
 _ABOUT: Final = """Submit an MP4, get a `job_id`, poll the status of the job, fetch the results of each frame.
 Every error is `application/problem+json` (RFC 9457) with a stable `code`.
@@ -68,6 +69,7 @@ _SCHEMAS: Final[Sequence[type[Schema]]] = (
     JobResults,
     JobList,
     JobDescription,
+    JobSegments,
     PipelineList,
     Health,
     Readiness,

@@ -41,7 +41,7 @@ def segments(job_id: str, min_confidence: float | None, as_json: bool, url: str 
 
 
 def lines_of(segments: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a line for each range, by start: texts as they are read, labels in brackets with their number."""
+    """Yields a line for each range, by start: texts, and labels in brackets with their number."""
     rows = [(found["start"], found["end"], escape(found["text"])) for found in segments["texts"]]
     for found in segments["labels"]:
         number = f" x{found['peak_count']}" if found["peak_count"] > 1 else ""

@@ -1,8 +1,8 @@
 """Removes the rows of jobs, and remembers which videos are still to be removed.
 
-A deletion is one transaction: the job, its results and its segments go, and a row of `deleted_job` comes, with
-the key of the video. The caller then removes the video, and after it that row. If the caller is killed in
-between, the next purge finds the row.
+A deletion is one transaction: the job, its results and its segments go, and a row of `deleted_job` comes,
+with the key of the video. The caller then removes the video, and after it that row. If the caller is killed
+in between, the next purge finds the row.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 `store` with `claims`, `attempts` and `turns` writes `job` and `result_chunk`; `deletion` removes their rows
 and writes `deleted_job`; `segments` writes `job_segments`; `workers` writes `worker_heartbeat`, `keys`
 `api_key` and `sessions` `session`; `turns`, `quotas` and `owners` write `owner_state`, and `owners` the owner
-of older jobs. No other module writes a row. The CHECK constraints repeat the rules of the state machine in `attempts`.
+of older jobs. No other module writes a row. The CHECK constraints repeat the rules of the state machine in
+`attempts`.
 """
 
 from __future__ import annotations
