@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from videoqueue.jobs.chunk_encoding import encode_chunk
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.tables import JobRow, ResultChunk
 
 _CHUNK_FRAMES = 1000
+
+#: Returns the item of a frame.
+Item: TypeAlias = Callable[[int], dict[str, Any]]
+#: A job, and the SHA-256 of its results.
+Stored: TypeAlias = tuple[uuid.UUID, str]
 
 
 def open_database(url: str) -> Engine:
@@ -33,29 +40,40 @@ def add_jobs(engine: Engine, count: int, owner: str = "") -> list[uuid.UUID]:
     return ids
 
 
-def add_results(engine: Engine, frames: int) -> tuple[uuid.UUID, str]:
-    """Inserts a completed job with three objects in each frame. Returns its id and the array's SHA-256."""
+def add_results(engine: Engine, frames: int, item: Item | None = None, *, is_encoded: bool = True) -> Stored:
+    """Inserts a completed job. Returns its id and the array's SHA-256.
+
+    Args:
+        engine: the database.
+        frames: the number of frames.
+        item: returns the item of a frame; by default one with three objects.
+        is_encoded: whether chunks are encoded, or JSON as of older releases.
+    """
     job_id, digest, separator = uuid.uuid4(), hashlib.sha256(), b"["
-    chunks = []
-    for seq, first in enumerate(range(0, frames, _CHUNK_FRAMES)):
-        items = [_item(index) for index in range(first, min(first + _CHUNK_FRAMES, frames))]
-        payload = encode(items)
-        digest.update(separator + payload)
-        separator = b","
-        chunks.append(
-            {
-                "job_id": job_id,
-                "seq": seq,
-                "first_frame": first,
-                "frame_count": len(items),
-                "payload": payload,
-            }
-        )
-    digest.update(b"]")
     with engine.begin() as connection:
-        connection.execute(sa.insert(JobRow), [_row(job_id, digest.hexdigest())])
-        connection.execute(sa.insert(ResultChunk), chunks)
+        connection.execute(sa.insert(JobRow), [_row(job_id, "0" * 64)])
+        for seq, first in enumerate(range(0, frames, _CHUNK_FRAMES)):
+            items = [(item or _objects)(index) for index in range(first, min(first + _CHUNK_FRAMES, frames))]
+            payload = encode(items)
+            digest.update(separator + payload)
+            separator = b","
+            chunk: dict[str, Any] = {"payload": payload}
+            if is_encoded:
+                encoded = encode_chunk(items)
+                chunk = {"payload": encoded.payload, **vars(encoded.form)}
+            place = {"job_id": job_id, "seq": seq, "first_frame": first, "frame_count": len(items)}
+            connection.execute(sa.insert(ResultChunk), [place | chunk])
+        digest.update(b"]")
+        values = {"results_etag": digest.hexdigest()}
+        connection.execute(sa.update(JobRow).where(JobRow.job_id == job_id).values(values))
     return job_id, digest.hexdigest()
+
+
+def stored_bytes(engine: Engine, job_id: uuid.UUID) -> int:
+    """Returns the size of the chunks of a job."""
+    query = sa.select(sa.func.sum(sa.func.length(ResultChunk.payload))).where(ResultChunk.job_id == job_id)
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def _row(job_id: uuid.UUID, etag: str) -> dict[str, Any]:
@@ -79,9 +97,22 @@ def _row(job_id: uuid.UUID, etag: str) -> dict[str, Any]:
     }
 
 
-def _item(index: int) -> dict[str, Any]:
+def _objects(index: int) -> dict[str, Any]:
     boxes = [
         {"label": label, "confidence": 0.9, "box": [10 + index % 7, 20, 300, 400]}
         for label in ("person", "cat", "cup")
     ]
     return {"frame_index": index, "result": {"detections": boxes, "timestamp": round(index / 25, 6)}}
+
+
+def _text(index: int) -> dict[str, Any]:
+    lines = [
+        {"text": f"line {line} of a page of text", "confidence": 0.987, "box": [8, 20 * line, 300, 20]}
+        for line in range(index // 250 % 20)
+    ]
+    result = {"timestamp": round(index / 25, 6), "text_blocks": lines}
+    return {"frame_index": index, "result": result}
+
+
+#: What the frames of a video show, and the item of each frame.
+KINDS: Final[Mapping[str, Item]] = {"objects that move": _objects, "pages of text": _text}

@@ -48,16 +48,22 @@ class Server:
 
 @contextmanager
 def web(
-    folder: Path, settings: Mapping[str, str], commands: Path = COMMANDS, root: Path = ROOT
+    folder: Path,
+    settings: Mapping[str, str],
+    commands: Path = COMMANDS,
+    root: Path = ROOT,
+    *,
+    migrate: bool = True,
 ) -> Iterator[Server]:
-    """The service's web process over `folder`, migrated.
+    """The service's web process over `folder`, migrated unless `migrate` is False.
 
     `commands` is the folder where gunicorn is, and `root` that of the Procfile.
     """
     folder.mkdir(exist_ok=True)
     environ = _environment({"VIDEOQUEUE_DATA_DIR": str(folder), **settings}, commands)
-    release = ["bash", "-c", _procfile(root)["release"]]
-    subprocess.run(release, env=environ, cwd=root, check=True, stderr=subprocess.DEVNULL)
+    if migrate:
+        release = ["bash", "-c", _procfile(root)["release"]]
+        subprocess.run(release, env=environ, cwd=root, check=True, stderr=subprocess.DEVNULL)
     port = _free_port()
     command = ["bash", "-c", f"exec {_procfile(root)['web']}"]
     with _running(command, environ | {"PORT": str(port)}, folder, root) as process:
