@@ -12,20 +12,24 @@ import requests
 import sqlalchemy as sa
 
 from tests.support.serving import Web
-from videoqueue.jobs.results import encode
+from videoqueue.jobs.chunk_encoding import EncodedChunk, encode_chunk
 from videoqueue.jobs.tables import ResultChunk
 
 FRAMES = 100_000
 A_CHUNK = 1000
 
 
-def items(first: int, count: int) -> bytes:
-    boxes = [{"label": "person", "confidence": 0.9, "box": [1, 2, 3, 4]}] * 3
-    return encode(
-        [
-            {"frame_index": index, "result": {"detections": boxes, "timestamp": index / 25}}
-            for index in range(first, first + count)
-        ]
+def items(first: int, count: int) -> EncodedChunk:
+    """Objects that move every tenth frame."""
+    return encode_chunk(
+        {
+            "frame_index": index,
+            "result": {
+                "detections": [{"label": "person", "confidence": 0.9, "box": [1, 2, 3, index // 10]}] * 3,
+                "timestamp": index / 25,
+            },
+        }
+        for index in range(first, first + count)
     )
 
 
@@ -98,3 +102,29 @@ def test_pages_and_gzip_give_what_the_whole_gives(web: Web) -> None:
         found += page["results"]
         token = page["next_page_token"]
     assert found == json.loads(whole.content)["results"]
+
+
+def test_a_still_page_is_small_in_the_database_and_needs_no_memory_to_be_sent(web: Web) -> None:
+    lines = [{"text": f"line {line} of {line * 7919}", "confidence": 0.9} for line in range(1000)]
+    page = {"text_blocks": lines}
+    chunks = [
+        encode_chunk(
+            {"frame_index": index, "result": {**page, "timestamp": index / 25}}
+            for index in range(first, first + 300)
+        )
+        for first in range(0, 6000, 300)
+    ]
+    job_id = web.completed(*chunks)
+    assert sum(len(chunk.payload) for chunk in chunks) < 1_000_000
+    (worker,) = psutil.Process(web.service.pid("web")).children(recursive=True)
+    url = f"{web.url}/video/results/{job_id}"
+    requests.get(f"{url}?page_size=10", timeout=300)
+    before, highest, size = worker.memory_info().rss, 0, 0
+    with requests.get(url, headers={"Accept-Encoding": "identity"}, stream=True, timeout=300) as answer:
+        for piece in answer.raw.stream(1024 * 1024, decode_content=False):
+            size += len(piece)
+            highest = max(highest, worker.memory_info().rss)
+    assert size > 250_000_000
+    assert highest - before < 20_000_000
+    last = requests.get(f"{url}?page_size=3", timeout=300).json()["results"]
+    assert [item["result"]["timestamp"] for item in last] == [0.0, 0.04, 0.08]

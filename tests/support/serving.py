@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from tests.support.records import lease_policy, new_job
 from tests.support.stack import Service, eventually
 from videoqueue.broker import QUEUE
+from videoqueue.jobs.chunk_encoding import EncodedChunk
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.store import JobStore
@@ -60,13 +61,16 @@ class Web:
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushdb()
 
-    def completed(self, *chunks: bytes) -> uuid.UUID:
-        """A completed job with these payloads of one frame each."""
+    def completed(self, *chunks: bytes | EncodedChunk) -> uuid.UUID:
+        """A completed job with these chunks; one of bytes has one frame, as older releases stored it."""
         store = JobStore(self.engine, lease_policy(lease_seconds=600))
         claim = store.claim(store.create(new_job())[0], "test")
         assert claim is not None
         for seq, chunk in enumerate(chunks):
-            store.checkpoint(claim, seq, chunk, [seq], 0.5)
+            if isinstance(chunk, bytes):
+                store.checkpoint(claim, seq, chunk, [seq], 0.5)
+            else:
+                store.checkpoint(claim, seq, chunk.payload, chunk.frames, 0.5, chunk.form)
         store.complete(claim, ResultReader(self.engine).etag(claim.job_id, ALL_OWNERS))
         return claim.job_id
 

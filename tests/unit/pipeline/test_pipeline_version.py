@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from videoqueue.jobs.chunk_encoding import LINES
+from videoqueue.pipeline.definitions.definition import load_definitions
+from videoqueue.pipeline.version import pipelines
 from videoqueue.pipeline.version.pipelines import LIBRARIES, PACKAGES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -239,6 +242,20 @@ def test_the_version_covers_the_source_that_decides_results(
     file = service / name
     file.write_text(file.read_text() + "\n")
     assert (workshop.version() != before) == changes
+
+
+def test_the_version_changes_with_the_form_in_which_results_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So no older release continues chunks that it cannot read."""
+    definition = load_definitions()["ocr_only"]
+    before = pipelines.pipeline_version(definition, {}, {})
+    monkeypatch.setattr(pipelines, "_STORED_FORM", "another")
+    assert pipelines.pipeline_version(definition, {}, {}) != before
+
+
+def test_the_stored_form_in_the_version_is_that_of_the_chunks() -> None:
+    assert pipelines._STORED_FORM == LINES
 
 
 def test_the_version_covers_every_package_and_library_that_the_pipeline_imports() -> None:
