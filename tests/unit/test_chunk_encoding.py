@@ -115,6 +115,16 @@ def test_equal_results_are_stored_once_and_the_time_of_the_first_is_known() -> N
     assert chunk.form == ChunkForm(LINES, 0.0, len(encode(STILL)))
 
 
+@hypothesis.given(many_items())
+def test_a_chunk_can_be_stored_after_each_item_and_grow(items: list[dict[str, Any]]) -> None:
+    encoder = ChunkEncoder()
+    for count, item in enumerate(items, 1):
+        encoder.add(item)
+        chunk = encoder.chunk()
+        assert b"".join(json_of(chunk.payload, LINES)) == encode(items[:count])
+        assert (len(chunk.frames), chunk.form.served_bytes) == (count, len(encode(items[:count])))
+
+
 def test_a_result_that_returns_later_is_stored_again_and_one_that_stands_alone_is_stored_as_it_is() -> None:
     items = [
         {"frame_index": index, "result": {"text": text, "timestamp": 0.5}}
@@ -160,7 +170,7 @@ def test_a_chunk_that_expands_a_lot_is_read_in_little_memory(read: Any) -> None:
     encoder = ChunkEncoder()
     for index in range(1000):
         encoder.add({"frame_index": index, "result": {**page, "timestamp": index / 25}})
-    chunk = encoder.finish()
+    chunk = encoder.chunk()
     assert len(chunk.payload) < 10_000
     tracemalloc.start()
     size = sum(map(len, read(chunk.payload, LINES)))
@@ -245,7 +255,8 @@ def test_pages_of_encoded_and_older_chunks_hold_each_item_once(store: JobStore, 
 
 
 def test_a_damaged_chunk_ends_neither_the_array_nor_a_page(store: JobStore) -> None:
-    job_id = finished(store, ITEMS[:11], ITEMS[11:])
+    long = [{"frame_index": index, "result": {"text": str(index) * 300_000}} for index in range(10, 14)]
+    job_id = finished(store, long, ITEMS[11:])
     reader = ResultReader(store.engine)
     etag = reader.etag(job_id, ALL_OWNERS)
     with store.engine.begin() as connection:

@@ -99,6 +99,18 @@ def test_a_checkpoint_stores_results_progress_and_lease_together(store: JobStore
     assert (chunk.seq, chunk.first_frame, chunk.frame_count, chunk.payload) == (0, 0, 2, b"a,b")
 
 
+def test_a_chunk_can_be_committed_again_with_more_results_by_its_own_attempt_only(store: JobStore) -> None:
+    claim = claimed(store)
+    store.checkpoint(claim, 0, b"a", [0], 0.1)
+    store.checkpoint(claim, 0, b"a,b", [0, 2], 0.2, replaces=True)
+    assert chunks(store, claim) == [b"a,b"]
+    again = claimed_again(store, claim)
+    assert (again.start_after, again.next_seq) == (2, 1)
+    with pytest.raises(LeaseLostError):
+        store.checkpoint(claim, 0, b"a,b,c", [0, 2, 3], 0.3, replaces=True)
+    assert chunks(store, claim) == [b"a,b"]
+
+
 def test_full_progress_waits_for_completion(store: JobStore) -> None:
     claim = claimed(store)
     store.checkpoint(claim, 0, b"a", [0], 1.0)

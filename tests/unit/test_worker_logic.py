@@ -307,6 +307,42 @@ def test_equal_results_are_stored_once_and_served_for_each_frame(
     assert (chunk.first_time, chunk.served_bytes) == (0.0, len(served) - 2)
 
 
+def test_a_small_chunk_grows_with_each_commit_and_a_large_one_ends(
+    services: Services, job_id: uuid.UUID, run: Run
+) -> None:
+    object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
+    texts = ["still"] * 100 + [noise(100_000), noise(100_000), noise(200_000), "x", "y"]
+    items: list[Any] = [
+        {"frame_index": 2 * index, "result": {"text": text, "timestamp": index / 25}}
+        for index, text in enumerate(texts)
+    ]
+    seen: list[int] = []
+    steps: list[Any] = []
+    for item in items:
+        steps += [Seen(item), lambda: seen.append(len(results(services, job_id)))]
+    run(Script(*steps))(job_id)
+    assert seen == list(range(1, len(items) + 1))
+    assert results(services, job_id) == items
+    with services.store.engine.connect() as connection:
+        chunks = connection.execute(sa.select(CHUNK).order_by(CHUNK.c.seq)).all()
+    assert [(chunk.seq, chunk.first_frame, chunk.last_index, chunk.frame_count) for chunk in chunks] == [
+        (0, 0, 202, 102),
+        (1, 204, 204, 1),
+        (2, 206, 208, 2),
+    ]
+
+
+def test_an_attempt_adds_to_its_own_chunks_only(services: Services, job_id: uuid.UUID, run: Run) -> None:
+    object.__setattr__(services.settings, "checkpoint_seconds", 1e-9)
+    stopping = threading.Event()
+    run(Script(Seen(ITEMS[0]), Seen(ITEMS[1]), stopping.set), stopping)(job_id)
+    run(Script(Seen(ITEMS[2]), Seen(ITEMS[3])))(job_id)
+    with services.store.engine.connect() as connection:
+        chunks = connection.execute(sa.select(CHUNK.c.seq, CHUNK.c.frame_count).order_by(CHUNK.c.seq)).all()
+    assert [tuple(chunk) for chunk in chunks] == [(0, 2), (1, 2)]
+    assert results(services, job_id) == ITEMS
+
+
 LIMIT = len(b"[" + encode(ITEMS) + b"]")
 
 

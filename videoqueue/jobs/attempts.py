@@ -81,6 +81,8 @@ class Attempts(Claims):
         frames: list[int],
         progress: float,
         form: ChunkForm = JSON_FORM,
+        *,
+        replaces: bool = False,
     ) -> None:
         """Commits a chunk of results together with the progress and a renewed lease.
 
@@ -91,6 +93,7 @@ class Attempts(Claims):
             frames: the frame index of each item, ascending; at least one.
             progress: the share of the video that is done, from 0 to 1.
             form: how the payload is encoded; by default as `videoqueue.jobs.results.encode` does it.
+            replaces: whether this attempt has committed the chunk before, with the first of these items.
 
         Raises:
             LeaseLostError: the job no longer belongs to this attempt; nothing was changed.
@@ -105,6 +108,9 @@ class Attempts(Claims):
                 }
                 # The update comes first and locks the row: a worker that lost the job inserts nothing.
                 update_fenced(connection, claim, changes | reset_setbacks(claim, frames[-1]))
+                if replaces:
+                    same = (CHUNK.c.job_id == claim.job_id) & (CHUNK.c.seq == seq)
+                    connection.execute(sa.delete(CHUNK).where(same))
                 connection.execute(
                     sa.insert(CHUNK).values(
                         job_id=claim.job_id,
@@ -117,14 +123,14 @@ class Attempts(Claims):
                     )
                 )
         except DatabaseUnavailableError:
-            if not self._has_chunk(claim, seq):
+            if not self._has_chunk(claim, seq, frames[-1]):
                 raise
 
-    def _has_chunk(self, claim: Claim, seq: int) -> bool:
+    def _has_chunk(self, claim: Claim, seq: int, last_index: int) -> bool:
         query = (
             sa.select(CHUNK.c.seq)
             .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
-            .where(CHUNK.c.job_id == claim.job_id, CHUNK.c.seq == seq)
+            .where(CHUNK.c.job_id == claim.job_id, CHUNK.c.seq == seq, CHUNK.c.last_index == last_index)
             .where(JOB.c.status == "running", JOB.c.attempt == claim.attempt)
         )
         with reading(self.engine) as connection:

@@ -69,7 +69,7 @@ def encode_chunk(items: Iterable[Mapping[str, object]]) -> EncodedChunk:
     encoder = ChunkEncoder()
     for item in items:
         encoder.add(item)
-    return encoder.finish()
+    return encoder.chunk()
 
 
 def to_json(value: object) -> bytes:
@@ -134,11 +134,12 @@ class ChunkEncoder:
             self._flush()
             self._template, self._values, self._held = template, values, text
 
-    def finish(self) -> EncodedChunk:
-        """Returns the chunk. The encoder cannot be used afterwards."""
-        self._flush()
-        payload = b"".join([*self._parts, self._compressor.flush()])
-        return EncodedChunk(payload, self.frames, ChunkForm(LINES, self._first_time, self.served_bytes))
+    def chunk(self) -> EncodedChunk:
+        """Returns the chunk of the items so far. Further items can be added."""
+        compressor = self._compressor.copy()
+        rest = compressor.compress(self._held + b"\n") if self._held else b""
+        payload = b"".join([*self._parts, rest, compressor.flush()])
+        return EncodedChunk(payload, list(self.frames), ChunkForm(LINES, self._first_time, self.served_bytes))
 
     def _flush(self) -> None:
         if self._held:
@@ -148,8 +149,9 @@ class ChunkEncoder:
     def _write(self, *lines: bytes) -> None:
         for line in lines:
             part = self._compressor.compress(line) + self._compressor.compress(b"\n")
-            self._compressed += len(part)
-            self._parts.append(part)
+            if part:
+                self._compressed += len(part)
+                self._parts.append(part)
 
 
 def _time_of(item: Mapping[str, object]) -> float | None:

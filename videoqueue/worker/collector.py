@@ -17,11 +17,14 @@ from videoqueue.sandbox.protocol import Alive, Begun, Ended, Report, Seen
 from videoqueue.sandbox.sandbox import Stopped
 from videoqueue.services import Services
 
-#: A chunk is committed early when it has this many frames, or bytes as stored or as served. This bounds the
-#: size of a row, and the time and memory to read it, also with an older release after a rollback.
+#: A chunk is committed early and ends when it has this many frames, or bytes as stored or as served. This
+#: bounds the size of a row, and the time and memory to read it, also with an older release after a rollback.
 _CHUNK_FRAMES = 1000
 _STORED_BYTES = 4 * 1024 * 1024
 _SERVED_BYTES = 16 * 1024 * 1024
+#: A smaller chunk is committed again, with further items, instead of another one: equal results of many
+#: commits are stored once. This bounds what is written again each time.
+_GROWING_BYTES = 128 * 1024
 
 
 class Collector:
@@ -33,7 +36,9 @@ class Collector:
         self._claim = claim
         self._seq = claim.next_seq
         self._chunk = ChunkEncoder()
-        #: The bytes of the `results` array of the committed chunks; None before the first item.
+        #: How many items of the chunk are committed.
+        self._committed_items = 0
+        #: The bytes of the `results` array of the chunks before; None until the first item.
         self._served: int | None = None
         self._progress = 0.0
         self._committed = time.monotonic()
@@ -66,10 +71,13 @@ class Collector:
             case Ended(video):
                 self.video = video
         overdue = time.monotonic() - self._committed >= self._services.settings.checkpoint_seconds
+        if overdue or self._is_full():
+            self._commit()
+
+    def _is_full(self) -> bool:
         chunk = self._chunk
         is_large = chunk.stored_bytes >= _STORED_BYTES or chunk.served_bytes >= _SERVED_BYTES
-        if overdue or is_large or len(chunk.frames) >= _CHUNK_FRAMES:
-            self._commit()
+        return is_large or len(chunk.frames) >= _CHUNK_FRAMES
 
     def _add(self, item: FrameItem) -> None:
         if self._served is None:
@@ -94,17 +102,30 @@ class Collector:
         failpoint("worker.version_stored")
         self._seq = self._claim.next_seq
         self._chunk = ChunkEncoder()
+        self._committed_items = 0
         self._served = None
         self._progress = 0.0
 
     def _commit(self) -> None:
-        if self._chunk.frames:
-            if self._served is not None:
-                self._served += self._added()
-            chunk, self._chunk = self._chunk.finish(), ChunkEncoder()
+        if len(self._chunk.frames) > self._committed_items:
+            chunk = self._chunk.chunk()
             self._services.store.checkpoint(
-                self._claim, self._seq, chunk.payload, chunk.frames, self._progress, chunk.form
+                self._claim,
+                self._seq,
+                chunk.payload,
+                chunk.frames,
+                self._progress,
+                chunk.form,
+                replaces=self._committed_items > 0,
             )
             failpoint("worker.chunk_committed")
-            self._seq += 1
+            self._committed_items = len(chunk.frames)
+            if len(chunk.payload) >= _GROWING_BYTES or self._is_full():
+                self._begin_chunk()
         self._committed = time.monotonic()
+
+    def _begin_chunk(self) -> None:
+        self._served = None if self._served is None else self._served + self._added()
+        self._chunk = ChunkEncoder()
+        self._committed_items = 0
+        self._seq += 1
