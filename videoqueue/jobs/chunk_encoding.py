@@ -27,8 +27,9 @@ _PIECE: Final = 256 * 1024
 _INPUT: Final = 64 * 1024
 #: The longest line that is read; an item is shorter than a message of the child (16 MiB).
 _MAX_LINE: Final = 32 * 1024 * 1024
-#: 500 MB/s to read; higher levels are slower to write and save little.
-_LEVEL: Final = 1
+#: Nearly equal pages of text need a third of what they need with level 1, and are read twice as fast. Writing
+#: 170 MB/s is much faster than results are made.
+_LEVEL: Final = 6
 _HEAD, _MIDDLE, _TIME = b'{"frame_index":', b',"result":{', b'"timestamp":'
 
 
