@@ -53,8 +53,10 @@ def _compare(kind: str, options: argparse.Namespace, jobs: dict[servers.Server, 
         ("first page", "?page_size=1000", ""),
     ):
         taken: list[list[load.Download]] = [[] for _ in jobs]
+        sides = list(zip(jobs.items(), taken, strict=True))
         for _ in range(options.rounds):
-            for (server, (job_id, _)), downloads in zip(jobs.items(), taken, strict=True):
+            sides.reverse()
+            for (server, (job_id, _)), downloads in sides:
                 path = f"/video/results/{job_id}{query}"
                 downloads.append(load.download(server.port, path, headers))
         firsts, wholes = (
