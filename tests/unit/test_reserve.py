@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
@@ -142,7 +143,9 @@ def test_an_upload_that_would_use_the_reserve_is_507_before_it_is_read(
     disk.free = {services.settings.data_path: 250}
     video = make_video(tmp_path / "v.mp4").read_bytes()
     sent = {"data": video, "content_type": "video/mp4"}
-    refused = client.post("/video/submit", **sent)
+    body = io.BytesIO(video)
+    refused = client.post("/video/submit", **sent, environ_overrides={"wsgi.input": body})
+    assert body.tell() == 0
     assert (refused.status_code, refused.get_json()["code"]) == (507, "storage_full")
     assert refused.get_json()["detail"] == (
         "The disk of the service has no room for this video: 262144000 bytes stay free for accepted jobs "
