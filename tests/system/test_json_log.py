@@ -12,6 +12,8 @@ from tests.support import misbehaving
 from tests.support.stack import Service, eventually, submit, wait_for
 from tests.support.videos import make_video
 from tests.system.test_up import running
+from videoqueue.sandbox.access import Access
+from videoqueue.sandbox.probe import walls_of
 
 MISSPELT = {"VIDEOQUEUE_LEASE_SECOND": "30"}
 ALWAYS = {"time", "level", "process", "message"}
@@ -38,6 +40,9 @@ def test_web_and_worker_each_log_one_warning_for_a_misspelt_setting(tmp_path: Pa
         assert warnings_of_unknown_variables(lines_of(service.log(name))) == [
             (name, "VIDEOQUEUE_LEASE_SECOND", "VIDEOQUEUE_LEASE_SECONDS")
         ]
+    walls = [line["message"] for line in lines_of(service.log("worker")) if "sandbox" in str(line["message"])]
+    assert walls == [f"The sandbox of the child: {walls_of(Access())}."]
+    assert "Landlock ABI" in walls[0]
 
 
 def test_web_worker_and_child_name_request_job_attempt_node_plugin_and_tool(

@@ -51,10 +51,12 @@ class Script:
     def __init__(self, *steps: Report | Exception | Callable[[], object], version: str = "a" * 64) -> None:
         self.steps = (Begun(version), *steps)
         self.tasks: list[Task] = []
+        self.owners: list[str] = []
         self.video = b""
 
     def run(self, task: Task, should_stop: Callable[[], bool], owner: str = "") -> Iterator[Report]:
         self.tasks.append(task)
+        self.owners.append(owner)
         self.video = Path(task.path).read_bytes()
         for step in self.steps:
             if isinstance(step, Exception):
@@ -763,6 +765,8 @@ def test_a_message_runs_the_job_of_the_owner_whose_turn_it_is(
     first, second = _limited(services)
     other = services.store.create(new_job(VIDEO, owner="bert", input_key=KEY))[0]
     services.store.claim(first, "another")
-    run(Script())(second)
+    script = Script()
+    run(script)(second)
+    assert script.owners == ["bert"], "the child learns whose job it gets"
     assert row(services, other).status != "pending"
     assert row(services, second).status == "pending"
