@@ -122,6 +122,13 @@ def test_a_plugin_has_its_scratch_folder_which_is_emptied_after_each_task(attack
     assert first["rooms"] == second["rooms"] == []
 
 
+def test_the_operator_opens_more_for_reading_but_not_the_data(attack: Attack) -> None:
+    (answer,) = attack(os.geteuid(), "attack", readable=["home", "data"])
+    found = outcomes(answer)
+    assert lines(found, "done") == {"read_home", "read_key_at_home"}
+    assert lines(found, "refused") == set(found) - lines(found, "done")
+
+
 @pytest.mark.parametrize(
     ("tool", "reason"),
     [

@@ -183,6 +183,7 @@ def test_a_data_folder_that_cannot_be_made_stops_the_worker(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+SAMPLE = ROOT / "videoqueue" / "cli" / "sample.mp4"
 WITHOUT_LANDLOCK = """
 import errno, os, sys
 from videoqueue.sandbox import seccomp
@@ -194,6 +195,20 @@ tests = [part for test in missing for part in (test, refuse)]
 seccomp.install([(0x20, 0, 0, 0), *tests, (0x06, 0, 0, 0x7FFF0000)])
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+
+
+def test_a_required_sandbox_stops_the_command_that_processes_a_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LANDLOCK, sys.executable, "-m", "videoqueue", "process", str(SAMPLE)],
+        env=environment({"VIDEOQUEUE_DATA_DIR": str(tmp_path), "VIDEOQUEUE_SANDBOX": "required"}),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("videoqueue: VIDEOQUEUE_SANDBOX=required cannot be used: the kernel has no")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_required_sandbox_stops_the_worker_on_a_kernel_without_landlock(tmp_path: Path) -> None:

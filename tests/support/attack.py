@@ -104,6 +104,7 @@ def main(folder: Path, user: int, options: dict[str, Any]) -> None:
         access = Access(
             mode=options.get("mode", "required"),
             newest_abi=options.get("newest_abi"),
+            readable=tuple(str(folder / name) for name in options.get("readable", ())),
             hidden=(str(folder / "data"),),
             network_pipelines=frozenset(options.get("network_pipelines", ())),
         )

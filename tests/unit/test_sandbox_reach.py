@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from videoqueue.pipeline.definitions.definition import load_definitions
+from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
+from videoqueue.pipeline.registry import PluginRegistry
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.access import Access, Cell, Walls
 from videoqueue.sandbox.landlock import LIST, READ
@@ -14,7 +20,7 @@ from videoqueue.sandbox.landlock import Access as Right
 from videoqueue.sandbox.reach import rules
 from videoqueue.sandbox.room import Room, remove_folder
 from videoqueue.settings import load_settings
-from videoqueue.worker.factory import sandbox_access
+from videoqueue.worker.factory import networked, sandbox_access
 
 
 @pytest.mark.parametrize(
@@ -91,6 +97,31 @@ def test_models_and_pipelines_of_the_operator_are_readable_and_the_data_is_hidde
         *("jobs.db", "jobs.db-wal", "jobs.db-shm", "jobs.db-journal"),
         "videos",
     ]
+
+
+class Networked:
+    """A plugin whose manifest asks for the network."""
+
+    manifest = Manifest("lookup", "1", {"ask": Tool({"image": "image"}, {"text": "text"})}, network=True)
+
+    def __init__(self, options: PluginOptions) -> None:
+        self.options = options
+
+    def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("setting", "names"), [("allowed", {"ask"}), ("off", set())])
+def test_a_pipeline_gets_the_network_if_a_manifest_asks_and_the_operator_allows_it(
+    tmp_path: Path, setting: str, names: set[str]
+) -> None:
+    node = {"id": "ask", "plugin": "lookup", "tool": "ask"}
+    ends = {"edges": [], "entry_nodes": ["ask"], "output_nodes": ["ask"]}
+    definition = {"id": "ask", "description": "Asks.", "nodes": [node]} | ends
+    (tmp_path / "ask.json").write_text(json.dumps(definition))
+    registry = PluginRegistry(PluginOptions(), {"lookup": Networked})
+    settings = load_settings({"VIDEOQUEUE_PLUGIN_NETWORK": setting})
+    assert networked(settings, load_definitions(tmp_path), registry) == names
 
 
 def test_the_default_of_an_access_uses_what_the_system_has() -> None:

@@ -24,6 +24,8 @@ _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
 _ARCHITECTURE: Final = 0xC000003E  # AUDIT_ARCH_X86_64
 _X32_BIT: Final = 0x40000000
+#: Calls from here on are newer than the list. A C library that finds one missing uses an older one.
+_NEWER: Final = 450
 # What a filter returns.
 _KILL: Final = 0x80000000
 _ALLOW: Final = 0x7FFF0000
@@ -116,6 +118,8 @@ def _filter(pid: int, network: bool) -> list[_Instruction]:
         (_LOAD, 0, 0, _NUMBER),
         (_IF_AT_LEAST, 0, 1, _X32_BIT),
         _return(_REFUSE),
+        (_IF_AT_LEAST, 0, 1, _NEWER),
+        _return(_ERROR | errno.ENOSYS),
     ]
     for name, block in sorted(blocks.items(), key=lambda item: NUMBERS[item[0]]):
         program += [(_IF_EQUAL, 0, len(block), NUMBERS[name]), *block]
