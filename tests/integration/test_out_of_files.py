@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import resource
-import selectors
 import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import requests
-from gunicorn.config import Config
 
+from tests.support.main_loop import main_loop
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.serving import Client, Web, post_raw, serving
 from tests.support.stack import eventually
 from tests.support.videos import make_video
-from videoqueue.server.connection import Pace
-from videoqueue.server.worker import BoundedThreadWorker, ServerLimits
 
 LIMIT = 1024
 
@@ -194,33 +189,6 @@ class Listener:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
-
-
-class Poller(selectors.DefaultSelector):
-    """One that takes no more clients, as when the user's watches are used up: epoll_ctl(2)."""
-
-    full = False
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        if self.full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().register(fileobj, events, data)
-
-
-@contextmanager
-def main_loop(listener: Any) -> Iterator[BoundedThreadWorker]:
-    """A worker whose main loop the test turns by hand."""
-    config = Config()
-    log = logging.getLogger("test")
-    worker = BoundedThreadWorker(0, os.getppid(), [listener], SimpleNamespace(), 30, config, log)
-    worker.limits = ServerLimits(Pace(60, 1), header_seconds=60, lane_seconds=60, lanes=())
-    worker.poller = Poller()
-    try:
-        yield worker
-    finally:
-        worker.poller.close()
-        listener.close()
-        worker.tmp.close()
 
 
 PASSING = [

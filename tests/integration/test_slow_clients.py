@@ -18,7 +18,11 @@ from tests.support.videos import make_video
 
 THREADS = 4
 #: A client that kept a thread would keep it longer than any test waits.
-PATIENT = {"VIDEOQUEUE_UPLOAD_STALL_SECONDS": "300", "VIDEOQUEUE_WEB_THREADS": str(THREADS)}
+PATIENT = {
+    "VIDEOQUEUE_UPLOAD_STALL_SECONDS": "300",
+    "VIDEOQUEUE_WEB_THREADS": str(THREADS),
+    "VIDEOQUEUE_MAX_UPLOADS_PER_ADDRESS": str(THREADS),
+}
 #: One that stalls is cut off at once, and nobody waits for a turn.
 STRICT = {
     "VIDEOQUEUE_UPLOAD_STALL_SECONDS": "2",

@@ -109,8 +109,10 @@ def padded(video: bytes, size: int) -> bytes:
 class Client:
     """One connection whose bytes the test writes itself."""
 
-    def __init__(self, web: Web, receive_buffer: int | None = None) -> None:
+    def __init__(self, web: Web, receive_buffer: int | None = None, source: str | None = None) -> None:
         self.socket = socket.socket()
+        if source is not None:
+            self.socket.bind((source, 0))
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(120)
@@ -119,9 +121,14 @@ class Client:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def begin_upload(self, length: int, body: bytes = b"") -> None:
+    def get(self, path: str) -> bytes:
+        """The answer to a GET, after which the connection stays open."""
+        self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        return self.one_answer()
+
+    def begin_upload(self, length: int, body: bytes = b"", headers: str = "") -> None:
         """The head of a raw upload of `length` bytes, and the first of them."""
-        head = "POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\n"
+        head = f"POST /video/submit HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\n{headers}"
         self.send(f"{head}Content-Length: {length}\r\n\r\n".encode() + body)
 
     def answer(self) -> bytes:

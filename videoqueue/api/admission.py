@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from flask import request
+
 from videoqueue.api.probe import Probe
 from videoqueue.api.problems import ApiError
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.quotas import check_quota
 from videoqueue.server.concurrency import ConcurrencyLimit
+from videoqueue.server.lanes import REFUSAL
 from videoqueue.services import Services
 
 
@@ -29,14 +32,17 @@ class RequestLimit:
         )
 
     def acquire(self) -> Callable[[], None]:
-        """Acquires a slot without waiting.
+        """Acquires a slot without waiting, in a request.
 
         Returns:
             A release function; calling it again has no effect.
 
         Raises:
-            ApiError: `rate_limited`, if no slot is free.
+            ApiError: `rate_limited`, if no slot is free, or the request waited in vain for a slot of the
+                server.
         """
+        if refusal := request.environ.get(REFUSAL):
+            raise ApiError("rate_limited", refusal)
         release = self._limit.acquire()
         if release is None:
             raise ApiError("rate_limited", self._detail)

@@ -24,6 +24,7 @@ from videoqueue.api.problems import ApiError, too_large
 from videoqueue.causes import cause_fields
 from videoqueue.errors import TransientError
 from videoqueue.mp4 import CheckLimits, Mp4Check
+from videoqueue.server.body import TinyChunksError
 from videoqueue.settings import Settings
 from videoqueue.storage import ObjectStorage, ObjectWriter
 from videoqueue.storage.reserve import Reserve
@@ -179,7 +180,8 @@ class RequestBody:
         """Yields the bytes as they arrive.
 
         Raises:
-            ApiError: `upload_too_large`, `upload_timeout` or `upload_incomplete`.
+            ApiError: `upload_too_large`, `upload_timeout`, `upload_incomplete`, or `invalid_parameter` for
+                chunks that are too small.
         """
         # Werkzeug's stream only copies. It is needed for servers that do not mark the end of the body.
         environ = self._request.environ
@@ -201,8 +203,17 @@ class RequestBody:
             return stream.read(wanted) if wanted else b""
         except TimeoutError:
             raise ApiError("upload_timeout", self._too_slow()) from None
+        except TinyChunksError:
+            raise ApiError("invalid_parameter", self._tiny_chunks()) from None
         except (OSError, ParseException, ClientDisconnected):
             raise _incomplete() from None
+
+    def _tiny_chunks(self) -> str:
+        return (
+            "The body arrives in chunks that are too small: they have to have "
+            f"{self._settings.min_chunk_bytes} bytes on average (VIDEOQUEUE_MIN_CHUNK_BYTES). Send larger "
+            "chunks, for example of 64 KiB, or a Content-Length."
+        )
 
     def _too_slow(self) -> str:
         return (

@@ -45,9 +45,14 @@ class AcceptingWorker(ThreadWorker):  # type: ignore[misc]
         except OSError as error:
             if error.errno in _BROKEN_LISTENER:
                 raise
-            self.pause_accepting(error)
+            if error.errno != errno.EMFILE or not self.free_file():
+                self.pause_accepting(error)
             return None
         return accepted
+
+    def free_file(self) -> bool:
+        """Called when the process has no free file descriptor. Returns whether one has been freed."""
+        return False
 
     def pause_accepting(self, error: OSError) -> None:
         """Stops polling the listening sockets for a moment; they stay readable, and the loop would spin."""

@@ -1,4 +1,4 @@
-"""The response to bytes that are no HTTP request; the server sends it, before there is an application."""
+"""The responses that the server sends itself: the application does not see these requests."""
 
 from __future__ import annotations
 
@@ -11,29 +11,47 @@ from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseExc
 MAX_LINE: Final = 4094
 MAX_FIELDS: Final = 100
 MAX_FIELD_BYTES: Final = 8190
+#: Bytes of a whole request head.
+MAX_HEAD: Final = 64 * 1024
 
 
 def unreadable(error: ParseException) -> bytes:
     """Returns the whole HTTP response, with a problem document that says what was wrong."""
+    return _problem(b"400 Bad Request", "invalid_parameter", "Invalid parameter", _detail(error))
+
+
+def too_many_connections(share: int) -> bytes:
+    """Returns the whole HTTP response for a connection beyond the share of its address."""
+    return _problem(
+        b"429 Too Many Requests",
+        "rate_limited",
+        "Too many requests at once",
+        f"{share} connections from your address are in use. This is the limit of one address "
+        "(VIDEOQUEUE_MAX_CONNECTIONS_PER_ADDRESS). Use fewer at the same time, or try again shortly.",
+        b"Retry-After: 5\r\n",
+    )
+
+
+def _problem(status: bytes, code: str, title: str, detail: str, headers: bytes = b"") -> bytes:
     body = json.dumps(
         {
-            "type": "urn:videoqueue:problem:invalid_parameter",
-            "title": "Invalid parameter",
-            "status": 400,
-            "detail": _detail(error),
+            "type": f"urn:videoqueue:problem:{code}",
+            "title": title,
+            "status": int(status[:3]),
+            "detail": detail,
             "instance": "urn:videoqueue:request:unread",
-            "code": "invalid_parameter",
+            "code": code,
         }
     )
     content = body.encode() + b"\n"
     return (
-        b"HTTP/1.1 400 Bad Request\r\n"
+        b"HTTP/1.1 %b\r\n"
         b"Connection: close\r\n"
         b"Content-Type: application/problem+json\r\n"
         b"Cache-Control: no-store\r\n"
         b"X-Request-Id: unread\r\n"
         b"X-Content-Type-Options: nosniff\r\n"
-        b"Content-Length: %d\r\n\r\n" % len(content)
+        b"%bContent-Length: %d\r\n\r\n" % (status, headers, len(content))
     ) + content
 
 
@@ -43,6 +61,7 @@ def _detail(error: ParseException) -> str:
     if isinstance(error, LimitRequestHeaders):
         return (
             f"The request has more than {MAX_FIELDS} header fields, or one of more than {MAX_FIELD_BYTES:,} "
-            "bytes. Send fewer or shorter ones, for example without cookies."
+            f"bytes, or more than {MAX_HEAD:,} bytes of them. Send fewer or shorter ones, for example "
+            "without cookies."
         )
     return "The request could not be read: it is not valid HTTP."

@@ -20,8 +20,8 @@ from videoqueue.errors import SettingsError
 from videoqueue.hardening import file_limit, harden
 from videoqueue.parent_death import die_with_parent
 from videoqueue.server.bad_request import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE
-from videoqueue.server.concurrency import ConcurrencyLimit, Lane
 from videoqueue.server.connection import Pace
+from videoqueue.server.lanes import Lane, Pattern
 from videoqueue.server.worker import BoundedThreadWorker, ServerLimits
 from videoqueue.settings import Settings, absolute_paths, load_settings
 from videoqueue.settings.unknown import log_unknown_variables
@@ -31,12 +31,53 @@ from videoqueue.settings.urls import authority, is_loopback
 #: the database, the queue, the storage and the video that is being stored.
 _FILES, _FILES_FOR_A_REQUEST = 64, 8
 
+#: The paths of responses that may be too long to be kept in memory.
+_DOWNLOADS = (
+    "/video/results/*",
+    "/jobs/*/results",
+    "/jobs/*/export",
+    "/jobs/*/segments",
+    "/jobs/*/video",
+    "/ui/jobs/*/video",
+)
+
 
 def _connections(settings: Settings) -> int:
     """Returns the number of clients at once that leaves files to serve them; half of a very low limit."""
     limit = file_limit()
     needed = _FILES + _FILES_FOR_A_REQUEST * settings.web_threads
     return max(1, min(settings.max_connections, limit - min(needed, limit // 2)))
+
+
+def _limits(settings: Settings, connections: int) -> ServerLimits:
+    """Returns the limits of a process that can have so many connections."""
+    uploads: Lane[Any] = Lane(
+        [Pattern("POST /video/submit")],
+        settings.max_concurrent_uploads,
+        settings.max_uploads_per_address,
+        "videos are being received",
+        ("VIDEOQUEUE_MAX_CONCURRENT_UPLOADS", "VIDEOQUEUE_MAX_UPLOADS_PER_ADDRESS"),
+    )
+    downloads: Lane[Any] = Lane(
+        [Pattern(f"GET {path}") for path in _DOWNLOADS],
+        settings.max_concurrent_downloads,
+        settings.max_downloads_per_address,
+        "results are being sent",
+        ("VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS", "VIDEOQUEUE_MAX_DOWNLOADS_PER_ADDRESS"),
+        streams=True,
+    )
+    # Where open files allow fewer connections, the share of an address becomes smaller too.
+    share = connections * settings.max_connections_per_address // settings.max_connections
+    return ServerLimits(
+        pace=Pace(settings.upload_stall_seconds, settings.upload_min_bytes_per_second),
+        header_seconds=settings.header_seconds,
+        lane_seconds=settings.slot_wait_seconds,
+        lanes=(uploads, downloads),
+        proxies=settings.trusted_proxies,
+        address_share=max(1, share),
+        send_bytes=settings.send_buffer_bytes,
+        least_chunk_bytes=settings.min_chunk_bytes,
+    )
 
 
 class _Logger(Logger):  # type: ignore[misc]
@@ -65,17 +106,9 @@ _host, _port = _settings.bind
 bind = authority(_host, _port)
 workers = _settings.web_concurrency
 worker_class = BoundedThreadWorker
-BoundedThreadWorker.limits = ServerLimits(
-    pace=Pace(_settings.upload_stall_seconds, _settings.upload_min_bytes_per_second),
-    header_seconds=_settings.header_seconds,
-    lane_seconds=_settings.slot_wait_seconds,
-    lanes=(
-        Lane(b"POST /video/submit", ConcurrencyLimit(_settings.max_concurrent_uploads)),
-        Lane(b"GET /video/results/", ConcurrencyLimit(_settings.max_concurrent_downloads)),
-    ),
-)
-threads = _settings.web_threads
 worker_connections = _connections(_settings)
+BoundedThreadWorker.limits = _limits(_settings, worker_connections)
+threads = _settings.web_threads
 limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, MAX_FIELDS, MAX_FIELD_BYTES
 keepalive = _settings.keep_alive_seconds
 #: Seconds to finish requests on shutdown; platforms kill after 30.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import struct
 import time
-from collections.abc import Iterator
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-_PEEK: Final = 64 * 1024
-_LARGEST_PIECE: Final = 1024 * 1024
-_END_OF_HEADERS: Final = b"\r\n\r\n"
+from videoqueue.server.bad_request import MAX_HEAD
+
+END_OF_HEADERS: Final = b"\r\n\r\n"
+#: struct linger of socket(7): close(2) resets the connection.
+_RESET: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
@@ -32,23 +37,37 @@ class BoundedSocket(socket.socket):
 
     Only the time spent waiting for the client counts, not the server's own between two reads.
 
+    What a client does not accept at once is kept in memory up to a limit, so that the thread is free;
+    `flush` sends it later.
+
     A late read raises TimeoutError. Before the head of a request is complete, and for a late write, it is
     BrokenPipeError, as if the client had gone: servers log no traceback for it.
     """
 
     pace: Pace
+    #: Bytes that are kept for the client; a write beyond it blocks. 0: every write blocks.
+    keeps_bytes: int
+    #: Bytes that are kept now.
+    unsent: int
+    #: Bytes of the next request that the parser has read together with the one before.
+    ahead: bytes
+    #: Why the request is refused, if it is.
+    refusal: str
+    _kept: deque[memoryview]
     _patience: float | None
     _head_until: float | None
     _waited: float
     _received: int
-    _seen: int
+    _taken: bytes
 
     @classmethod
     def adopt(cls, plain: socket.socket, pace: Pace) -> BoundedSocket:
         """Returns a bounded socket for the same connection; `plain` is detached."""
         bounded = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
         bounded.pace = pace
-        bounded._seen = 0
+        bounded.keeps_bytes = bounded.unsent = 0
+        bounded.ahead = bounded._taken = b""
+        bounded.refusal, bounded._kept = "", deque()
         bounded.expect_body()
         bounded.setblocking(True)
         return bounded
@@ -63,25 +82,41 @@ class BoundedSocket(socket.socket):
         self._waited = 0.0
         self._received = 0
 
-    def peek_head(self) -> bytes | None:
-        """Returns the beginning of a request without consuming it, or None while its head is incomplete.
+    def read_head(self) -> bytes | None:
+        """Returns the beginning of a request, or None while its head is incomplete.
 
-        After None the socket becomes readable again only when more bytes have arrived. The socket must be
-        non-blocking and, except for the first call, readable.
+        `recv` returns these bytes again. The socket must be non-blocking. A head that is incomplete when it
+        is returned stays so: the client has closed the connection, or the head is longer than 64 KiB.
         """
+        head = self.ahead + self._taken
+        if END_OF_HEADERS in head:
+            return head
         try:
-            seen = self.recv(_PEEK, socket.MSG_PEEK)
-            # Readable without any new byte: the client has closed the connection.
-            whole = len(seen) == self._seen or _END_OF_HEADERS in seen or len(seen) >= _PEEK
-            enough = 0 if whole else len(seen)
-            if enough != self._seen:
-                self._seen = enough
-                self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough + 1)
+            data = super().recv(MAX_HEAD)
         except BlockingIOError:
             return None
         except OSError:
             return b""
-        return seen if whole else None
+        self._taken += data
+        head += data
+        is_final = not data or END_OF_HEADERS in head or len(head) >= MAX_HEAD
+        return head if is_final else None
+
+    @property
+    def has_more(self) -> bool:
+        """Returns whether bytes of the next request have been received."""
+        return bool(self.ahead or self._taken)
+
+    def forget_received(self) -> None:
+        """Drops the bytes of the next request, which nobody will read."""
+        self.ahead = self._taken = b""
+
+    def close(self) -> None:
+        """Closes the connection; with a reset if a request has begun, which is not served."""
+        if self.has_more:
+            with suppress(OSError):
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        super().close()
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(self.pace.stall_seconds if flag else 0.0)
@@ -92,18 +127,23 @@ class BoundedSocket(socket.socket):
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Returns the bytes that have arrived, up to `bufsize`; b"" if the client closed the connection."""
+        if self._taken:
+            data = self._taken[:bufsize]
+            self._taken = self._taken[bufsize:]
+            self._count(len(data), 0.0)
+            return data
         if self._patience == 0.0:
             return super().recv(bufsize, flags)
         began = time.monotonic()
         allowed = self._allowed(began)
         try:
-            if allowed <= 0:
+            if allowed < 0:
                 raise TimeoutError("too slow")
             super().settimeout(allowed)
             data = super().recv(bufsize, flags)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             if self._head_until is None:
-                raise
+                raise TimeoutError("too slow") from None
             raise BrokenPipeError(errno.EPIPE, "no request head in time") from None
         self._count(len(data), time.monotonic() - began)
         return data
@@ -112,7 +152,7 @@ class BoundedSocket(socket.socket):
         """Returns the seconds that the next byte may take."""
         patience = self.pace.stall_seconds if self._patience is None else self._patience
         if self._head_until is not None:
-            return min(patience, self._head_until - now)
+            return max(0.0, min(patience, self._head_until - now))
         if self._received < self.pace.window_bytes:
             return min(patience, self.pace.stall_seconds - self._waited)
         return patience
@@ -124,65 +164,55 @@ class BoundedSocket(socket.socket):
             self._received = 0
             self._waited = 0.0
 
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Sends all of the data, as `sendall` does. Returns its length."""
+        self.sendall(data, flags)
+        return len(data)
+
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Sends the data in pieces; the client must accept each within `stall_seconds`."""
+        """Sends the data, or keeps the part that the client does not accept now.
+
+        Beyond `keeps_bytes` it blocks: the client must then accept each piece within `stall_seconds`.
+        """
         view = memoryview(data)
+        if self.keeps_bytes and not self._kept:
+            view = view[self._written(view) :]
+        if self.keeps_bytes and self.unsent + len(view) <= self.keeps_bytes:
+            if view:
+                self._kept.append(view)
+                self.unsent += len(view)
+            return
+        while self._kept:
+            self._send_slowly(self._kept.popleft())
+        self.unsent = 0
+        self._send_slowly(view)
+
+    def flush(self) -> bool:
+        """Sends what is kept, as far as the client accepts it now. Returns whether nothing is left.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        while self._kept:
+            view = self._kept.popleft()
+            sent = self._written(view)
+            self.unsent -= sent
+            if sent < len(view):
+                self._kept.appendleft(view[sent:])
+                return False
+        return True
+
+    def _written(self, view: memoryview) -> int:
+        """Returns how many bytes the system accepted without waiting: with a timeout it never waits."""
+        try:
+            return os.write(self.fileno(), view)
+        except BlockingIOError:
+            return 0
+
+    def _send_slowly(self, view: memoryview) -> None:
         super().settimeout(self._patience)
         try:
             for start in range(0, len(view), self.pace.window_bytes):
-                super().sendall(view[start : start + self.pace.window_bytes], flags)
+                super().sendall(view[start : start + self.pace.window_bytes])
         except TimeoutError:
             raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from None
-
-
-class DirectBody:
-    """A request body of known length, read from the socket; gunicorn's buffers would copy it six times.
-
-    `read` returns the bytes that have arrived, at most `size`; b"" at the end of the body, and if the client
-    has closed the connection.
-    """
-
-    def __init__(self, connection: BoundedSocket, unreader: Any, length: int) -> None:
-        self._connection = connection
-        self._ahead: bytes = unreader.take_buffered()
-        self._left = length
-        if len(self._ahead) > length:  # it includes the next request
-            unreader.unread(self._ahead[length:])
-            self._ahead = self._ahead[:length]
-        #: Read by gunicorn: whether it is unknown where the next request on the connection begins.
-        self.failed = False
-
-    def read(self, size: int = -1) -> bytes:
-        """Returns the bytes that have arrived, at most `size`; b"" at the end of the body."""
-        wanted = self._left if size < 0 else min(size, self._left)
-        if wanted == 0:
-            return b""
-        if self._ahead:
-            piece, self._ahead = self._ahead[:wanted], self._ahead[wanted:]
-        else:
-            piece = self._receive(min(wanted, _LARGEST_PIECE))
-        self._left -= len(piece)
-        return piece
-
-    def _receive(self, size: int) -> bytes:
-        try:
-            piece = self._connection.recv(size)
-        except OSError:
-            self.failed = True
-            raise
-        self.failed = not piece
-        return piece
-
-    def readline(self, size: int = -1) -> bytes:
-        """Returns the next line with its newline, at most `size` bytes; b"" at the end of the body."""
-        line = bytearray()
-        while not line.endswith(b"\n") and len(line) != size and (byte := self.read(1)):
-            line += byte
-        return bytes(line)
-
-    def readlines(self, hint: int = -1) -> list[bytes]:
-        """Returns all remaining lines; `hint` has no effect."""
-        return list(self)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")

@@ -2,42 +2,44 @@
 
 In the original a slow client occupies a thread, or even the main loop, without a limit: it sends the request
 head slowly, stops in the body, does not read the response, or does not close the connection. Here a request
-gets a thread only when its whole head has arrived; every later wait has a limit (`BoundedSocket`); requests
-with a long body, in either direction, are limited in number (`Lane`); and closing does not block the main
-loop.
+gets a thread only when its whole head has arrived and all earlier responses have been sent; every later wait
+has a limit (`BoundedSocket`); a short response that the client does not accept is sent by the main loop;
+requests with a long body, in either direction, are limited in number (`Lane`); and closing does not block
+the main loop.
 """
 
 from __future__ import annotations
 
 import math
-import selectors
-import socket
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.http import wsgi
-from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
-from videoqueue.server.accepting import AcceptingWorker
-from videoqueue.server.bad_request import unreadable
-from videoqueue.server.concurrency import Lane
-from videoqueue.server.connection import BoundedSocket, DirectBody, Pace
+from videoqueue.server.addresses import address_of, forwarded_for
+from videoqueue.server.bad_request import MAX_HEAD, MAX_LINE, unreadable
+from videoqueue.server.body import BoundedChunks, DirectBody
+from videoqueue.server.connection import END_OF_HEADERS, BoundedSocket, Pace
+from videoqueue.server.crowded import Connection
+from videoqueue.server.lanes import REFUSAL, Lane, requested
+from videoqueue.server.response import QuietResponse
+from videoqueue.server.sending import SendingWorker
 
-#: Seconds that a client has to close the connection after the last response.
-_LINGER: Final = 2.0
 #: Seconds spent on reading the rest of an unread body, before the connection is closed.
 _DRAIN: Final = 0.05
-_DISCARD: Final = 256 * 1024
+#: Seconds that a thread may take to read a request head, which has arrived before.
+_HEAD_READING: Final = 1.0
+#: The part of the send buffer that one connection may use.
+_SEND_SHARE: Final = 64
 
 
 @dataclass(frozen=True)
@@ -49,47 +51,31 @@ class ServerLimits:
     header_seconds: float
     #: Seconds that a request waits for its lane. Then it gets a thread, and the application rejects it.
     lane_seconds: float
-    lanes: Sequence[Lane[_Connection]]
+    lanes: Sequence[Lane[Connection]]
+    #: Trusted proxies in front. With any, all connections are theirs, and clients are told apart by
+    #: X-Forwarded-For.
+    proxies: int = 0
+    #: Connections of one address.
+    address_share: int | None = None
+    #: Bytes of responses that wait in memory for their clients.
+    send_bytes: int = 64 * 1024**2
+    #: Bytes in a chunk of a body, on average.
+    least_chunk_bytes: int = 64
 
 
-class _Response(wsgi.Response):  # type: ignore[misc]
-    """Sends no `Server` header, and closes the connection if the application sends `Connection: close`."""
-
-    def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        super().process_headers(headers)
-        if any(name.lower() == "connection" and value.lower() == "close" for name, value in headers):
-            self.force_close()
-
-    def default_headers(self) -> list[str]:
-        return [line for line in super().default_headers() if not line.startswith("Server:")]
-
-
-class _Connection(TConn):  # type: ignore[misc]
-    def __init__(self, worker: BoundedThreadWorker, *args: Any) -> None:
-        super().__init__(*args)
-        self._worker = worker
-        #: Releases the slot of the request that is being served.
-        self.release: Callable[[], None] | None = None
-
-    def close(self, graceful: bool = False) -> None:
-        if graceful:
-            self._worker.linger(self)
-        else:
-            super().close()
-
-
-class BoundedThreadWorker(AcceptingWorker):
+class BoundedThreadWorker(SendingWorker):
     """All methods run in the main loop, except `handle` and what it calls."""
 
     limits: ServerLimits
+    wsgi: Any
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._lingering: deque[_Connection] = deque()
         self._stop_at = math.inf
 
     def init_process(self) -> None:
-        wsgi.Response = _Response
+        wsgi.Response = QuietResponse
+        self.address_share = None if self.limits.proxies else self.limits.address_share
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -102,63 +88,99 @@ class BoundedThreadWorker(AcceptingWorker):
         except SystemExit as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+        application = self.wsgi
+
+        def with_refusal(environ: dict[str, Any], start_response: Any) -> Any:
+            environ[REFUSAL] = environ["gunicorn.socket"].refusal
+            return application(environ, start_response)
+
+        self.wsgi = with_refusal
 
     def accept(self, listener: Any) -> None:
         accepted = self.next_connection(listener)
         if accepted is None:
             return
-        plain, address = accepted
+        plain, peer = accepted
         self.nr_conns += 1
         bounded = BoundedSocket.adopt(plain, self.limits.pace)
-        conn = _Connection(self, self.cfg, bounded, address, listener.getsockname())
-        self._begin(conn, bounded.peek_head())
+        conn = Connection(self, self.cfg, bounded, peer, listener.getsockname())
+        if self.has_room(conn, address_of(peer)):
+            self._begin(conn)
+        if self.nr_conns >= self.worker_connections:
+            self._give_up_waiting()
 
-    def _begin(self, conn: _Connection, head: bytes | None) -> None:
+    def _begin(self, conn: Connection) -> None:
+        """Serves the next request of a connection, or waits in the main loop until its head is complete."""
+        head = conn.sock.read_head()
         if head is None:
-            self._await_head(conn)
+            ready = partial(self.on_pending_socket_readable, conn)
+            self.park(conn, self.pending_conns, self.limits.header_seconds, ready)
         else:
             self._dispatch(conn, head)
 
-    def _await_head(self, conn: _Connection) -> None:
-        """Keeps the connection in the main loop until its request head is complete or late."""
-        conn.timeout = time.monotonic() + self.limits.header_seconds
-        try:
-            self.poller.register(
-                conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
-            )
-        except OSError as error:
-            self.nr_conns -= 1
-            conn.close()
-            self.pause_accepting(error)
-            return
-        self.pending_conns.append(conn)
-
-    def on_client_socket_readable(self, conn: _Connection, client: BoundedSocket) -> None:
+    def on_client_socket_readable(self, conn: Connection, client: BoundedSocket) -> None:
         """Called when the next request begins on a connection that was kept open."""
-        self.poller.unregister(client)
-        self.keepalived_conns.remove(conn)
-        self._begin(conn, client.peek_head())
+        self.unpark(conn)
+        self._begin(conn)
 
-    def on_pending_socket_readable(self, conn: _Connection, client: BoundedSocket) -> None:
-        head = client.peek_head()
-        if head is None:
+    def on_pending_socket_readable(self, conn: Connection, client: BoundedSocket) -> None:
+        head = client.read_head()
+        if head is not None:
+            self.unpark(conn)
+            self._dispatch(conn, head)
+
+    def _dispatch(self, conn: Connection, head: bytes) -> None:
+        """Starts a request, or lets it wait for its lane."""
+        if END_OF_HEADERS not in head:
+            self._end_without_request(conn, head)
             return
-        self.poller.unregister(client)
-        self.pending_conns.remove(conn)
-        self._dispatch(conn, head)
-
-    def _dispatch(self, conn: _Connection, head: bytes) -> None:
         conn.data_ready = True
-        lane = next((lane for lane in self.limits.lanes if head.startswith(lane.prefix)), None)
+        conn.sock.refusal = ""
+        method, segments = requested(head)
+        lane = next((lane for lane in self.limits.lanes if lane.matches(method, segments)), None)
+        streams = lane is not None and lane.streams
+        conn.sock.keeps_bytes = 0 if streams else max(1, self.limits.send_bytes // _SEND_SHARE)
         if lane is not None:
-            conn.release = lane.enter(conn, self.limits.lane_seconds)
+            conn.release = lane.enter(conn, self._client_of(conn, head), self.limits.lane_seconds)
             if conn.release is None:
                 return
         self.enqueue_req(conn)
 
-    def finish_request(self, conn: _Connection, fs: Future[Any]) -> None:
+    def _client_of(self, conn: Connection, head: bytes) -> str | None:
+        proxies = self.limits.proxies
+        return forwarded_for(head, proxies) if proxies else address_of(conn.client)
+
+    def _end_without_request(self, conn: Connection, head: bytes) -> None:
+        """Closes a connection that the client has closed, or refuses a head that is too long."""
+        if len(head) >= MAX_HEAD:
+            first = head.partition(b"\r\n")[0]
+            is_line = len(first) > MAX_LINE
+            error = LimitRequestLine(len(first), MAX_LINE) if is_line else LimitRequestHeaders("head")
+            self.refuse(conn, unreadable(error))
+            return
+        self.nr_conns -= 1
+        conn.close()
+
+    def _give_up_waiting(self) -> None:
+        """Refuses the request that has waited longest for its lane: it takes the place of other clients."""
+        for lane in self.limits.lanes:
+            self._refuse_waiting(lane.give_up())
+
+    def _refuse_waiting(self, waiting: Iterable[tuple[Connection, str]]) -> None:
+        """Gives each request a thread, so that the application can refuse it."""
+        for conn, reason in waiting:
+            conn.sock.refusal = reason
+            self.enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+        """Called when a thread is done with a request; a part of the response may not have been sent."""
         release, conn.release = conn.release, None
-        super().finish_request(conn, fs)
+        if conn.sock.unsent:
+            self.send_later(
+                conn, self.limits.pace, self.limits.send_bytes, partial(self._end_request, conn, fs)
+            )
+        else:
+            self._end_request(conn, fs)
         if release is not None:
             release()
             for lane in self.limits.lanes:
@@ -166,19 +188,36 @@ class BoundedThreadWorker(AcceptingWorker):
                     waiting.release = slot
                     self.enqueue_req(waiting)
 
-    def handle(self, conn: _Connection) -> Any:
+    def _end_request(self, conn: Connection, fs: Future[Any]) -> None:
+        """Waits for the next request of the connection, or closes it."""
+        if fs.cancelled() or fs.exception() is not None or not fs.result():
+            self.nr_conns -= 1
+            conn.close(graceful=True)
+            return
+        conn.sock.ahead = conn.parser.unreader.buf.getvalue()
+        if conn.sock.has_more:
+            conn.sock.setblocking(False)
+            self._begin(conn)
+            return
+        seconds = self.cfg.keepalive if self.alive else min(self.cfg.keepalive, STOP_KEEPALIVE_LINGER)
+        self.park(conn, self.keepalived_conns, seconds, partial(self.on_client_socket_readable, conn))
+
+    def handle(self, conn: Connection) -> Any:
         """Returns gunicorn's result: whether the connection is kept, or that no data has arrived yet."""
-        conn.sock.expect_head(self.limits.header_seconds)
+        conn.sock.expect_head(_HEAD_READING)
         return super().handle(conn)
 
-    def handle_request(self, req: Any, conn: _Connection) -> Any:
+    def handle_request(self, req: Any, conn: Connection) -> Any:
         """Returns True when gunicorn may keep the connection for another request."""
         conn.sock.expect_body()
         if isinstance(req.body.reader, LengthReader):
             req.body = DirectBody(conn.sock, conn.parser.unreader, req.body.reader.length)
+        elif isinstance(req.body.reader, ChunkedReader):
+            least_bytes = self.limits.least_chunk_bytes
+            req.body.reader = BoundedChunks(req, conn.parser.unreader, least_bytes)
         return super().handle_request(req, conn)
 
-    def _keepalive_after(self, conn: _Connection, keepalive: Any) -> bool:
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
         return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _DRAIN))
 
     def handle_error(self, req: Any, client: BoundedSocket, addr: Any, exc: BaseException) -> None:
@@ -189,35 +228,6 @@ class BoundedThreadWorker(AcceptingWorker):
         self.log.info("A request could not be read: %s", type(exc).__name__)
         client.sendall(unreadable(exc))
 
-    def linger(self, conn: _Connection) -> None:
-        """Half-closes and waits for the client: closing with unread bytes would discard the response."""
-        try:
-            conn.sock.shutdown(socket.SHUT_WR)
-            conn.sock.setblocking(False)
-            conn.timeout = time.monotonic() + _LINGER
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, conn))
-        except (OSError, ValueError, KeyError):
-            util.close(conn.sock)
-            return
-        self._lingering.append(conn)
-        self.nr_conns += 1
-
-    def _discard(self, conn: _Connection, client: BoundedSocket) -> None:
-        try:
-            if client.recv(_DISCARD):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._lingering.remove(conn)
-        self._hang_up(conn)
-
-    def _hang_up(self, conn: _Connection) -> None:
-        self.poller.unregister(conn.sock)
-        util.close(conn.sock)
-        self.nr_conns -= 1
-
     def murder_pending(self) -> None:
         """Called by the main loop about once a second: ends what has waited too long."""
         now = time.monotonic()
@@ -227,7 +237,4 @@ class BoundedThreadWorker(AcceptingWorker):
                 conn.timeout = min(conn.timeout, self._stop_at)
         super().murder_pending()
         for lane in self.limits.lanes:
-            for conn in lane.overdue():
-                self.enqueue_req(conn)
-        while self._lingering and self._lingering[0].timeout < now:
-            self._hang_up(self._lingering.popleft())
+            self._refuse_waiting(lane.overdue())

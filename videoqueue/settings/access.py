@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from videoqueue.errors import SettingsError
-from videoqueue.settings.service import ServiceSettings
+from videoqueue.settings.edge import EdgeSettings
 from videoqueue.settings.urls import is_loopback
 from videoqueue.settings.values import choice, header_name, host_names, secret, setting, whole
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccessSettings(ServiceSettings):
+class AccessSettings(EdgeSettings):
     """Settings of keys, owners and browsers."""
 
     auth: str = setting(

@@ -11,6 +11,7 @@ from pathlib import Path
 from videoqueue.errors import SettingsError
 from videoqueue.settings.access import AccessSettings
 from videoqueue.settings.capacity import default_memory, default_threads
+from videoqueue.settings.edge import default_share
 from videoqueue.settings.machine import usable_cores, usable_memory
 from videoqueue.settings.pipeline import PipelineSettings
 from videoqueue.settings.urls import sqlite_url
@@ -92,6 +93,12 @@ def _with_derived_defaults(given: Settings, root: Path) -> Settings:
     )
     values["max_concurrent_uploads"] = given.max_concurrent_uploads or max(1, given.web_threads // 2)
     values["max_concurrent_downloads"] = given.max_concurrent_downloads or max(1, given.web_threads // 4)
+    values["max_connections_per_address"] = given.max_connections_per_address or max(
+        1, given.max_connections // 2
+    )
+    for kind in ("uploads", "downloads"):
+        share = f"max_{kind}_per_address"
+        values[share] = values[share] or default_share(values[f"max_concurrent_{kind}"])
     if given.renew_seconds * 2 > given.lease_seconds:
         raise SettingsError(
             f"VIDEOQUEUE_RENEW_SECONDS={given.renew_seconds:g} cannot be used: it takes at most half of "

@@ -84,7 +84,8 @@ class ServiceSettings:
         whole(1),
         1000,
         "connections",
-        "Open connections of one web process; fewer if the limit of open files is low. Further ones wait.",
+        "Open connections of one web process; fewer if the limit of open files is low. For a further one, "
+        "the longest idle one is closed.",
     )
     keep_alive_seconds: int = setting(
         "VIDEOQUEUE_KEEP_ALIVE_SECONDS",
