@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import uuid
@@ -100,6 +101,15 @@ def failed_job(web: Web, _: Path) -> requests.Response:
     assert claim is not None
     store.fail(claim, "The file ends early.")
     return requests.get(f"{web.url}/video/results/{job_id}", timeout=60)
+
+
+def job_of_an_older_release(web: Web, _: Path) -> requests.Response:
+    job_id = pending_job(web)
+    store = JobStore(web.engine, lease_policy())
+    claim = store.claim(uuid.UUID(job_id), "test")
+    assert claim is not None
+    store.complete(claim, hashlib.sha256(b"[]").hexdigest())
+    return requests.get(f"{web.url}/jobs/{job_id}/export", {"format": "coco"}, timeout=60)
 
 
 def pending_job(web: Web) -> str:
@@ -202,6 +212,7 @@ PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
     "idempotency_key_reused": ("plain", used_key),
     "too_many_pending_jobs": ("tight", too_many),
     "not_retryable": ("plain", retried_early),
+    "video_size_unknown": ("plain", job_of_an_older_release),
     "rate_limited": ("tight", busy),
     "quota_exceeded": ("closed", over_quota),
     "internal_error": ("plain", bug),

@@ -10,6 +10,8 @@ from tests.support.videos import make_video, spoil_samples
 from videoqueue.cli import cli, main
 from videoqueue.cli.segments import lines_of
 from videoqueue.errors import InvalidVideoError, VideoqueueError
+from videoqueue.exports.formats import FORMATS
+from videoqueue.pipeline.decode.video_info import VideoInfo
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,17 @@ def test_process_prints_the_results_as_json(tmp_path: Path) -> None:
     items = json.loads(done.stdout)["results"]
     assert [item["frame_index"] for item in items] == [0, 2]
     assert items[0]["result"]["text"] == "HELLO 42"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_process_prints_each_format_of_an_export(tmp_path: Path, name: str) -> None:
+    video = make_video(tmp_path / "v.mp4", "HELLO 42", frames=4)
+    plain = CliRunner().invoke(cli, ["process", str(video)], catch_exceptions=False)
+    items = json.loads(plain.stdout)["results"]
+    done = CliRunner().invoke(cli, ["process", str(video), "--format", name], catch_exceptions=False)
+    info = VideoInfo(width=320, height=180, fps=10.0, duration=0.4)
+    expected = b"".join(FORMATS[name].write(lambda: iter(items), info))
+    assert (done.exit_code, done.stdout_bytes) == (0, expected)
 
 
 def test_process_says_how_many_frames_are_damaged(tmp_path: Path) -> None:

@@ -34,13 +34,13 @@ class Derived:
         etag: the ETag of the body before gzip.
         body: returns the pieces of the body. Called within a slot of the limit, before the response begins:
             its errors are sent as problems. The errors of the iteration break the connection off.
-        mimetype: the media type.
+        media_type: the value of Content-Type.
         headers: further headers of the response 200.
     """
 
     etag: str
     body: Callable[[], Iterable[bytes]]
-    mimetype: str = "application/json"
+    media_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
 
     def response(self, request: Request, limit: RequestLimit, seconds: float) -> Response:
@@ -58,9 +58,9 @@ class Derived:
         etag = f"{self.etag}-gzip" if packed else self.etag
         # Response.make_conditional would read the whole body first, to get its length.
         if request.if_none_match.contains(etag):
-            response = Response(iter(()), 304, mimetype=self.mimetype)
+            response = Response(iter(()), 304, content_type=self.media_type)
         elif request.method == "HEAD":
-            response = Response(iter(()), mimetype=self.mimetype, headers=self.headers)
+            response = Response(iter(()), content_type=self.media_type, headers=self.headers)
         else:
             response = self._streamed(packed, limit, seconds)
         response.set_etag(etag)
@@ -79,7 +79,7 @@ class Derived:
             release()
             raise
         sent = with_deadline(gzipped(pieces) if packed else pieces, seconds, release)
-        response = Response(sent, mimetype=self.mimetype, headers=self.headers)
+        response = Response(sent, content_type=self.media_type, headers=self.headers)
         response.call_on_close(release)  # the client may hang up before the first piece
         return response
 

@@ -10,6 +10,7 @@ import click
 
 from videoqueue.cli.client import results, status, submit
 from videoqueue.cli.demo import demo
+from videoqueue.cli.export import export
 from videoqueue.cli.jobs import jobs
 from videoqueue.cli.keys import keys
 from videoqueue.cli.owners import owners
@@ -66,7 +67,21 @@ def _warn_of_unknown_variables() -> None:
         click.echo(f"videoqueue: warning: {escape(name)} is no setting and is ignored. {hint}", err=True)
 
 
-for command in (up, demo, submit, status, results, segments, jobs, keys, owners, process, validate, settings):
+for command in (
+    up,
+    demo,
+    submit,
+    status,
+    results,
+    segments,
+    export,
+    jobs,
+    keys,
+    owners,
+    process,
+    validate,
+    settings,
+):
     cli.add_command(command)
 
 

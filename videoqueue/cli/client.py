@@ -97,14 +97,21 @@ class Client:
     def results(self, job_id: str, output: IO[bytes]) -> None:
         """Copies the results of a job to `output`, as JSON and in pieces of 64 KiB."""
         response = self._request("GET", f"/video/results/{job_id}", stream=True)
-        for piece in response.iter_content(64 * 1024):
-            output.write(piece)
+        _copy(response, output)
 
     def segments(self, job_id: str, min_confidence: float | None = None) -> dict[str, Any]:
         """Returns the segments of a completed job, as the service sends them."""
         given = {} if min_confidence is None else {"min_confidence": f"{min_confidence:f}"}
         found: dict[str, Any] = self._request("GET", f"/jobs/{job_id}/segments", parameters=given).json()
         return found
+
+    def export(self, job_id: str, output: IO[bytes], name: str, min_confidence: float | None = None) -> None:
+        """Copies the results of a completed job to `output`, in the format `name`, in pieces of 64 KiB."""
+        given = {"format": name}
+        if min_confidence is not None:
+            given["min_confidence"] = f"{min_confidence:f}"
+        response = self._request("GET", f"/jobs/{job_id}/export", parameters=given, stream=True)
+        _copy(response, output)
 
     def _request(
         self,
@@ -144,6 +151,18 @@ class Client:
                 "Check that --url or VIDEOQUEUE_URL is the address of a videoqueue service."
             )
         raise VideoqueueError(detail)
+
+
+def _copy(response: requests.Response, output: IO[bytes]) -> None:
+    import requests
+
+    try:
+        for piece in response.iter_content(64 * 1024):
+            output.write(piece)
+    except requests.RequestException:
+        raise VideoqueueError(
+            "The connection broke off, so the output is incomplete. Run the command again."
+        ) from None
 
 
 def _bar(

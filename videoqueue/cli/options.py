@@ -28,6 +28,25 @@ def submission_options(command: Command) -> Command:
     return command
 
 
+def format_option(*, required: bool = False) -> Callable[[Command], Command]:
+    """Returns a decorator that adds the option --format; its value is the parameter `format_name`."""
+
+    def add(command: Command) -> Command:
+        from videoqueue.exports.formats import FORMATS
+
+        default = "" if required else " [default: JSON with all results]"
+        option = click.option(
+            "--format",
+            "format_name",
+            type=click.Choice(list(FORMATS)),
+            required=required,
+            help=f"Format of the output.{default}",
+        )
+        return option(command)
+
+    return add
+
+
 def _checked_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     from videoqueue.settings.urls import http_url
 

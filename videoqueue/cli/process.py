@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from videoqueue.cli.options import submission_options
+from videoqueue.cli.formatted import Run, write_format
+from videoqueue.cli.options import format_option, submission_options
 from videoqueue.settings import load_settings
 
 if TYPE_CHECKING:
@@ -21,39 +23,48 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @submission_options
-def process(file: Path, pipeline_id: str | None, frame_stride: int, max_frames: int | None) -> None:
+@format_option()
+def process(
+    file: Path, pipeline_id: str | None, frame_stride: int, max_frames: int | None, format_name: str | None
+) -> None:
     """Run a pipeline on FILE without a server.
 
     The video is read in a child process with the limits and the sandbox of a worker's. Prints {"results":
-    [...]} to stdout, each frame as soon as it is processed. A progress bar is on stderr. A damaged frame has
-    no item; stderr has the number of damaged frames. If the video cannot be read, or too few of its frames
-    can be decoded, the exit code is 1 and the JSON is incomplete or empty.
+    [...]} to stdout, each frame as soon as it is processed, or with --format another format. A progress bar
+    is on stderr. A damaged frame has no item; stderr has the number of damaged frames. If the video cannot be
+    read, or too few of its frames can be decoded, the exit code is 1 and the output is incomplete or empty.
     """
     from tqdm import tqdm
 
     from videoqueue.log_setup import print_log_of
     from videoqueue.sandbox import child_output
-    from videoqueue.sandbox.protocol import Alive, Ended, Seen
 
     print_log_of(child_output.__name__)
     bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    number = damaged = 0
+
+    def on_progress(share: float) -> None:
+        bar.update(share - bar.n)
+
     with (
         tqdm(total=1.0, desc="processing", disable=None, leave=False, bar_format=bar_format) as bar,
         closing(_reports(file, pipeline_id, frame_stride, max_frames)) as reports,
     ):
-        for report in reports:
-            match report:
-                case Seen(item):
-                    click.echo(("," if number else '{"results": [') + "\n" + _line(item), nl=False)
-                    number += 1
-                case Alive(progress):
-                    bar.update(progress - bar.n)
-                case Ended(video):
-                    damaged = video.damaged_frames or 0
+        run = Run(reports, on_progress)
+        if format_name is None:
+            _print_json(run.items())
+        else:
+            write_format(run, format_name, sys.stdout.buffer)
+    if run.video.damaged_frames:
+        click.echo(
+            f"{run.video.damaged_frames} of the frames could not be decoded: the video is damaged.", err=True
+        )
+
+
+def _print_json(items: Iterator[FrameItem]) -> None:
+    for number, item in enumerate(items):
+        line = json.dumps(item, ensure_ascii=False, allow_nan=False)
+        click.echo(("," if number else '{"results": [') + "\n" + line, nl=False)
     click.echo("\n]}")
-    if damaged:
-        click.echo(f"{damaged} of the frames could not be decoded: the video is damaged.", err=True)
 
 
 def _reports(
@@ -73,7 +84,3 @@ def _reports(
     )
     with closing(sandbox_of_command(settings)) as sandbox:
         yield from sandbox.run(task, lambda: False)
-
-
-def _line(item: FrameItem) -> str:
-    return json.dumps(item, ensure_ascii=False, allow_nan=False)

@@ -142,6 +142,28 @@ class ResultReader:
                 yield from json.loads(b"[" + piece[1:] + b"]")
             before_read()
 
+    def lines(self, job_id: uuid.UUID, owner: OwnerScope, etag: str) -> Iterator[bytes]:
+        """Yields the items as they are served, each with a line feed behind it, many at once.
+
+        Args:
+            job_id: the job.
+            owner: whose job it is.
+            etag: the expected SHA-256 of the `results` array.
+
+        Raises:
+            VideoqueueError: as in `array`, when all items have been yielded.
+        """
+        digest, separator = hashlib.sha256(b"["), b""
+        for chunk in self._stored(job_id, owner):
+            for _, piece in _gathered(_split(*chunk), b"\n"):
+                digest.update(separator)
+                digest.update(piece.replace(b"\n", b","))  # JSON escapes those inside of items
+                separator = b","
+                yield piece + b"\n"
+        digest.update(b"]")
+        if digest.hexdigest() != etag:
+            raise damaged()
+
     def page(
         self, job_id: uuid.UUID, owner: OwnerScope, etag: str, start: Position, size: int
     ) -> Generator[bytes, None, Position | None]:
@@ -223,15 +245,15 @@ def _split(payload: bytes, encoding: str | None) -> Iterator[bytes]:
         start = end + 1  # the comma
 
 
-def _gathered(items: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yields the items joined by commas, as many as make a piece, and their number."""
+def _gathered(items: Iterable[bytes], separator: bytes = b",") -> Iterator[tuple[int, bytes]]:
+    """Yields the items joined by the separator, as many as make a piece, and their number."""
     gathered: list[bytes] = []
     size = 0
     for item in items:
         gathered.append(item)
         size += len(item)
         if size >= _PIECE:
-            yield len(gathered), b",".join(gathered)
+            yield len(gathered), separator.join(gathered)
             gathered, size = [], 0
     if gathered:
-        yield len(gathered), b",".join(gathered)
+        yield len(gathered), separator.join(gathered)
