@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,25 +27,25 @@ def become(user: int, folder: Path) -> None:
     if os.geteuid() == user:
         return
     os.chown(folder, user, user)
-    open_interpreter()
+    open_interpreter(folder)
     os.setgroups([])
     os.setgid(user)
     os.setuid(user)
     os.execv(sys.executable, [sys.executable, "-m", *_module_and_arguments()])
 
 
-def open_interpreter() -> None:
+def open_interpreter(folder: Path) -> None:
     """Makes Python reachable for every user, for this process and those it starts.
 
     It may be below a folder of root's own, such as /root. That folder is covered by an empty one, in a mount
-    namespace, and Python's folder is mounted in it again.
+    namespace, and Python's folder is mounted in it again. Meanwhile it is mounted below `folder`.
     """
     prefix = Path(sys.base_prefix).resolve()
     closed = [parent for parent in reversed(prefix.parents) if not parent.stat().st_mode & 1]
     if not closed:
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    kept = Path(tempfile.mkdtemp(prefix="vq-python-"))
+    kept = folder / "python"
     mounts = [
         (b"none", b"/", None, _RECURSIVE | _PRIVATE, None),
         (bytes(prefix), bytes(kept), None, _BIND | _RECURSIVE, None),
