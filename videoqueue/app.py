@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import videoqueue
-from videoqueue.api import auth, docs, export, extension, health, jobs, problems, segments, video
+from videoqueue.api import auth, docs, export, extension, health, jobs, problems, segments, video, video_file
 from videoqueue.api.middleware import Middleware
 from videoqueue.errors import SettingsError
 from videoqueue.jobs.deadline import set_deadline
@@ -82,6 +82,7 @@ def _install_api(app: Flask, services: Services) -> None:
     app.register_blueprint(jobs.blueprint)
     app.register_blueprint(segments.blueprint)
     app.register_blueprint(export.blueprint)
+    app.register_blueprint(video_file.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     problems.register(app, settings)

@@ -112,6 +112,13 @@ def job_of_an_older_release(web: Web, _: Path) -> requests.Response:
     return requests.get(f"{web.url}/jobs/{job_id}/export", {"format": "coco"}, timeout=60)
 
 
+def lost_video(web: Web, _: Path) -> requests.Response:
+    job_id = pending_job(web)
+    for path in web.files():
+        path.unlink()
+    return requests.get(f"{web.url}/jobs/{job_id}/video", timeout=60)
+
+
 def pending_job(web: Web) -> str:
     answer = post(web.url, video(web.folder))
     job_id: str = answer.json()["job_id"]
@@ -212,6 +219,11 @@ PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
     "idempotency_key_reused": ("plain", used_key),
     "too_many_pending_jobs": ("tight", too_many),
     "not_retryable": ("plain", retried_early),
+    "video_missing": ("plain", lost_video),
+    "range_not_satisfiable": (
+        "plain",
+        lambda web, _: get(f"/jobs/{pending_job(web)}/video", Range="bytes=9999999-")(web, _),
+    ),
     "video_size_unknown": ("plain", job_of_an_older_release),
     "rate_limited": ("tight", busy),
     "quota_exceeded": ("closed", over_quota),

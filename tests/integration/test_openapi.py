@@ -41,6 +41,7 @@ OTHERS = OPEN | {
     "/jobs/{job_id}/retry",
     "/jobs/{job_id}/segments",
     "/jobs/{job_id}/export",
+    "/jobs/{job_id}/video",
     "/pipelines",
 }
 

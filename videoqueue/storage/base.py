@@ -66,6 +66,20 @@ class ObjectWriter(Protocol):
         """
 
 
+class Blocks(Protocol):
+    """The bytes of a part of an object, block by block.
+
+    The iteration raises StorageUnavailableError if the storage does not have all of them.
+    """
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Returns the iterator."""
+        ...
+
+    def close(self) -> None:
+        """Frees what reading needs, also before all is read. Calling it again has no effect."""
+
+
 class ObjectStorage(Protocol):
     """Stores objects under keys such as `inputs/<32 hex>.mp4`. Several threads may use it.
 
@@ -108,6 +122,23 @@ class ObjectStorage(Protocol):
             StorageFullError: the disk has no space for the copy.
             StorageUnavailableError: also when `path` exists, or the object was replaced during the download.
         """
+
+    def open_range(self, key: str, start: int, length: int) -> Blocks:
+        """Opens a part of an object. The caller closes it.
+
+        Args:
+            key: the key of the object.
+            start: the first byte; 0 for the first of the object.
+            length: the number of bytes, at least 1.
+
+        Returns:
+            The bytes, in blocks of at most 256 KiB from a folder and of at most 1 MiB from S3.
+
+        Raises:
+            ObjectMissingError: there is no object with this key.
+            StorageUnavailableError: also when the object ends before that many bytes.
+        """
+        ...
 
     def delete(self, key: str) -> None:
         """Removes the object with this key. Does nothing if there is none."""

@@ -20,6 +20,7 @@ from videoqueue.errors import ObjectMissingError, StorageUnavailableError
 from videoqueue.storage.base import (
     MISSING,
     UNAVAILABLE,
+    Blocks,
     Bytes,
     Check,
     ObjectWriter,
@@ -28,6 +29,7 @@ from videoqueue.storage.base import (
     require_key,
 )
 from videoqueue.storage.copy import NewFile, write_all
+from videoqueue.storage.file_range import FileRange
 
 _TEMPORARY = ".part-"  # no key begins with a dot
 _BLOCK = 1024 * 1024  # bytes copied at a time
@@ -52,17 +54,25 @@ class FolderStorage:
         """
         stored = self._root / require_key(key)
         with _translated():
-            try:
-                source = os.open(stored, os.O_RDONLY | os.O_NOFOLLOW)
-            except FileNotFoundError:
-                self._require_root()
-                raise ObjectMissingError(MISSING) from None
+            source = self._open(key)
             try:
                 if _link(source, stored, path):
                     return _hash(source, path, check)
                 return _copy(source, path, check, self._reserve_bytes)
             finally:
                 os.close(source)
+
+    def open_range(self, key: str, start: int, length: int) -> Blocks:
+        """Opens a part of an object. The caller closes it."""
+        with _translated():
+            return FileRange(self._open(key), start, length)
+
+    def _open(self, key: str) -> int:
+        try:
+            return os.open(self._root / require_key(key), os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            self._require_root()
+            raise ObjectMissingError(MISSING) from None
 
     def delete(self, key: str) -> None:
         with _translated():

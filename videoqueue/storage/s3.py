@@ -24,6 +24,7 @@ from videoqueue.errors import (
 from videoqueue.storage.base import (
     MISSING,
     UNAVAILABLE,
+    Blocks,
     Check,
     ObjectWriter,
     is_key,
@@ -32,7 +33,7 @@ from videoqueue.storage.base import (
 from videoqueue.storage.copy import NewFile
 from videoqueue.storage.s3_client import ClientSource
 from videoqueue.storage.s3_errors import code_of, status_of, translated
-from videoqueue.storage.s3_reader import ObjectReader
+from videoqueue.storage.s3_reader import ObjectReader, PartOfObject, S3Range
 from videoqueue.storage.s3_writer import S3Writer
 
 if TYPE_CHECKING:
@@ -93,6 +94,17 @@ class S3Storage:
                 file.write(block)
         return file.sha256()
 
+    def open_range(self, key: str, start: int, length: int) -> Blocks:
+        """Opens a part of an object. The caller closes it."""
+        name, last = self._name(key), start + length - 1
+        with translated():
+            first = self._open(name, f"bytes={start}-{last}")
+            reader = ObjectReader(self._client, self._bucket, name, first, start)
+        if first["ContentLength"] == length and reader.is_range(first):
+            return S3Range(reader)
+        first["Body"].close()
+        raise StorageUnavailableError(UNAVAILABLE)
+
     def delete(self, key: str) -> None:
         with translated(), suppress(self._client.exceptions.NoSuchKey):
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
@@ -146,9 +158,10 @@ class S3Storage:
             except ClientError as error:
                 raise StorageUnavailableError(UNAVAILABLE) from error
 
-    def _open(self, name: str) -> GetObjectOutputTypeDef:
+    def _open(self, name: str, wanted: str | None = None) -> GetObjectOutputTypeDef:
+        part: PartOfObject = {} if wanted is None else {"Range": wanted}
         try:
-            return self._client.get_object(Bucket=self._bucket, Key=name)
+            return self._client.get_object(Bucket=self._bucket, Key=name, **part)
         except ClientError as error:
             # Who may not list the whole bucket is refused a missing object as if it were forbidden.
             if status_of(error) == 403 and not self._is_listed(name):
