@@ -11,13 +11,33 @@ the hardening, for a child that sets its own limits. The service starts `command
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _FILE = os.path.abspath(__file__)
 _READABLE = "--readable"
+#: Variables that a child inherits: enough to start Python, no key of database, queue or storage.
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
 def command(module: str, *arguments: str, readable: bool = False) -> list[str]:
     """Returns the command line that runs `python -m module` through this file."""
     return [sys.executable, "-P", _FILE, *([_READABLE] if readable else []), module, *arguments]
+
+
+def child_environment(environ: "Mapping[str, str]") -> dict[str, str]:
+    """Returns the environment of a child. It finds packages where the worker found them."""
+    kept = {name: environ[name] for name in _ENVIRONMENT if name in environ}
+    return kept | {
+        "PYTHONPATH": environ.get("PYTHONPATH", ""),
+        # Each video has its own threads. Without this limit each would keep memory that it has freed.
+        "MALLOC_ARENA_MAX": "2",
+        # At import, NumPy's OpenBLAS starts a thread per core: 2.6 GB of the limit on 64 cores.
+        "OPENBLAS_NUM_THREADS": "1",
+        # At the file limit Python would write a truncated .pyc, which no process could import.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def main() -> None:

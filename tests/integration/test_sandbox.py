@@ -20,8 +20,8 @@ from tests.support.sandboxes import limits_with, walls
 from tests.support.stack import eventually, wait_until_gone
 from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
+from videoqueue.launch import child_environment
 from videoqueue.pipeline_options import PipelineOptions
-from videoqueue.sandbox.process import child_environment
 from videoqueue.sandbox.protocol import Begun, Ended, Report, Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox, Stopped
 from videoqueue.settings import load_settings

@@ -16,9 +16,9 @@ from typing import cast, get_args
 
 from videoqueue import launch
 from videoqueue.errors import SettingsError
+from videoqueue.launch import child_environment
 from videoqueue.sandbox.access import NO_WALLS, Access, Cell, Mode, Walls
 from videoqueue.sandbox.hardening import enter
-from videoqueue.sandbox.process import child_environment
 
 
 def walls_of(access: Access) -> Walls:

@@ -9,13 +9,14 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from videoqueue import failpoints, launch
 from videoqueue.errors import OutOfMemoryError, ResultsTooLargeError, SandboxCrashedError, StalledError
+from videoqueue.launch import child_environment
 from videoqueue.pipeline.memory import is_out_of_memory_text
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.access import Cell
@@ -30,8 +31,6 @@ _DEATH_SECONDS = 2
 _MAY_BE_MEMORY = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
 #: Interval at which a waiting worker checks whether it should stop, seconds.
 _LOOK_SECONDS = 0.2
-#: Variables that a child inherits: enough to start Python, no key of database, queue or storage.
-_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 #: Bytes of one read from the pipe, which holds no more.
 _PIECE_BYTES = 64 * 1024
 
@@ -262,17 +261,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"  # a real-time signal has no name
-
-
-def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the environment of a child. It finds packages where the worker found them."""
-    kept = {name: environ[name] for name in _ENVIRONMENT if name in environ}
-    return kept | {
-        "PYTHONPATH": environ.get("PYTHONPATH", ""),
-        # Each video has its own threads. Without this limit each would keep memory that it has freed.
-        "MALLOC_ARENA_MAX": "2",
-        # At import, NumPy's OpenBLAS starts a thread per core: 2.6 GB of the limit on 64 cores.
-        "OPENBLAS_NUM_THREADS": "1",
-        # At the file limit Python would write a truncated .pyc, which no process could import.
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }

@@ -16,9 +16,9 @@ from dataclasses import asdict
 
 from videoqueue import launch
 from videoqueue.errors import PipelineError, SettingsError
+from videoqueue.launch import child_environment
 from videoqueue.pipeline.plugin import PluginOptions
 from videoqueue.pipeline.registry import PluginRegistry
-from videoqueue.sandbox.process import child_environment
 
 #: For each option that names a model of the operator's own, the plugin that loads it.
 _MODELS = {"yolo.model": "yolo", "ocr.recognizer": "ocr"}
