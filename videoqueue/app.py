@@ -16,7 +16,19 @@ from sqlalchemy.engine import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import videoqueue
-from videoqueue.api import auth, docs, export, extension, health, jobs, problems, segments, video, video_file
+from videoqueue.api import (
+    auth,
+    docs,
+    export,
+    extension,
+    health,
+    jobs,
+    problems,
+    results_by_time,
+    segments,
+    video,
+    video_file,
+)
 from videoqueue.api.middleware import Middleware
 from videoqueue.errors import SettingsError
 from videoqueue.jobs.deadline import set_deadline
@@ -81,6 +93,7 @@ def _install_api(app: Flask, services: Services) -> None:
     app.register_blueprint(video.blueprint)
     app.register_blueprint(jobs.blueprint)
     app.register_blueprint(segments.blueprint)
+    app.register_blueprint(results_by_time.blueprint)
     app.register_blueprint(export.blueprint)
     app.register_blueprint(video_file.blueprint)
     app.register_blueprint(health.blueprint)

@@ -36,6 +36,7 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
     ("GET", "/jobs/<job_id>"): ("read", 200, 404),
     ("POST", "/jobs/<job_id>/retry"): ("submit", 409, 404),
     ("GET", "/jobs/<job_id>/segments"): ("read", 200, 404),
+    ("GET", "/jobs/<job_id>/results"): ("read", 200, 404),
     ("GET", "/jobs/<job_id>/export"): ("read", 400, 400),
     ("GET", "/jobs/<job_id>/video"): ("read", 404, 404),
     ("GET", "/pipelines"): ("read", 200, 200),

@@ -40,6 +40,7 @@ OTHERS = OPEN | {
     "/jobs/{job_id}",
     "/jobs/{job_id}/retry",
     "/jobs/{job_id}/segments",
+    "/jobs/{job_id}/results",
     "/jobs/{job_id}/export",
     "/jobs/{job_id}/video",
     "/pipelines",

@@ -77,11 +77,20 @@ def test_a_least_confidence_leaves_ranges_out(client: FlaskClient, path: str) ->
     assert response.headers["ETag"] != client.get(path).headers["ETag"]
 
 
-@pytest.mark.parametrize("given", ["", "-0.1", "1.1", "nan", "inf", "1e-1", "0x1", " 0.5", "0,5", "٠"])
+@pytest.mark.parametrize(
+    "given", ["", "-0.1", "1.1", "nan", "inf", "1e1", "1e999", "0x1", " 0.5", "0,5", "0_1", "٠", "0" * 401]
+)
 def test_what_is_no_confidence_is_refused(client: FlaskClient, path: str, given: str) -> None:
     response = client.get(path, query_string={"min_confidence": given})
     assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
     assert "min_confidence takes a number from 0 to 1" in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize("given", ["0.7", "7e-1", "0.70000", "00.7", "0.7000000000000000000000"])
+def test_a_confidence_is_a_number_in_any_form(client: FlaskClient, path: str, given: str) -> None:
+    response = client.get(path, query_string={"min_confidence": given})
+    assert (response.status_code, response.get_json()["labels"]) == (200, [])
+    assert response.headers["ETag"] == client.get(f"{path}?min_confidence=0.7").headers["ETag"]
 
 
 def test_an_unknown_or_repeated_parameter_is_refused(client: FlaskClient, path: str) -> None:

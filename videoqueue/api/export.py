@@ -52,8 +52,9 @@ class ExportRequest(Schema):
         unknown = RAISE
 
     format = fields.String(
+        required=True,
         validate=validate.OneOf(list(FORMATS), error=f"takes one of {_NAMES}"),
-        metadata={"description": "The format of the file. Required."},
+        metadata={"description": "The format of the file."},
     )
     min_confidence = DecimalNumber(
         "Leave out what was recognized with a lower confidence. Default: nothing.", largest=1
@@ -113,7 +114,7 @@ def export(job_id: str) -> Response:
         pieces = _pieces(services, job, name, chosen, least)
         return chain([next(pieces, b"")], pieces)
 
-    part = "" if least is None else f".{least:g}"
+    part = "" if least is None else f".{least!r}"
     derived = Derived(
         f"{job.results_etag}.{name}.{chosen.version}{part}",
         body,

@@ -15,6 +15,7 @@ from marshmallow import Schema, fields
 from videoqueue.api.job_schemas import JobDescription, JobList, PipelineList
 from videoqueue.api.operations import COMMON, RETRY_AFTER, Described, Operation, operation_of
 from videoqueue.api.problems import PROBLEMS, TRY_AGAIN, ProblemCode
+from videoqueue.api.results_by_time import ResultsByTime
 from videoqueue.api.schemas import (
     Health,
     JobAccepted,
@@ -70,6 +71,7 @@ _SCHEMAS: Final[Sequence[type[Schema]]] = (
     JobList,
     JobDescription,
     JobSegments,
+    ResultsByTime,
     PipelineList,
     Health,
     Readiness,
@@ -139,7 +141,10 @@ def _described(found: Operation, converter: OpenAPIConverter, known: Described) 
         for schema in found.query
         for name, field in schema().fields.items()
     }
-    query = [{"name": name, "in": "query", "required": False, "schema": fields[name]} for name in fields]
+    required = {name for schema in found.query for name, field in schema().fields.items() if field.required}
+    query = [
+        {"name": name, "in": "query", "required": name in required, "schema": fields[name]} for name in fields
+    ]
     for parameter in query:
         parameter["description"] = fields[parameter["name"]].get("description", "")
     described: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -11,7 +12,9 @@ from videoqueue.jobs.types import STATUSES, JobProgress, rfc3339
 
 #: The largest value of a whole number: the columns of the database have 64 bits.
 _LARGEST = 2**63 - 1
-_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?")
+#: A number as JSON has it (RFC 8259, section 6); leading zeros and a point at the end are harmless.
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
+_MAX_DECIMAL = 400  # characters
 #: The maximum number of frames in a page.
 MAX_PAGE_SIZE = 1000
 
@@ -44,9 +47,12 @@ class DecimalNumber(fields.Float):
 
     def _validated(self, value: object) -> float:
         # float() also accepts "1_0", " 7", "nan" and digits of other scripts.
-        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        if not isinstance(value, str) or len(value) > _MAX_DECIMAL or not _DECIMAL.fullmatch(value):
             raise ValidationError(self._takes)
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValidationError(self._takes)
+        return abs(number) if number == 0 else number
 
 
 class Timestamp(fields.Field[int]):

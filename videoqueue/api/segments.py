@@ -117,7 +117,7 @@ def segments(job_id: str) -> Response:
         shown = made if confidence is None else at_least(made, confidence)
         return _encoded(job, shown["labels"], shown["texts"], shown["truncated"])
 
-    part = "" if confidence is None else f".{confidence:g}"
+    part = "" if confidence is None else f".{confidence!r}"
     etag = f"{job.results_etag}.segments.{VERSION}{part}"
     return Derived(etag, body).response(request, extension.downloads, seconds)
 

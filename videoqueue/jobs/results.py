@@ -164,6 +164,34 @@ class ResultReader:
         if digest.hexdigest() != etag:
             raise damaged()
 
+    def chunk_before(self, job_id: uuid.UUID, owner: OwnerScope, time: float) -> int:
+        """Returns the number of the last chunk that begins before a time.
+
+        Args:
+            job_id: the job.
+            owner: whose job it is.
+            time: seconds.
+
+        Returns:
+            0 if there is none, or if the chunks were stored by a release that did not keep their times.
+        """
+        query = (
+            sa.select(sa.func.coalesce(sa.func.max(CHUNK.c.seq), 0))
+            .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
+            .where(CHUNK.c.job_id == job_id, CHUNK.c.first_time < time, owned_by(owner))
+        )
+        with reading(self._engine) as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def chunks_from(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> Iterator[list[bytes]]:
+        """Yields the items of each chunk from number `seq` on, each as it is served.
+
+        Raises:
+            VideoqueueError: a chunk is damaged; it is raised before any of its items is yielded.
+        """
+        for chunk in self._stored(job_id, owner, seq):
+            yield list(_split(*chunk))
+
     def page(
         self, job_id: uuid.UUID, owner: OwnerScope, etag: str, start: Position, size: int
     ) -> Generator[bytes, None, Position | None]:
@@ -217,8 +245,9 @@ class ResultReader:
             separator = b","
         yield b"]" if separator == b"," else b"[]"
 
-    def _stored(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[tuple[bytes, str | None]]:
-        seq = 0
+    def _stored(
+        self, job_id: uuid.UUID, owner: OwnerScope, seq: int = 0
+    ) -> Iterator[tuple[bytes, str | None]]:
         while (chunk := self._chunk(job_id, owner, seq)) is not None:
             yield chunk
             seq += 1
