@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from videoqueue.pipeline.decode.video_info import VideoInfo
@@ -32,44 +33,37 @@ def write(items: Items, video: VideoInfo) -> Iterator[bytes]:
     yield b'],"annotations":['
     yield from _joined(_annotations(items, categories))
     yield b'],"categories":['
-    yield from _joined({"id": number, "name": label} for label, number in categories.items())
+    yield from _joined(_encode({"id": number, "name": label}) for label, number in categories.items())
     yield b"]}\n"
 
 
-def _images(items: Items, video: VideoInfo) -> Iterator[dict[str, object]]:
+def _images(items: Items, video: VideoInfo) -> Iterator[str]:
+    size = f'"width":{video.width},"height":{video.height}'
     for item in items():
-        yield {
-            "id": item["frame_index"],
-            "width": video.width,
-            "height": video.height,
-            "file_name": f"{item['frame_index']:08}.png",
-            "timestamp": timestamp_of(item["result"]),
-        }
+        index, time = item["frame_index"], _encode(timestamp_of(item["result"]))
+        yield f'{{"id":{index},{size},"file_name":"{index:08}.png","timestamp":{time}}}'
 
 
-def _annotations(items: Items, categories: dict[str, int]) -> Iterator[dict[str, object]]:
+def _annotations(items: Items, categories: dict[str, int]) -> Iterator[str]:
+    """Yields the annotations and collects the categories. All values are numbers, which JSON writes alike."""
     number = 0
     for item in items():
+        index = item["frame_index"]
         for found in detections_of(item["result"]):
             number += 1
+            category = categories.setdefault(found["label"], len(categories) + 1)
             x1, y1, x2, y2 = found["box"]
-            yield {
-                "id": number,
-                "image_id": item["frame_index"],
-                "category_id": categories.setdefault(found["label"], len(categories) + 1),
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-                "score": found["confidence"],
-            }
+            width, height = x2 - x1, y2 - y1
+            yield (
+                f'{{"id":{number},"image_id":{index},"category_id":{category},'
+                f'"bbox":[{x1},{y1},{width},{height}],"area":{width * height},"iscrowd":0,'
+                f'"score":{found["confidence"]}}}'
+            )
 
 
-def _joined(objects: Iterable[dict[str, object]]) -> Iterator[bytes]:
-    separator, gathered = "", []
-    for found in objects:
-        gathered.append(_encode(found))
-        if len(gathered) == _BATCH:
-            yield (separator + ",".join(gathered)).encode()
-            separator, gathered = ",", []
-    if gathered:
+def _joined(objects: Iterable[str]) -> Iterator[bytes]:
+    separator = ""
+    remaining = iter(objects)
+    while gathered := list(islice(remaining, _BATCH)):
         yield (separator + ",".join(gathered)).encode()
+        separator = ","
