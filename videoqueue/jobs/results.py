@@ -27,6 +27,8 @@ _PAYLOAD = (
 _decoder = json.JSONDecoder()
 #: Bytes of a page that are yielded at once, at least.
 _PIECE: Final = 256 * 1024
+#: Items that are decoded at once. With more, Python's garbage collector takes half of the time.
+_DECODED: Final = 16
 
 
 def encode(items: Sequence[Mapping[str, object]]) -> bytes:
@@ -134,12 +136,12 @@ class ResultReader:
         Raises:
             VideoqueueError: as in `array`, when all items have been yielded.
         """
-        pieces = self.array(job_id, owner, etag)
+        pieces = self.lines(job_id, owner, etag)
         before_read()
         for piece in pieces:
-            # A piece is a separator and whole items; the last one is the closing bracket.
-            if len(piece) > 2:
-                yield from json.loads(b"[" + piece[1:] + b"]")
+            lines = piece[:-1].split(b"\n")
+            for start in range(0, len(lines), _DECODED):
+                yield from json.loads(b"[" + b",".join(lines[start : start + _DECODED]) + b"]")
             before_read()
 
     def lines(self, job_id: uuid.UUID, owner: OwnerScope, etag: str) -> Iterator[bytes]:
