@@ -7,7 +7,7 @@ the chunks of this version: see "Updating" in docs/deploying.md. Down, these chu
 import sqlalchemy as sa
 from alembic import context, op
 
-from videoqueue.jobs.chunk_encoding import json_of
+from videoqueue.jobs.chunk_decoding import json_of
 
 revision = "0007"
 down_revision = "0006"

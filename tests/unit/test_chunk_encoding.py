@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 
 from tests.support.records import new_job
 from videoqueue.errors import VideoqueueError
-from videoqueue.jobs import chunk_encoding
-from videoqueue.jobs.chunk_encoding import (
-    LINES,
-    ChunkEncoder,
-    ChunkForm,
-    encode_chunk,
-    items_of,
-    json_of,
-)
+from videoqueue.jobs import chunk_decoding
+from videoqueue.jobs.chunk_decoding import items_of, json_of
+from videoqueue.jobs.chunk_encoding import LINES, ChunkEncoder, ChunkForm, encode_chunk
 from videoqueue.jobs.results import Position, ResultReader, encode
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import CHUNK
@@ -154,7 +148,7 @@ def test_lines_that_make_no_sense_are_damaged(lines: bytes) -> None:
 
 
 def test_an_endless_line_is_damaged_and_costs_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_encoding, "_MAX_LINE", 1024**2)
+    monkeypatch.setattr(chunk_decoding, "_MAX_LINE", 1024**2)
     bomb = zlib.compress(b"{" + bytes(50 * 1024**2))
     tracemalloc.start()
     with pytest.raises(VideoqueueError, match="damaged"):

@@ -14,19 +14,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from videoqueue.errors import VideoqueueError
-
 LINES: Final = "zlib-lines"
-#: Uncompressed bytes that are read at once.
-_PIECE: Final = 256 * 1024
-#: Compressed bytes that are read at once.
-_INPUT: Final = 64 * 1024
-#: The longest line that is read; an item is shorter than a message of the child (16 MiB).
-_MAX_LINE: Final = 32 * 1024 * 1024
 #: Nearly equal pages of text need a third of what they need with level 1, and are read twice as fast. Writing
 #: 170 MB/s is much faster than results are made.
 _LEVEL: Final = 6
@@ -175,106 +167,3 @@ def _parsed(item: Mapping[str, object]) -> tuple[bytes, bytes, bytes]:
     number, time = to_json(index), to_json(result["timestamp"])
     text = b"".join((_HEAD, number, start, time, end))
     return text, b"".join((_HEAD, b"\0", start, b"\0", end)), number + b"," + time
-
-
-def json_of(payload: bytes, encoding: str | None) -> Iterator[bytes]:
-    """Yields the JSON of the items of a chunk, joined by commas, in pieces. Memory is bounded.
-
-    Raises:
-        VideoqueueError: the chunk is damaged, or of a newer release. What was yielded before is incomplete.
-    """
-    if encoding is None:
-        yield payload
-        return
-    reader, separator = _Reader(payload, encoding), b""
-    for block in reader.blocks():
-        if reader.is_plain(block):
-            yield separator + block[:-1].replace(b"\n", b",")
-            separator = b","
-            continue
-        gathered, size = [], 0
-        for item in reader.items(block):
-            gathered.append(item)
-            size += len(item)
-            if size >= _PIECE:
-                yield separator + b",".join(gathered)
-                separator, gathered, size = b",", [], 0
-        if gathered:
-            yield separator + b",".join(gathered)
-            separator = b","
-
-
-def items_of(payload: bytes, encoding: str) -> Iterator[bytes]:
-    """Yields the JSON of each item of an encoded chunk.
-
-    Raises:
-        VideoqueueError: as in `json_of`. Read all items, because the checksum is at the end.
-    """
-    reader = _Reader(payload, encoding)
-    for block in reader.blocks():
-        yield from reader.items(block)
-
-
-def damaged() -> VideoqueueError:
-    """Returns the error for results that are not those that were stored."""
-    return VideoqueueError("The stored results of this job are damaged.")
-
-
-class _Reader:
-    """Reads the lines of one chunk in blocks, so that memory does not depend on how far it expands."""
-
-    def __init__(self, payload: bytes, encoding: str) -> None:
-        if encoding != LINES:
-            raise VideoqueueError("The stored results of this job were written by a newer release.")
-        self._payload = memoryview(payload)
-        self._template: list[bytes] = []
-
-    def blocks(self) -> Iterator[bytes]:
-        """Yields whole lines, as many as there are in about 256 KiB, or one that is longer."""
-        rest = bytearray()
-        for piece in self._pieces():
-            rest += piece
-            end = piece.rfind(b"\n")
-            if end >= 0:
-                whole = len(rest) - len(piece) + end + 1
-                yield bytes(memoryview(rest)[:whole])
-                del rest[:whole]
-            elif len(rest) > _MAX_LINE:
-                raise damaged()
-        if rest:
-            raise damaged()
-
-    def _pieces(self) -> Iterator[bytes]:
-        inflater = zlib.decompressobj()
-        try:
-            for start in range(0, len(self._payload), _INPUT):
-                given: bytes | memoryview = self._payload[start : start + _INPUT]
-                while given:
-                    yield inflater.decompress(given, _PIECE)
-                    given = inflater.unconsumed_tail
-            yield inflater.flush()
-        except zlib.error:
-            raise damaged() from None
-        if not inflater.eof or inflater.unused_data:
-            raise damaged()
-
-    def is_plain(self, block: bytes) -> bool:
-        """Returns whether all lines of the block are items as they are served."""
-        return not self._template and b"\0" not in block
-
-    def items(self, block: bytes) -> Iterator[bytes]:
-        """Yields the items of the next block."""
-        for line in block[:-1].split(b"\n"):
-            if line.startswith(b"{"):
-                parts = line.split(b"\0")
-                self._template = parts if len(parts) == 3 else []
-                if len(parts) == 1:
-                    yield line
-                elif len(parts) != 3:
-                    raise damaged()
-                continue
-            values = line.split(b",")
-            if len(values) != 2 or not self._template:
-                raise damaged()
-            start, middle, end = self._template
-            yield b"".join((start, values[0], middle, values[1], end))

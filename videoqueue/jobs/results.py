@@ -13,7 +13,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from videoqueue.jobs.chunk_encoding import damaged, items_of, json_of, to_json
+from videoqueue.jobs.chunk_decoding import damaged, items_of, json_of
+from videoqueue.jobs.chunk_encoding import to_json
 from videoqueue.jobs.database import reading
 from videoqueue.jobs.tables import CHUNK, JOB, owned_by
 from videoqueue.jobs.types import OwnerScope
