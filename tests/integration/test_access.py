@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job
+from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
 from videoqueue.api.operations import Operation, operation
 from videoqueue.app import create_app
@@ -381,7 +384,23 @@ def test_a_key_is_needed_unless_only_this_machine_reaches_the_service(
     assert app.test_client().get(f"/video/status/{job_id}").status_code == status
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Via",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Server",
+        "X-Forwarded-Port",
+        "CF-Connecting-IP",
+        "True-Client-IP",
+        "X-Client-IP",
+        "CDN-Loop",
+    ],
+)
 def test_a_request_through_a_proxy_needs_a_key_and_the_refusal_names_the_settings(
     start: Callable[..., Flask], header: str
 ) -> None:
@@ -428,6 +447,68 @@ def test_a_trusted_proxy_names_the_owner(
         assert "X-User (VIDEOQUEUE_OWNER_HEADER)" in response.get_json()["detail"]
     submitted = closed.client.post("/video/submit", headers=header)
     assert submitted.status_code == {404: 400, 200: 400}.get(status, 401)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["-", "(null)", "null", "None", "<nil>", "undefined", "$remote_user", "${user}", "%{REMOTE_USER}e"],
+)
+def test_a_proxy_that_does_not_know_the_user_names_no_owner(start: Callable[..., Flask], name: str) -> None:
+    client = start(owner_header="X-User", trusted_proxies=1).test_client()
+    response = client.get("/jobs", headers={"X-User": name})
+    assert response.status_code == 401
+    assert f"{name!r} stands for an unknown one" in response.get_json()["detail"]
+
+
+def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(start: Callable[..., Flask]) -> None:
+    app = start(owner_header="X-User", trusted_proxies=1, admin_key=ADMIN_KEY)
+    job_id = completed(services_of(app), "admin")
+    client = app.test_client()
+    response = client.get(f"/video/status/{job_id}", headers={"X-User": "admin"})
+    assert response.status_code == 401
+    assert "the owner of VIDEOQUEUE_ADMIN_KEY" in response.get_json()["detail"]
+    for user in ("Admin", "administrator", "nullable", "unknown.user", "a-b"):
+        assert client.get("/jobs", headers={"X-User": user}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://videos.example.com"}, 403),  # the user has opened https
+        ({"Sec-Fetch-Site": "same-origin"}, None),
+        ({"Sec-Fetch-Site": "none"}, None),
+        ({"Origin": "https://videos.example.com"}, None),
+        ({}, None),
+    ],
+)
+def test_another_site_cannot_use_the_login_of_a_proxy(
+    start: Callable[..., Flask], headers: dict[str, str], code: int | None
+) -> None:
+    closed = closed_service(start(owner_header="X-User", trusted_proxies=1))
+    added = {"X-User": "anna", "Host": "videos.example.com", "X-Forwarded-Proto": "https"}
+    if code:
+        added["Authorization"] = "Basic YW5uYTpwYXNzd29yZA=="  # as a proxy leaves it that does not clear it
+    for (method, rule), (needed, own, _) in ROUTES.items():
+        if needed is None:
+            continue
+        path = rule.replace("<job_id>", str(closed.job_id))
+        response = closed.client.open(path, method=method, headers=added | headers)
+        assert (path, response.status_code) == (path, code or own)
+        if code:
+            assert response.get_json()["code"] == "cross_site"
+    upload = closed.client.post("/video/submit", headers=added | headers, data=b"video", content_type="a/b")
+    assert upload.headers["Connection"] == "close"  # also where it is 415: the body stays unread
+
+
+def test_a_key_is_accepted_from_every_site_also_behind_a_proxy_that_names_owners(
+    start: Callable[..., Flask],
+) -> None:
+    closed = closed_service(start(owner_header="X-User", trusted_proxies=1))
+    response = closed.get("/jobs", "submit", **{"Sec-Fetch-Site": "cross-site", "X-User": "bert"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -514,3 +595,86 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
 def test_the_header_of_a_proxy_needs_a_proxy_and_keys(environ: dict[str, str]) -> None:
     with pytest.raises(Exception, match="VIDEOQUEUE_OWNER_HEADER=X-User cannot be used"):
         load_settings({"VIDEOQUEUE_OWNER_HEADER": "X-User"} | environ)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "proxy-authorization",
+        "Host",
+        "Cookie",
+        "X-Request-Id",
+        "Content-Type",
+        "Content-Length",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Real-IP",
+        "Via",
+        "Origin",
+        "Sec-Fetch-Site",
+        "User-Agent",
+        "Idempotency-Key",
+        "If-None-Match",
+        "Transfer-Encoding",
+    ],
+)
+def test_a_header_that_clients_send_or_that_has_another_meaning_cannot_name_the_owner(name: str) -> None:
+    given = {"VIDEOQUEUE_OWNER_HEADER": name, "VIDEOQUEUE_TRUSTED_PROXIES": "1"}
+    with pytest.raises(Exception, match=f"VIDEOQUEUE_OWNER_HEADER='{name}'.* such as X-Remote-User"):
+        load_settings(given)
+
+
+@pytest.mark.parametrize("name", ["X-Remote-User", "Remote-User", "X-Forwarded-User", "X-Auth-Request-User"])
+def test_the_usual_headers_of_proxies_can_name_the_owner(name: str) -> None:
+    given = {"VIDEOQUEUE_OWNER_HEADER": name, "VIDEOQUEUE_TRUSTED_PROXIES": "1"}
+    assert load_settings(given).owner_header == name
+
+
+class Body(io.BytesIO):
+    """The body of a request, during which something happens."""
+
+    def __init__(self, body: bytes, happens: Callable[[], object]) -> None:
+        super().__init__(body)
+        self._happens = happens
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._happens()
+        return super().read(size)
+
+
+def test_a_key_that_is_revoked_while_the_video_arrives_makes_no_job(
+    closed: Closed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videoqueue.api.known_keys.REMEMBERED_SECONDS", 0.0)
+    key, token = closed.keys.create("anna", frozenset({"submit"}))
+    video = make_video(tmp_path / "video.mp4").read_bytes()
+    before = set(closed.services.storage.list_older_than(-60))
+    response = closed.client.post(
+        "/video/submit",
+        headers=bearer(token),
+        input_stream=Body(video, lambda: closed.keys.revoke(key.key_id)),
+        content_length=len(video),
+        content_type="video/mp4",
+    )
+    assert (response.status_code, response.get_json()["detail"][:19]) == (401, "The key is revoked.")
+    assert len(closed.services.queries.latest("anna", 10)) == 1
+    assert set(closed.services.storage.list_older_than(-60)) == before
+
+
+def test_the_first_key_that_is_created_while_a_video_arrives_closes_the_service_for_it(
+    start: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videoqueue.api.known_keys.REMEMBERED_SECONDS", 0.0)
+    app = start()
+    services = services_of(app)
+    video = make_video(tmp_path / "video.mp4").read_bytes()
+    response = app.test_client().post(
+        "/video/submit",
+        input_stream=Body(video, lambda: KeyStore(services.engine).create("anna", frozenset({"read"}))),
+        content_length=len(video),
+        content_type="video/mp4",
+    )
+    assert response.status_code == 401
+    assert services.queries.latest(ALL_OWNERS, 10) == []

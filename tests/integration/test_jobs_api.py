@@ -265,6 +265,14 @@ def test_the_list_takes_a_status(client: FlaskClient, services: Services) -> Non
         ),
         ("limit=3", "There is no parameter 'limit'. Known: owner, page_size, page_token, status."),
         ("page_size=3&page_size=4", "The parameter page_size is given twice. Send it once."),
+        ("owner=%00", "owner takes the name of an owner: 1 to 64 ASCII characters"),
+        ("owner=anna%00", "owner takes the name of an owner"),
+        ("owner=%ff", "owner takes the name of an owner"),
+        ("owner=%ED%A0%80", "owner takes the name of an owner"),
+        ("owner=anna%0a", "owner takes the name of an owner"),
+        ("owner=two+words", "owner takes the name of an owner"),
+        ("status=%00", "status takes pending, running, completed or failed"),
+        ("page_token=1-%00", "takes the `next_page_token` of an earlier page"),
     ],
 )
 def test_a_parameter_of_the_list_that_cannot_be_used_says_what_it_takes(
@@ -273,6 +281,89 @@ def test_a_parameter_of_the_list_that_cannot_be_used_says_what_it_takes(
     response = client.get(f"/jobs?{query}")
     assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
     assert said in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\x1b", "\x7f", "a\0"])
+def test_control_characters_in_an_idempotency_key_are_refused_before_the_database_sees_them(
+    client: FlaskClient, services: Services, video: bytes, key: str
+) -> None:
+    failed = job_in(services, "failed")
+    for path in ("/video/submit", f"/jobs/{failed}/retry"):
+        response = client.post(
+            path, data=video, content_type="video/mp4", environ_overrides={"HTTP_IDEMPOTENCY_KEY": key}
+        )
+        assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
+        assert "Idempotency-Key takes 1 to 255 characters" in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{hex}----",
+        "{hex}",
+        "{{{hex}}}--",
+        "urn:uuid:{id}",
+        "{id} ",
+        "{id}%0a",
+        "-{hex}---",
+        "{hex:.8}-{hex}---",
+    ],
+)
+def test_an_id_that_is_not_in_the_form_of_rfc_9562_is_no_job(
+    client: FlaskClient, services: Services, text: str
+) -> None:
+    job_id = job_in(services, "failed")
+    path = text.format(hex=job_id.hex, id=job_id)
+    for method, address in (
+        ("GET", f"/jobs/{path}"),
+        ("GET", f"/video/status/{path}"),
+        ("GET", f"/video/results/{path}"),
+        ("POST", f"/jobs/{path}/retry"),
+        ("DELETE", f"/jobs/{path}"),
+    ):
+        response = client.open(address, method=method)
+        assert (response.status_code, response.get_json()["code"]) == (404, "job_not_found")
+    assert client.get(f"/jobs/{str(job_id).upper()}").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["pipeline_id=ocr_only", "dry_run=1", "owner=anna", "x", "=", "%ff=1"])
+def test_an_address_without_parameters_refuses_them_and_changes_nothing(
+    client: FlaskClient, services: Services, query: str
+) -> None:
+    job_id = job_in(services, "failed")
+    for method, path in (
+        ("GET", f"/jobs/{job_id}"),
+        ("POST", f"/jobs/{job_id}/retry"),
+        ("DELETE", f"/jobs/{job_id}"),
+        ("GET", f"/jobs/{job_id}/video"),
+        ("GET", "/pipelines"),
+    ):
+        response = client.open(f"{path}?{query}", method=method)
+        assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
+        assert "There is no parameter" in response.get_json()["detail"]
+    assert left(services) == (1, 1, 0, 1)
+    assert client.get(f"/video/status/{job_id}?{query}").status_code == 200
+
+
+def test_only_an_admin_sees_whose_a_job_is(client: FlaskClient, services: Services) -> None:
+    jobs = {owner: str(submitted(services, owner=owner)) for owner in (NOBODY, "anna")}
+    assert "owner" not in client.get(f"/jobs/{jobs[NOBODY]}").get_json()
+    assert all("owner" not in job for job in client.get("/jobs").get_json()["jobs"])
+    anna, admin = key_of(services, "anna"), key_of(services, "root", "admin")
+    assert "owner" not in client.get(f"/jobs/{jobs['anna']}", headers=anna).get_json()
+    assert all("owner" not in job for job in client.get("/jobs", headers=anna).get_json()["jobs"])
+    listed = client.get("/jobs", headers=admin).get_json()["jobs"]
+    assert {job["owner"]: job["job_id"] for job in listed} == jobs
+    for owner, job_id in jobs.items():
+        assert client.get(f"/jobs/{job_id}", headers=admin).get_json()["owner"] == owner
+
+
+def test_without_keys_the_refusal_to_list_others_speaks_of_none_that_was_sent(client: FlaskClient) -> None:
+    response = client.get("/jobs?owner=anna")
+    assert response.status_code == 403
+    assert response.get_json()["detail"].startswith(
+        "The jobs of another owner can only be listed with a key that has the scope admin."
+    )
 
 
 def test_the_list_is_the_owners_and_an_admin_lists_those_of_all_or_of_one(
@@ -507,6 +598,50 @@ def test_a_name_that_is_empty_or_too_long_is_refused(client: FlaskClient, video:
     )
     assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
     assert "name takes 1 to 255 characters" in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize("given", ["", "  "])
+@pytest.mark.parametrize("field", ["name", "max_frames", "frame_stride"])
+def test_a_form_field_that_nobody_filled_in_counts_as_not_sent(
+    client: FlaskClient, video: bytes, field: str, given: str
+) -> None:
+    for query in ({}, {"max_frames": "7", "name": "of the query"}):
+        data = {field: given, "file": (io.BytesIO(video), "match.mp4")}
+        response = client.post("/video/submit", query_string=query, data=data)
+        assert response.status_code == 202, response.data
+        job = client.get(f"/jobs/{response.get_json()['job_id']}").get_json()
+        assert job["name"] == query.get("name", "match.mp4")
+        assert job["max_frames"] == (7 if query else None)
+        assert job["frame_stride"] == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("name=a%FF%FEb", "a\ufffd\ufffdb"),
+        ("name=a\xffb", "a\ufffdb"),
+        ("name=Fu%C3%9Fball+%2B", "Fußball +"),
+        ("name=%ED%A0%80", "\ufffd\ufffd\ufffd"),
+        ("name=100%", "100%"),
+    ],
+)
+def test_undecodable_bytes_of_a_name_in_the_query_are_replaced(
+    client: FlaskClient, video: bytes, query: str, name: str
+) -> None:
+    response = client.post(
+        "/video/submit", data=video, content_type="video/mp4", environ_overrides={"QUERY_STRING": query}
+    )
+    assert name_of(client, response) == name
+
+
+def test_undecodable_bytes_in_a_query_are_a_refused_value_of_every_address(
+    client: FlaskClient, services: Services
+) -> None:
+    completed = job_in(services, "completed")
+    for method, path in (("POST", "/video/submit"), ("GET", "/jobs"), ("GET", f"/video/results/{completed}")):
+        for query in ("page_token=\xff", "\xff=1"):
+            response = client.open(path, method=method, environ_overrides={"QUERY_STRING": query})
+            assert (response.status_code, response.get_json()["code"]) == (400, "invalid_parameter")
 
 
 def form(video: bytes, disposition: bytes, field: bytes | None = None) -> dict[str, Any]:

@@ -136,6 +136,7 @@ def test_list_takes_an_owner_and_shows_the_names(run: Run, services: Services) -
     assert len(json.loads(run("list", "--json").stdout)) == 3
     heading, line = run("list", "--owner", "anna").stdout.splitlines()
     assert line[heading.index("name") :].startswith("of anna")
+    assert line[heading.index("owner") :].startswith("anna ")
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "failed"])

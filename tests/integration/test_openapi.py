@@ -86,6 +86,13 @@ def test_it_names_every_code_of_the_table_of_problems() -> None:
     assert described == set(PROBLEMS) - {"not_found", "method_not_allowed"}
 
 
+def test_every_operation_that_needs_a_key_names_the_problem_of_a_database_that_is_away() -> None:
+    for methods in DOCUMENT["paths"].values():
+        for described in methods.values():
+            if described["security"]:
+                assert "`database_unavailable`" in described["responses"]["503"]["description"]
+
+
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job, stored
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
@@ -161,3 +162,56 @@ def test_an_interrupted_deletion_is_finished_without_the_video_of_the_retried_jo
     assert videos(services) == {stored(services.store, again).input_key}
     assert services.store.claim(again, "host:1") is not None
     assert services.store.get(again, ALL_OWNERS) is not None
+
+
+def test_a_repeated_retry_with_the_same_idempotency_key_is_one_job(start: Callable[..., Flask]) -> None:
+    app = start(owner_max_pending=1, max_pending_jobs=1)
+    services, client = services_of(app), app.test_client()
+    failed = failed_job(services)
+    header = {"Idempotency-Key": "k"}
+    first, again = (client.post(f"/jobs/{failed}/retry", headers=header) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.get_json() == again.get_json()
+    assert first.headers["Location"] == again.headers["Location"]
+    assert (jobs(services), queued(services.broker)) == (Counter(failed=1, pending=1), 1)
+    refused = client.post(f"/jobs/{failed}/retry", headers={"Idempotency-Key": "another"})
+    assert refused.get_json()["code"] == "too_many_pending_jobs"
+
+
+def test_retries_at_the_same_time_with_the_same_idempotency_key_are_one_job(
+    start: Callable[..., Flask],
+) -> None:
+    app = start(admin_key=ADMIN_KEY)
+    services = services_of(app)
+    failed = [failed_job(services) for _ in range(4)]  # jobs with the same video wait for no common lock
+    header = {"Idempotency-Key": "k", "Authorization": f"Bearer {ADMIN_KEY}"}
+    with ThreadPoolExecutor(4) as threads:
+        posts = threads.map(
+            lambda job_id: app.test_client().post(f"/jobs/{job_id}/retry", headers=header), failed
+        )
+        made = {response.get_json()["job_id"] for response in posts}
+    assert len(made) == 1
+    assert (jobs(services), queued(services.broker)) == (Counter(failed=4, pending=1), 1)
+
+
+def test_an_idempotency_key_of_another_submission_or_of_the_failed_job_is_refused(
+    start: Callable[..., Flask],
+) -> None:
+    app = start()
+    services, client = services_of(app), app.test_client()
+    failed = failed_job(services)
+    with services.engine.begin() as connection:
+        connection.execute(sa.update(JOB).values(idempotency_key="its own"))
+    services.store.create(new_job(b"another video", idempotency_key="other"))
+    for key in ("its own", "other"):
+        refused = client.post(f"/jobs/{failed}/retry", headers={"Idempotency-Key": key})
+        assert (refused.status_code, refused.get_json()["code"]) == (422, "idempotency_key_reused")
+    assert jobs(services) == Counter(failed=1, pending=1)
+
+
+def test_an_admin_retries_beyond_the_owners_limit_of_pending_jobs(start: Callable[..., Flask]) -> None:
+    app = start(owner_max_pending=1, admin_key=ADMIN_KEY)
+    services, client = services_of(app), app.test_client()
+    failed = failed_job(services)
+    admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    assert [client.post(f"/jobs/{failed}/retry", headers=admin).status_code for _ in range(2)] == [202, 202]

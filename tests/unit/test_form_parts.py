@@ -47,6 +47,15 @@ def test_every_part_comes_out_as_it_went_in(
     assert read(before + parts + dashed + b"--" + behind, sizes) == whole
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_an_empty_part_may_end_with_the_empty_line_after_its_headers(end: bytes, size: int) -> None:
+    dashed = b"--" + BOUNDARY
+    empty, full = dashed + end + HEAD + end + end, dashed + end + HEAD + end + end + b"x" + end
+    body = empty + full + empty + empty + dashed + b"--"
+    assert read(body, [size] * len(body)) == [b"", b"x", b"", b""]
+
+
 @given(body=st.binary(max_size=300), sizes=st.lists(st.integers(1, 50), max_size=20))
 def test_no_bytes_raise_anything_but_a_form_error(body: bytes, sizes: list[int]) -> None:
     for start in (b"", b"--b\r\n", b"--b\n", b"--b\r\n" + HEAD + b"\r\n\r\n"):

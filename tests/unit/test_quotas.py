@@ -68,21 +68,27 @@ def test_an_exception_replaces_the_limit_of_the_settings_in_both_directions(engi
     store = JobStore(engine, lease_policy(), OwnerLimits(max_pending=2))
     limited(store, "max_pending", 1)
     submit(store)
-    with pytest.raises(QuotaExceededError, match=r"^1 jobs"):
+    with pytest.raises(QuotaExceededError, match=r"^1 jobs .*\(`videoqueue owners set`\)"):
         submit(store)
     limited(store, "max_pending", 0)
     for _ in range(3):
         submit(store)
     limited(store, "max_pending", None)
-    with pytest.raises(QuotaExceededError, match=r"^2 jobs"):
+    with pytest.raises(QuotaExceededError, match=r"^2 jobs .*\(VIDEOQUEUE_OWNER_MAX_PENDING\)"):
         submit(store)
+
+
+def test_the_limit_of_stored_bytes_of_the_settings_is_named_in_its_refusal(engine: Engine) -> None:
+    store = JobStore(engine, lease_policy(), OwnerLimits(max_stored_bytes=100))
+    with pytest.raises(QuotaExceededError, match=r"100 bytes \(VIDEOQUEUE_OWNER_MAX_STORED_BYTES\)"):
+        submit(store, input_bytes=101)
 
 
 def test_stored_videos_count_until_their_job_is_removed(store: JobStore) -> None:
     limited(store, "max_stored_bytes", 100)
     job_id = submit(store, input_bytes=60)
     submit(store, input_bytes=40)
-    with pytest.raises(QuotaExceededError, match=r"100 bytes .*VIDEOQUEUE_OWNER_MAX_STORED_BYTES"):
+    with pytest.raises(QuotaExceededError, match=r"100 bytes \(`videoqueue owners set`\)"):
         submit(store, input_bytes=1)
     submit(store, "bert", input_bytes=1000)
     claim = store.claim(job_id, "worker")

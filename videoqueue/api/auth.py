@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,16 +18,14 @@ from videoqueue.api.browser import require_known_host, require_same_site
 from videoqueue.api.known_keys import KnownKeys
 from videoqueue.api.operations import scope_of
 from videoqueue.api.problems import ApiError
-from videoqueue.errors import DatabaseUnavailableError, VideoqueueError
-from videoqueue.jobs.keys import SCOPES, KeyStore, Scope, require_owner
+from videoqueue.api.proxies import ADMIN, came_through_proxy, owner_in_header
+from videoqueue.api.refusals import CREATE, SEND, before_body, closing, unauthorized
+from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs.keys import SCOPES, KeyStore, Scope
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, OwnerScope
 from videoqueue.services import Services
 from videoqueue.settings.urls import is_loopback
 
-_SEND: Final = "Send it in the header `Authorization: Bearer KEY`."
-_CREATE: Final = "The operator creates keys: `python -m videoqueue keys create --owner NAME`."
-#: Headers that proxies add.
-_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 #: What each scope includes.
 _INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
     "submit": frozenset(("submit", "read")),
@@ -61,7 +58,7 @@ class Caller:
 
 #: The caller while no keys are needed.
 _ANYBODY: Final = Caller(NOBODY, frozenset(("submit", "read", "metrics")))
-_ADMIN: Final = Caller("admin", frozenset(SCOPES), "admin")
+_ADMIN: Final = Caller(ADMIN, frozenset(SCOPES), ADMIN)
 
 
 def install(app: Flask, services: Services) -> None:
@@ -74,11 +71,10 @@ def install(app: Flask, services: Services) -> None:
             return  # 404 or 405
         view = current_app.view_functions[request.url_rule.endpoint]
         needed = scope_of(view)
+        g.authenticator = authenticator
         if needed is not None:
             g.caller = by = authenticator.require(request, needed)
             audit.set_origin(audit.Origin(request.remote_addr, by.key_id, by.owner))
-        else:
-            g.authenticator = authenticator
 
     app.before_request(authenticate)
     app.teardown_request(lambda _: audit.set_origin())
@@ -88,6 +84,19 @@ def caller() -> Caller:
     """Returns who makes the current request; only in a view that needs a scope."""
     found: Caller = g.caller
     return found
+
+
+def caller_now(needed: Scope) -> Caller:
+    """Returns who makes the current request, found out again.
+
+    The body of a request can take hours to arrive. Meanwhile the key may have expired or been revoked, or the
+    first key may have been created.
+
+    Raises:
+        ApiError, DatabaseUnavailableError: as `Authenticator.require`.
+    """
+    authenticator: Authenticator = g.authenticator
+    return authenticator.require(request, needed)
 
 
 def visitor(*, has_database: bool) -> Caller | None:
@@ -123,8 +132,8 @@ class Authenticator:
             challenge = f'Bearer realm="videoqueue", error="insufficient_scope", scope="{needed}"'
             raise ApiError(
                 "forbidden",
-                f"The key may not do this: it needs the scope {needed}. Use another key. {_CREATE}",
-                _closing(request) | {"WWW-Authenticate": challenge},
+                f"This request needs the scope {needed}. Use a key that has it. {CREATE}",
+                closing(request) | {"WWW-Authenticate": challenge},
             )
         return found
 
@@ -155,12 +164,14 @@ class Authenticator:
             self._check_stranger(request)
             return _ANYBODY
         if names:
-            _before_body(request, lambda: require_known_host(request, names))
+            before_body(request, lambda: require_known_host(request, names))
         if token is not None:
             return self._owner_of(token, request)
         if self._settings.owner_header:
-            return self._owner_in_header(request, self._settings.owner_header)
-        raise _unauthorized(request, f"This request has no key. {_SEND} {_CREATE}")
+            # The proxy lets a browser in by a password or a cookie, which it sends for other sites too.
+            before_body(request, lambda: require_same_site(request))
+            return Caller(owner_in_header(request, self._settings.owner_header), _INCLUDED["submit"])
+        raise unauthorized(request, f"This request has no key. {SEND} {CREATE}")
 
     def _is_open(self, token: str | None) -> bool:
         """Returns whether requests need no key. A key that is sent is noticed at once, even the first one."""
@@ -176,16 +187,16 @@ class Authenticator:
         """
         settings = self._settings
         is_auto = settings.auth == "auto"
-        if is_auto and any(name in request.headers for name in _FORWARDED):
-            raise _unauthorized(
+        if is_auto and came_through_proxy(request):
+            raise unauthorized(
                 request,
                 "This request came through a proxy, so it needs a key: set VIDEOQUEUE_TRUSTED_PROXIES to the "
                 "number of proxies, and create a key. Or set VIDEOQUEUE_AUTH=off to accept requests of "
-                f"anybody. {_CREATE}",
+                f"anybody. {CREATE}",
             )
         if is_auto and not is_loopback(request.environ.get("REMOTE_ADDR", "")):
-            raise _unauthorized(
-                request, f"This request came from another machine, so it needs a key. {_SEND} {_CREATE}"
+            raise unauthorized(
+                request, f"This request came from another machine, so it needs a key. {SEND} {CREATE}"
             )
 
         def check() -> None:
@@ -193,17 +204,17 @@ class Authenticator:
                 require_known_host(request, settings.allowed_hosts)
             require_same_site(request)
 
-        _before_body(request, check)
+        before_body(request, check)
 
     def _owner_of(self, token: str, request: Request) -> Caller:
         if self._is_admin(token):
             return _ADMIN
         checked = self._keys.check(token)
         if checked is None:
-            raise _unauthorized(request, f"The key is not valid. Check that it is complete. {_CREATE}", True)
+            raise unauthorized(request, f"The key is not valid. Check that it is complete. {CREATE}", True)
         key = checked.key
         if (state := key.state(checked.time)) != "valid":
-            raise _unauthorized(request, f"The key is {state}. Use another one. {_CREATE}", True)
+            raise unauthorized(request, f"The key is {state}. Use another one. {CREATE}", True)
         scopes = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in key.scopes))
         return Caller(key.owner, scopes, key.key_id)
 
@@ -212,39 +223,11 @@ class Authenticator:
             return False
         return hmac.compare_digest(_digest(token), self._admin)
 
-    def _owner_in_header(self, request: Request, name: str) -> Caller:
-        owner = request.headers.get(name, "")
-        try:
-            return Caller(require_owner(owner), _INCLUDED["submit"])
-        except VideoqueueError as error:
-            reason = f"The proxy did not name the owner in the header {name} (VIDEOQUEUE_OWNER_HEADER)."
-            raise _unauthorized(request, f"{reason} {error}" if owner else reason) from None
-
 
 def _token_of(request: Request) -> str | None:
     """Returns what the request sent as a key; None without one, or with another scheme."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _unauthorized(request: Request, detail: str, was_sent: bool = False) -> ApiError:
-    challenge = 'Bearer realm="videoqueue"' + (', error="invalid_token"' if was_sent else "")
-    return ApiError("unauthorized", detail, _closing(request) | {"WWW-Authenticate": challenge})
-
-
-def _before_body(request: Request, check: Callable[[], None]) -> None:
-    """Runs a check. If it fails, the connection is closed instead of reading the body."""
-    try:
-        check()
-    except ApiError as error:
-        error.headers = {**error.headers, **_closing(request)}
-        raise
-
-
-def _closing(request: Request) -> dict[str, str]:
-    """Returns the header that closes the connection if the request has a body, which nobody reads."""
-    has_body = request.content_length or "Transfer-Encoding" in request.headers
-    return {"Connection": "close"} if has_body else {}
 
 
 def _digest(secret: str) -> bytes:

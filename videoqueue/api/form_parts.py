@@ -71,7 +71,8 @@ def read_parts(
                 "(VIDEOQUEUE_MAX_FORM_PARTS). Send `file` and the parameters only."
             )
         headers = _headers(stream, limits)
-        body = stream.until(delimiter)
+        # The empty line before the boundary can be the line end of the boundary (RFC 2046, section 5.1.1).
+        body = iter(()) if stream.starts_with(dashed) else stream.until(delimiter)
         yield headers, body
         for _ in body:
             pass

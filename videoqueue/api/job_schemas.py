@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from videoqueue.api.schemas import JobStatus, Timestamp, WholeNumber
-from videoqueue.errors import ERROR_CODES
+from videoqueue.errors import ERROR_CODES, VideoqueueError
+from videoqueue.jobs.keys import require_owner
+from videoqueue.jobs.tables import MAX_OWNER
 from videoqueue.jobs.types import STATUSES
 from videoqueue.jobs.waiting import WAITING_FOR
 
@@ -14,6 +16,17 @@ MAX_JOBS = 200
 DEFAULT_JOBS = 50
 #: The last job of a page: the time at which it was made, and its id.
 LIST_POSITION = r"^([0-9]{1,18})-([0-9a-f]{32})$"
+
+
+def _require_owner_or_nobody(name: str) -> None:
+    try:
+        if name:
+            require_owner(name)
+    except VideoqueueError:
+        raise ValidationError(
+            f"takes the name of an owner: 1 to {MAX_OWNER} ASCII characters without spaces and commas. Leave "
+            "the value empty for jobs of nobody"
+        ) from None
 
 
 class JobListRequest(Schema):
@@ -41,10 +54,12 @@ class JobListRequest(Schema):
     )
     owner = fields.String(
         load_default=None,
-        validate=validate.Length(0, 64, error="takes the name of an owner"),
+        validate=_require_owner_or_nobody,
         metadata={
+            "pattern": r"^[!-+.-~-]*$",
+            "maxLength": MAX_OWNER,
             "description": "List only jobs of this owner; empty for jobs of nobody. Jobs of others need the "
-            "scope `admin`, which lists the jobs of all owners by default."
+            "scope `admin`, which lists the jobs of all owners by default.",
         },
     )
 
@@ -58,6 +73,12 @@ class JobSummary(JobStatus):
         metadata={"description": "The client's name of the video, only for display."},
     )
     pipeline_id = fields.String(required=True)
+    owner = fields.String(
+        metadata={
+            "description": "The owner of the job; empty for a job of nobody. Only for callers with the scope "
+            "`admin`."
+        }
+    )
 
 
 class JobList(Schema):

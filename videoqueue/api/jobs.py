@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from types import SimpleNamespace
 from typing import Final, cast
 
 from flask import Blueprint, Response, after_this_request, current_app, request
 
 from videoqueue.api.acceptance import ACCEPTED_HEADERS, JsonResponse, accepted, announce_accepted
-from videoqueue.api.auth import Caller, caller
+from videoqueue.api.auth import caller
 from videoqueue.api.extension import extension_of, services_of
+from videoqueue.api.job_list import hidden, listed_owner, page_token, position
 from videoqueue.api.job_schemas import (
     DEFAULT_JOBS,
     JobDescription,
@@ -26,13 +26,14 @@ from videoqueue.api.operations import (
     DATABASE,
     RETRY_AFTER,
     Operation,
+    header_parameter,
     json_response,
     operation,
 )
-from videoqueue.api.parameters import query_of
+from videoqueue.api.parameters import MAX_KEY, idempotency_key, query_of, require_no_parameters
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import JobAccepted
-from videoqueue.jobs.types import ALL_OWNERS, TERMINAL, Job, OwnerScope, Status
+from videoqueue.jobs.types import TERMINAL, Status
 from videoqueue.jobs.waiting import JobDetail, detail
 from videoqueue.maintenance.next_job import announce_next
 from videoqueue.maintenance.removal import Remover
@@ -60,42 +61,13 @@ def list_jobs() -> JsonResponse:
     given = query_of(request, JobListRequest)
     size = cast(int, given.get("page_size", DEFAULT_JOBS))
     jobs = services_of(current_app).queries.latest(
-        _listed_owner(caller(), cast("str | None", given.get("owner"))),
+        listed_owner(caller(), cast("str | None", given.get("owner"))),
         size + 1,  # one more shows whether there is another page
         cast("Status | None", given.get("status")),
-        _position(cast("str | None", given.get("page_token"))),
+        position(cast("str | None", given.get("page_token"))),
     )
-    page = {"jobs": jobs[:size], "next_page_token": _token(jobs[size - 1]) if len(jobs) > size else None}
-    return JobList().dump(page), 200, _NO_STORE
-
-
-def _listed_owner(by: Caller, owner: str | None) -> OwnerScope:
-    """Returns whose jobs are listed.
-
-    Raises:
-        ApiError: `forbidden`, if the caller may not read the jobs of that owner.
-    """
-    if owner is None:
-        return by.scope
-    if by.scope is not ALL_OWNERS and owner != by.owner:
-        raise ApiError(
-            "forbidden",
-            "The key may not list the jobs of another owner: that needs the scope admin. Leave out the "
-            "parameter owner to list your own.",
-            {"WWW-Authenticate": 'Bearer realm="videoqueue", error="insufficient_scope", scope="admin"'},
-        )
-    return owner
-
-
-def _token(job: Job) -> str:
-    return f"{job.created_at}-{job.job_id.hex}"
-
-
-def _position(token: str | None) -> tuple[int, uuid.UUID] | None:
-    if token is None:
-        return None
-    created_at, _, job_id = token.strip().partition("-")
-    return int(created_at), uuid.UUID(job_id)
+    page = {"jobs": jobs[:size], "next_page_token": page_token(jobs[size - 1]) if len(jobs) > size else None}
+    return JobList(exclude=hidden("jobs.owner")).dump(page), 200, _NO_STORE
 
 
 @blueprint.get("/jobs/<job_id>")
@@ -111,9 +83,10 @@ def _position(token: str | None) -> tuple[int, uuid.UUID] | None:
 )
 def describe(job_id: str) -> JsonResponse:
     """Returns everything about the job."""
+    require_no_parameters(request)
     found = _detail(job_id)
     headers = _NO_STORE if found.job.status in TERMINAL else _NO_STORE | {"Retry-After": POLL_SECONDS}
-    return JobDescription().dump(_described(found)), 200, headers
+    return JobDescription(exclude=hidden("owner")).dump(_described(found)), 200, headers
 
 
 def _detail(job_id: str) -> JobDetail:
@@ -146,6 +119,7 @@ def _described(found: JobDetail) -> SimpleNamespace:
 def delete(job_id: str) -> Response:
     """Deletes the job. Returns 204 after the commit; the video may then be left to the next purge."""
     _leave_body()
+    require_no_parameters(request)
     services, wanted = services_of(current_app), parsed_job_id(job_id)
     remover = Remover(services.engine, services.storage, services.store.limits)
     if (deleted := remover.delete(wanted, caller().scope)) is None:
@@ -165,11 +139,20 @@ def delete(job_id: str) -> Response:
         summary="Retry a failed job",
         description="Makes a new job with the video and the parameters of a failed one, which stays as it "
         "is. The new job belongs to the owner of the failed one.",
-        parameters=(JOB_ID,),
+        parameters=(
+            JOB_ID,
+            header_parameter(
+                "Idempotency-Key",
+                "Makes it safe to repeat a retry: the same key for the same failed job returns the job_id of "
+                "the first retry. Retries and submissions share the keys of their owner.",
+                {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+            ),
+        ),
         responses={"202": json_response("The new job is accepted.", JobAccepted, ACCEPTED_HEADERS)},
         problems=(
             "job_not_found",
             "not_retryable",
+            "idempotency_key_reused",
             "quota_exceeded",
             "too_many_pending_jobs",
             "storage_unavailable",
@@ -181,18 +164,21 @@ def delete(job_id: str) -> Response:
 def retry(job_id: str) -> JsonResponse:
     """Commits a new job from the failed one and announces it. Returns 202 with the new job's ID."""
     _leave_body()
-    extension, by = extension_of(current_app), caller()
+    require_no_parameters(request)
+    extension, by, key = extension_of(current_app), caller(), idempotency_key(request)
     services = extension.services
     job = _detail(job_id).job
     if job.status != "failed":
         raise ApiError("not_retryable", f"The job is {job.status}. Only a failed job can be retried.")
-    extension.admission.require_backlog(job.owner, None)
+    extension.admission.require_backlog(job.owner, key)
     if not services.storage.exists(job.input_key):
         raise ApiError("not_retryable", "The video of this job is no longer stored. Submit it again.")
-    again = services.store.retry(job.job_id, by.scope, by.key_id)
-    if again is None:  # it was deleted in the meantime
+    made = services.store.retry_once(job.job_id, by.scope, by.key_id, key)
+    if made is None:  # it was deleted in the meantime
         raise job_not_found()
-    announce_accepted(services, again, job.input_bytes, job.pipeline_id)
+    again, is_new = made
+    if is_new:
+        announce_accepted(services, again, job.input_bytes, job.pipeline_id)
     return accepted(again)
 
 
@@ -219,6 +205,7 @@ def _leave_body() -> None:
 )
 def pipelines() -> JsonResponse:
     """Returns the pipelines that a job can have, sorted by name."""
+    require_no_parameters(request)
     services = services_of(current_app)
     default = services.settings.default_pipeline
     known = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Final
 
@@ -13,6 +14,9 @@ from videoqueue.services import Services
 
 #: Seconds to wait before the next request for a job that has not ended.
 POLL_SECONDS: Final = "1"
+
+#: RFC 9562, section 4. `uuid.UUID` also accepts other forms.
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 JOB_ID: Final[Described] = {
     "name": "job_id",
@@ -61,12 +65,9 @@ def parsed_job_id(text: str) -> uuid.UUID:
     Raises:
         ApiError: `job_not_found`, if it is malformed.
     """
-    try:
-        if len(text) == 36:
-            return uuid.UUID(text)
-    except ValueError:
-        pass
-    raise job_not_found()
+    if not _CANONICAL.fullmatch(text):
+        raise job_not_found()
+    return uuid.UUID(text)
 
 
 def job_not_found() -> ApiError:

@@ -13,7 +13,7 @@ from flask import Flask
 from marshmallow import Schema, fields
 
 from videoqueue.api.job_schemas import JobDescription, JobList, PipelineList
-from videoqueue.api.operations import COMMON, RETRY_AFTER, Described, Operation, operation_of
+from videoqueue.api.operations import COMMON, DATABASE, RETRY_AFTER, Described, Operation, operation_of
 from videoqueue.api.problems import PROBLEMS, TRY_AGAIN, ProblemCode
 from videoqueue.api.results_by_time import ResultsByTime
 from videoqueue.api.schemas import (
@@ -51,8 +51,8 @@ _HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     },
     "Vary": {"required": True, "schema": {"const": "Accept-Encoding"}},
 }
-#: The problems of every operation that needs a scope.
-_ACCESS: Final[Sequence[ProblemCode]] = ("unauthorized", "forbidden", "cross_site", "unknown_host")
+#: The problems of every operation that needs a scope. The database has the keys.
+_ACCESS: Final[Sequence[ProblemCode]] = ("unauthorized", "forbidden", "cross_site", "unknown_host", *DATABASE)
 _KEY: Final = "key"
 _KEY_SCHEME: Final[dict[str, Any]] = {
     "type": "http",

@@ -68,7 +68,7 @@ PROBLEMS: Final[Mapping[ProblemCode, tuple[int, str]]] = {
     "invalid_parameter": (400, "Invalid parameter"),
     "unknown_pipeline": (400, "Unknown pipeline"),
     "unauthorized": (401, "A key is needed"),
-    "forbidden": (403, "The key may not do this"),
+    "forbidden": (403, "Not allowed for this caller"),
     "cross_site": (403, "A request of another site"),
     "job_not_found": (404, "No such job"),
     "results_not_ready": (404, "Results not ready"),

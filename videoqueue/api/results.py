@@ -12,7 +12,7 @@ from typing import Final, cast
 from flask import Request, Response
 
 from videoqueue.api.admission import RequestLimit
-from videoqueue.api.parameters import load_one
+from videoqueue.api.parameters import load_one, query_parameters
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import PageRequest
 from videoqueue.api.streaming import Derived
@@ -94,7 +94,8 @@ class Results:
 
 
 def _page(request: Request, etag: str) -> Page | None:
-    given = {name: load_one(PageRequest, name, text) for name, text in request.args.items()}
+    first = dict(reversed(query_parameters(request)))
+    given = {name: load_one(PageRequest, name, text) for name, text in first.items()}
     if not given:
         return None
     size = cast(int, given.get("page_size", _DEFAULT_PAGE))

@@ -8,7 +8,7 @@ from typing import Final
 from flask import Blueprint, Response, after_this_request, current_app, request
 
 from videoqueue.api.acceptance import ACCEPTED_HEADERS, JsonResponse, accepted, announce_accepted
-from videoqueue.api.auth import caller
+from videoqueue.api.auth import caller, caller_now
 from videoqueue.api.extension import extension_of, services_of
 from videoqueue.api.lookup import JOB_ID, POLL_SECONDS, completed_job, found_job
 from videoqueue.api.operations import (
@@ -22,7 +22,13 @@ from videoqueue.api.operations import (
     json_response,
     operation,
 )
-from videoqueue.api.parameters import MAX_KEY, SubmitParameters, SubmitValues, idempotency_key
+from videoqueue.api.parameters import (
+    MAX_KEY,
+    SubmitParameters,
+    SubmitValues,
+    idempotency_key,
+    query_parameters,
+)
 from videoqueue.api.results import Results
 from videoqueue.api.schemas import JobAccepted, JobResults, JobStatus, PageRequest, SubmitRequest
 from videoqueue.api.uploads import Received, Upload, discard
@@ -111,7 +117,7 @@ def submit() -> JsonResponse:
     key = idempotency_key(request)
     upload.check_headers()
     parameters = SubmitParameters(services.pipelines, services.settings.default_pipeline)
-    for name, text in request.args.items(multi=True):
+    for name, text in query_parameters(request):
         parameters.add(name, text, "query")
     with extension.uploads.slot():
         extension.admission.require(caller().owner, key, upload.least_bytes)
@@ -123,17 +129,17 @@ def submit() -> JsonResponse:
 
 
 def _create(services: Services, received: Received, values: SubmitValues, key: str | None) -> uuid.UUID:
-    by = caller()
-    new = NewJob(
-        owner=by.owner,
-        key_id=by.key_id,
-        **values,
-        input_key=received.key,
-        input_bytes=received.size,
-        input_sha256=received.sha256,
-        idempotency_key=key,
-    )
     try:
+        by = caller_now("submit")
+        new = NewJob(
+            owner=by.owner,
+            key_id=by.key_id,
+            **values,
+            input_key=received.key,
+            input_bytes=received.size,
+            input_sha256=received.sha256,
+            idempotency_key=key,
+        )
         job_id, is_new = services.store.create(new)
     except Exception as error:
         # If the commit may have succeeded, the job needs its video. A worker removes a video without a job.

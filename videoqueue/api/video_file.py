@@ -22,6 +22,7 @@ from videoqueue.api.operations import (
     header_parameter,
     operation,
 )
+from videoqueue.api.parameters import require_no_parameters
 from videoqueue.api.ranges import ByteRange, wanted_range
 from videoqueue.causes import cause_fields
 from videoqueue.errors import ObjectMissingError, TransientError
@@ -80,6 +81,7 @@ _CONTENT: Final[dict[str, Any]] = {"video/mp4": {"schema": {"type": "string", "f
 )
 def video(job_id: str) -> Response:
     """Returns the submitted video or a part of it, streamed from the storage."""
+    require_no_parameters(request)
     services = services_of(current_app)
     job = services.store.get(parsed_job_id(job_id), caller().scope)
     if job is None:

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from videoqueue.jobs.types import Job, rfc3339
 
-_COLUMNS = ("job_id", "status", "progress", "pipeline_id", "attempt", "created_at", "name", "error_message")
+_COLUMNS = (
+    "job_id",
+    "status",
+    "progress",
+    "pipeline_id",
+    "attempt",
+    "created_at",
+    "owner",
+    "name",
+    "error_message",
+)
 _MAX_CELL = 60  # characters
 
 

@@ -59,8 +59,8 @@ def require_quota(connection: Connection, owner: str, limits: OwnerLimits, size:
     if limits.max_pending and _has_pending(connection, owner, limits.max_pending):
         raise QuotaExceededError(
             f"{limits.max_pending} jobs of this owner are pending, which is the limit "
-            "(VIDEOQUEUE_OWNER_MAX_PENDING). Try again when some of them have started, or ask the operator "
-            "for a higher limit."
+            f"({_source(limits, 'max_pending')}). Try again when some of them have started, or ask the "
+            "operator for a higher limit."
         )
     if not limits.max_stored_bytes or not size:
         return
@@ -70,8 +70,8 @@ def require_quota(connection: Connection, owner: str, limits: OwnerLimits, size:
     if stored + size > limits.max_stored_bytes:
         raise QuotaExceededError(
             f"The stored videos of this owner have {stored} bytes. With this one they would exceed the limit "
-            f"of {limits.max_stored_bytes} bytes (VIDEOQUEUE_OWNER_MAX_STORED_BYTES). Delete jobs that are "
-            "no longer needed, or ask the operator for a higher limit."
+            f"of {limits.max_stored_bytes} bytes ({_source(limits, 'max_stored_bytes')}). Delete jobs that "
+            "are no longer needed, or ask the operator for a higher limit."
         )
 
 
@@ -113,4 +113,9 @@ def _merged(
     if limits.max_pending is None:
         limits = replace(limits, max_pending=0 if owner == NOBODY else _MAX_PENDING)
     own = {} if row is None else {name: value for name, value in row._mapping.items() if value is not None}
-    return OwnerLimits(**vars(limits) | own)
+    return OwnerLimits(**vars(limits) | own | {"exceptions": frozenset(own)})
+
+
+def _source(limits: OwnerLimits, name: str) -> str:
+    """Returns what has set a limit of an owner: the setting, or the command for exceptions."""
+    return "`videoqueue owners set`" if name in limits.exceptions else f"VIDEOQUEUE_OWNER_{name.upper()}"

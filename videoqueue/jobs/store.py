@@ -11,7 +11,7 @@ import uuid
 import sqlalchemy as sa
 
 from videoqueue import audit
-from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError
 from videoqueue.jobs.attempts import Attempts
 from videoqueue.jobs.changes import earlier_job, end_of_attempt, new_row, select_job, set_back
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
@@ -68,10 +68,7 @@ class JobStore(Attempts):
             if not error.may_have_committed or not self._exists(job_id):
                 raise
         except sa.exc.IntegrityError:
-            if new.idempotency_key is None:
-                raise
-            with reading(self.engine) as connection:
-                earlier = earlier_job(connection, new)
+            earlier = self._earlier(new)
             if earlier is None:  # another constraint, or the earlier job was removed in the meantime
                 raise
             return earlier, False
@@ -79,6 +76,13 @@ class JobStore(Attempts):
         return job_id, True
 
     def retry(self, job_id: uuid.UUID, owner: OwnerScope, key_id: str | None = None) -> uuid.UUID | None:
+        """Creates a job from a failed one, like `retry_once` without an idempotency key; returns its id."""
+        made = self.retry_once(job_id, owner, key_id, None)
+        return None if made is None else made[0]
+
+    def retry_once(
+        self, job_id: uuid.UUID, owner: OwnerScope, key_id: str | None, idempotency_key: str | None
+    ) -> tuple[uuid.UUID, bool] | None:
         """Creates a pending job from the video and the parameters of a failed one of the owner.
 
         The failed row stays locked until the new one is committed. A purge that removes it afterwards finds
@@ -88,12 +92,14 @@ class JobStore(Attempts):
             job_id: the failed job.
             owner: whose job it is.
             key_id: the key that asks for the new job.
+            idempotency_key: as in `create`; that of the owner of the failed job.
 
         Returns:
-            The id of the new job, which has the same owner. None if the owner has no failed job with this
-            id.
+            The id of the new job, which has the same owner, and whether it is new, as in `create`. None if
+            the owner has no failed job with this id.
 
         Raises:
+            IdempotencyKeyReusedError: another submission had this idempotency key, or the failed job itself.
             QuotaExceededError: the owner has as many pending jobs as allowed. Operators, who act for all
                 owners, are not limited.
         """
@@ -101,31 +107,30 @@ class JobStore(Attempts):
         new = None
         try:
             with writing(self.engine) as connection:
-                if (new := self._renewed(connection, job_id, owner, key_id)) is None:
+                limits = None if owner is ALL_OWNERS else lock_limits(connection, owner, self.limits)
+                new = _renewed(connection, job_id, owner, key_id, idempotency_key)
+                if new is None:
                     return None
+                if (earlier := earlier_job(connection, new)) is not None:
+                    return _retried(earlier, job_id), False
+                if limits is not None:
+                    require_quota(connection, new.owner, limits, 0)
                 row = new_row(again, new, now(connection), self.policy)
                 connection.execute(sa.insert(JOB).values(row))
         except DatabaseUnavailableError as error:
             if new is None or not (error.may_have_committed and self._exists(again)):
                 raise
+        except sa.exc.IntegrityError:
+            if new is None or (earlier := self._earlier(new)) is None:
+                raise
+            return earlier, False
         audit.record("job_accepted", job_id=again, owner=new.owner, retry_of=job_id)
-        return again
+        return again, True
 
-    def _renewed(
-        self, connection: sa.Connection, job_id: uuid.UUID, owner: OwnerScope, key_id: str | None
-    ) -> NewJob | None:
-        """Locks a failed job of the owner and returns what a retry submits; None if there is no such job."""
-        if owner is not ALL_OWNERS:
-            limits = lock_limits(connection, owner, self.limits)
-        failed = select_job(
-            connection, (JOB.c.job_id == job_id) & (JOB.c.status == "failed") & owned_by(owner), lock=True
-        )
-        if failed is None:
-            return None
-        if owner is not ALL_OWNERS:
-            require_quota(connection, owner, limits, 0)
-        copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
-        return NewJob(**copied | {"idempotency_key": None, "key_id": key_id})
+    def _earlier(self, new: NewJob) -> uuid.UUID | None:
+        """Returns the job that has taken the idempotency key since it was looked up."""
+        with reading(self.engine) as connection:
+            return earlier_job(connection, new)
 
     def _exists(self, job_id: uuid.UUID) -> bool:
         try:
@@ -196,3 +201,27 @@ class JobStore(Attempts):
                     ],
                 )
             return [row.job_id for row in taken]
+
+
+def _renewed(
+    connection: sa.Connection,
+    job_id: uuid.UUID,
+    owner: OwnerScope,
+    key_id: str | None,
+    idempotency_key: str | None,
+) -> NewJob | None:
+    """Locks a failed job of the owner and returns what a retry submits; None if there is no such job."""
+    wanted = (JOB.c.job_id == job_id) & (JOB.c.status == "failed") & owned_by(owner)
+    failed = select_job(connection, wanted, lock=True)
+    if failed is None:
+        return None
+    copied = {name: getattr(failed, name) for name in NewJob.__annotations__}
+    return NewJob(**copied | {"idempotency_key": idempotency_key, "key_id": key_id})
+
+
+def _retried(earlier: uuid.UUID, failed: uuid.UUID) -> uuid.UUID:
+    if earlier == failed:
+        raise IdempotencyKeyReusedError(
+            "This Idempotency-Key is that of the failed job. Use a new key for its retry."
+        )
+    return earlier

@@ -203,6 +203,8 @@ class OwnerLimits:
     max_running: int = 0
     #: The size of all stored videos together, in bytes.
     max_stored_bytes: int = 0
+    #: The names of those that are exceptions of one owner.
+    exceptions: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, settings: Settings) -> OwnerLimits:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from videoqueue.errors import SettingsError
 from videoqueue.settings.edge import EdgeSettings
+from videoqueue.settings.headers import owner_header
 from videoqueue.settings.urls import is_loopback
-from videoqueue.settings.values import choice, header_name, host_names, secret, setting, whole
+from videoqueue.settings.values import choice, host_names, secret, setting, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class AccessSettings(EdgeSettings):
     )
     owner_header: str = setting(
         "VIDEOQUEUE_OWNER_HEADER",
-        header_name,
+        owner_header,
         "",
         "header",
         "The header in which a trusted proxy names the owner. Every request then has to come through it.",

@@ -19,7 +19,6 @@ T = TypeVar("T")
 
 #: The unit of a setting whose value is never printed.
 SECRET: Final = "secret"  # noqa: S105 - not one itself
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -65,13 +64,6 @@ def secret(minimum: int) -> Callable[[str], str]:
         return value
 
     return parse
-
-
-def header_name(value: str) -> str:
-    """Returns the name of an HTTP header."""
-    if not _HEADER_NAME.fullmatch(value):
-        raise ValueError("takes the name of a header: letters, digits and -")
-    return value
 
 
 def host_names(value: str) -> tuple[str, ...]:
