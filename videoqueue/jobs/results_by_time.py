@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from videoqueue.jobs.chunk_encoding import damaged
+from videoqueue.jobs.chunk_decoding import damaged
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.types import OwnerScope
 from videoqueue.segments.blocks import timestamp_of
