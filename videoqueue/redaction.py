@@ -26,14 +26,18 @@ _MIN_CHARACTERS: Final = 16
 
 #: A key of `videoqueue.jobs.keys`, also a part of one; its id is public.
 _KEY: Final = re.compile(r"(vq_[a-z2-7]{12}_)[0-9a-z]+", re.IGNORECASE)
+#: What messages for users contain in place of a key.
+_EXAMPLE: Final = "Bearer KEY"
 #: A header in a request, in a mapping, as an item of a list of pairs, or in a variable of WSGI.
 _HEADER: Final = re.compile(
     r"""((?:authorization|cookie)(?:\\*["']?\s*[:=]\s*(?:b?\\*["'])?|\\*["']\s*,\s*b?\\*["']))"""
-    r"""[^\s"'`\\][^"'`\r\n\\]*""",
+    rf"""(?!{_EXAMPLE}["'`\\\r\n]|{_EXAMPLE}\Z)[^\s"'`\\][^"'`\r\n\\]*""",
     re.IGNORECASE,
 )
-#: `Bearer KEY` is what messages for users contain, `Bearer realm=` what a challenge does.
-_BEARER: Final = re.compile(r"""\b(Bearer\s+)(?!KEY\b|realm=|\*\*\*)[^\s"'`,\\]+""", re.IGNORECASE)
+#: `Bearer realm=` is what a challenge contains.
+_BEARER: Final = re.compile(
+    r"""\b(Bearer\s+)(?!KEY(?![^\s"'`,\\])|realm=|\*\*\*)[^\s"'`,\\]+""", re.IGNORECASE
+)
 _NAMES: Final = re.compile(r".*(authorization|cookie)", re.IGNORECASE)
 
 _known: re.Pattern[str] | None = None
@@ -53,7 +57,8 @@ def remember(environ: Mapping[str, str]) -> None:
 
 def _forms(value: str) -> set[str]:
     """Returns the value as it is in a text, in a URL, in Python's notation and in JSON."""
-    return {value, quote(value, safe=""), repr(value)[1:-1], json.dumps(value)[1:-1]}
+    in_url = quote(value, safe="", errors="surrogateescape")  # the bytes of the variable, also if not UTF-8
+    return {value, in_url, repr(value)[1:-1], json.dumps(value)[1:-1]}
 
 
 def mask(text: str) -> str:

@@ -149,6 +149,15 @@ def test_delete_leaves_nothing_of_a_job_in_any_state(run: Run, services: Service
     assert (services.store.get(job_id, ALL_OWNERS), services.storage.exists(key)) == (None, False)
 
 
+def test_delete_goes_on_after_an_unknown_job_and_names_it(run: Run, services: Services) -> None:
+    first, second = submitted(services)[0], submitted(services)[0]
+    unknown = [uuid.uuid4(), uuid.uuid4()]
+    with pytest.raises(VideoqueueError) as told:
+        run("delete", *map(str, (first, unknown[0], second, unknown[1], first)))
+    assert str(told.value).startswith(f"There is no job with these ids: {unknown[0]}, {unknown[1]}.")
+    assert services.store.get(first, ALL_OWNERS) is services.store.get(second, ALL_OWNERS) is None
+
+
 def test_purge_takes_an_owner_after_a_dry_run_that_removes_nothing(run: Run, services: Services) -> None:
     jobs = {}
     for owner in ("anna", "bert"):
@@ -207,8 +216,9 @@ def test_retry_needs_the_video(run: Run, services: Services) -> None:
 
 @pytest.mark.parametrize("command", ["show", "retry", "delete"])
 def test_an_unknown_or_malformed_id_is_told(run: Run, command: str) -> None:
-    with pytest.raises(VideoqueueError, match="There is no job with this id"):
-        run(command, str(uuid.uuid4()))
+    job_id = str(uuid.uuid4())
+    with pytest.raises(VideoqueueError, match=f"There is no job with this id: {job_id}"):
+        run(command, job_id)
     with pytest.raises(VideoqueueError, match="'7' is not a job id"):
         run(command, "7")
 

@@ -84,3 +84,52 @@ def test_a_start_that_ends_before_the_key_is_stored_is_made_up_for_by_the_next(
     )
     assert lost != file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, "KEY was printed by `videoqueue keys create`."),
+        ({"VIDEOQUEUE_ADMIN_KEY": "a" * 32}, "KEY is the value of VIDEOQUEUE_ADMIN_KEY."),
+    ],
+)
+def test_a_start_that_creates_no_key_says_what_the_key_is(
+    app: Flask, settings: Settings, changes: dict[str, str], note: str
+) -> None:
+    keys = KeyStore(services_of(app).engine)
+    if not changes:
+        keys.create("anna", frozenset({"submit"}))
+    again = load_settings(variables(settings) | changes)
+    made = keys.all()
+    assert prepare_access(again, shows_key=True) == Access(
+        needs_key=True,
+        notes=(
+            "Every request needs a key.",
+            note,
+            "`videoqueue keys create --owner NAME` creates another key.",
+        ),
+    )
+    assert keys.all() == made
+
+
+def test_a_second_start_names_the_file_of_the_first_key(app: Flask, settings: Settings) -> None:
+    prepare_access(settings, shows_key=False)
+    notes = prepare_access(settings, shows_key=True).notes
+    assert f"KEY is in {key_file(settings.data_path)} unless it was revoked." in notes
+
+
+def test_a_start_behind_a_proxy_names_the_header_of_the_owner(app: Flask, settings: Settings) -> None:
+    changes = {"VIDEOQUEUE_OWNER_HEADER": "X-Remote-User", "VIDEOQUEUE_TRUSTED_PROXIES": "1"}
+    access = prepare_access(load_settings(variables(settings) | changes), shows_key=False)
+    assert access.notes[0].startswith(
+        "Requests come through the proxy that names their owner in X-Remote-User, or need"
+    )
+    assert not any(note.startswith("KEY ") for note in access.notes)
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    return {
+        "VIDEOQUEUE_DATA_DIR": settings.data_dir,
+        "VIDEOQUEUE_HOST": "0.0.0.0",
+        "REDIS_URL": settings.redis_url,
+    }

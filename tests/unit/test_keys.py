@@ -96,7 +96,7 @@ def test_a_key_stays_revoked_at_the_first_time(keys: KeyStore) -> None:
     key, _ = keys.create("anna", SUBMIT)
     assert keys.revoke(key.key_id)
     (first,) = keys.all()
-    assert keys.revoke(key.key_id)
+    assert keys.revoke(key.key_id) == "already_revoked"
     assert keys.all() == [first]
     assert not keys.revoke("unknown")
 
@@ -126,6 +126,16 @@ def test_a_key_that_expires_is_rotated_to_one_with_the_same_lifetime(keys: KeySt
     assert lifetime(new) == lifetime(old) == 100_000_000
     rotated = next(key for key in keys.all() if key.key_id == old.key_id)
     assert rotated.expires_at == old.expires_at
+
+
+def test_a_key_is_rotated_once_and_its_successor_lives_as_long_as_it_would_have(keys: KeyStore) -> None:
+    old, _ = keys.create("anna", SUBMIT)
+    new, _ = keys.rotate(old.key_id, 3600)
+    with pytest.raises(VideoqueueError, match=f"was rotated before: {new.key_id} replaces it"):
+        keys.rotate(old.key_id, 3600)
+    newest, _ = keys.rotate(new.key_id, 3600)
+    assert (new.expires_at, newest.expires_at) == (None, None)
+    assert [key.replaced_by for key in keys.all()] == [new.key_id, newest.key_id, None]
 
 
 def lifetime(key: ApiKey) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,13 @@ def test_the_admin_key_is_masked_in_every_notation(text: str) -> None:
     assert "***" in masked
 
 
+def test_a_secret_that_is_not_utf8_is_masked_in_every_notation() -> None:
+    value = os.fsdecode(b"0123456789abcdef\xff\xfe")
+    redaction.remember({"VIDEOQUEUE_ADMIN_KEY": value})
+    for text in (value, repr(value), json.dumps(value), "0123456789abcdef%FF%FE"):
+        assert "0123456789" not in mask(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -74,6 +82,11 @@ def test_the_admin_key_is_masked_in_every_notation(text: str) -> None:
         "GET / HTTP/1.1\r\nAuthorization: Bearer opaque\r\nHost: videos.example.com\r\n",
         "curl -H 'Authorization: Bearer opaque' http://videos.example.com",
         "sent bearer opaque",
+        "sent bearer KEY-opaque",
+        "Authorization: Bearer KEY-opaque",
+        "Authorization: Bearer KEYopaque",
+        "Authorization: Bearer KEY opaque",
+        "Authorization: Bearer KEY, opaque",
         "Cookie: session=opaque; a=b",
         "{'HTTP_COOKIE': 'session=opaque'}",
         "Set-Cookie: session=opaque; HttpOnly",
@@ -92,7 +105,12 @@ def test_the_value_of_a_header_with_a_secret_is_masked(text: str) -> None:
     [
         "Job completed.",
         f"Revoked {ID}.",
-        "Send it in the header `Authorization: Bearer KEY`.".replace("Authorization: ", ""),
+        "Send it in the header `Authorization: Bearer KEY`.",
+        "Send it in the header `Authorization: Bearer KEY`. Create one with `videoqueue keys create`.",
+        "curl -H 'Authorization: Bearer KEY' http://videos.example.com",
+        json.dumps({"detail": 'the header "Authorization: Bearer KEY"'}),
+        "Authorization: Bearer KEY",
+        "Bearer KEY, and no other",
         'Bearer realm="videoqueue", error="invalid_token"',
         "The header Authorization is missing.",
         "vq_abc is no key",

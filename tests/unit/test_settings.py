@@ -43,10 +43,20 @@ def test_a_platform_that_sets_port_is_served_on_every_address() -> None:
         ("VIDEOQUEUE_OCR_RECOGNIZER", "/nowhere.onnx", "the path of a file that exists"),
         ("VIDEOQUEUE_OCR_CHARSET", "/nowhere.txt", "the path of a file that exists"),
         ("VIDEOQUEUE_LEASE_SECONDS", "-1", "a number of seconds above 0"),
+        ("VIDEOQUEUE_LEASE_SECONDS", "nan", "a number of seconds above 0"),
+        ("VIDEOQUEUE_LEASE_SECONDS", "1e10", "a number of seconds above 0, and at most 1000000000"),
+        ("VIDEOQUEUE_RETENTION_DAYS", "1000000000", "a whole number from 0 to 36500"),
+        ("VIDEOQUEUE_OWNER_MAX_PENDING", "9" * 30, "a whole number from 0 to 9223372036854775807"),
+        ("VIDEOQUEUE_OWNER_MAX_PENDING", "9" * 5000, "a whole number of at least 0"),
+        ("VIDEOQUEUE_OWNER_MAX_PENDING", "--1", "a whole number of at least 0"),
+        ("VIDEOQUEUE_OWNER_MAX_PENDING", "²", "a whole number of at least 0"),
+        ("PORT", "²", "a port from 1 to 65535"),
+        ("VIDEOQUEUE_PIPELINES_DIR", "/" + "a" * 5000, "the path of a folder that exists"),
+        ("VIDEOQUEUE_AUTH", "on", "auto, required or off."),
         ("VIDEOQUEUE_LEASE_SECONDS", "inf", "a number of seconds above 0"),
         ("VIDEOQUEUE_MIN_DECODED_SHARE", "50%", "a number from 0 to 1"),
         ("VIDEOQUEUE_MIN_DECODED_SHARE", "1.5", "a number from 0 to 1"),
-        ("REDIS_URL", "localhost:6379", "a URL that begins with redis:// or rediss:// or unix://"),
+        ("REDIS_URL", "localhost:6379", "a URL that begins with redis://, rediss:// or unix://"),
         ("VIDEOQUEUE_STORAGE_URL", "ftp://x", "a URL that begins with file:// or s3://"),
         ("VIDEOQUEUE_YOLO_MODEL", "/nowhere.onnx", "the path of a file that exists"),
         ("VIDEOQUEUE_PIPELINES_DIR", "/nowhere", "the path of a folder that exists"),
@@ -61,6 +71,12 @@ def test_a_bad_value_names_the_setting_and_what_it_takes_in_one_line(
     message = str(caught.value)
     assert message.startswith(f"{name}={value!r} cannot be used: {name} takes {takes}")
     assert "\n" not in message
+
+
+def test_a_bad_key_is_not_repeated() -> None:
+    start = "VIDEOQUEUE_API_KEY='...' cannot be used: VIDEOQUEUE_API_KEY takes"
+    with pytest.raises(SettingsError, match=f"^{start} letters, digits or other ASCII characters, no spaces"):
+        load_settings({"VIDEOQUEUE_API_KEY": "a b"})
 
 
 def test_a_password_in_a_bad_url_is_not_repeated() -> None:

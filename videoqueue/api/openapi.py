@@ -59,7 +59,7 @@ _KEY_SCHEME: Final[dict[str, Any]] = {
     "scheme": "bearer",
     "bearerFormat": "vq_ID_SECRET",
     "description": "The header `Authorization: Bearer KEY`. The operator creates keys with "
-    "`python -m videoqueue keys create --owner NAME`. A service that listens on loopback needs no key until "
+    "`videoqueue keys create --owner NAME`. A service that listens on loopback needs no key until "
     "the first one is created.",
 }
 

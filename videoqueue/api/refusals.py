@@ -11,7 +11,10 @@ from videoqueue.api.problems import ApiError
 
 #: How a client sends a key, and how the operator makes one.
 SEND: Final = "Send it in the header `Authorization: Bearer KEY`."
-CREATE: Final = "The operator creates keys: `python -m videoqueue keys create --owner NAME`."
+CREATE: Final = (
+    "The operator creates keys: `videoqueue keys create --owner NAME`, or `python -m videoqueue keys create "
+    "--owner NAME` where that command is not installed."
+)
 
 
 def unauthorized(request: Request, detail: str, was_sent: bool = False) -> ApiError:

@@ -5,6 +5,7 @@ import videoqueue.search_path  # noqa: F401 - first: it removes the working dire
 # isort: split
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -13,6 +14,7 @@ from videoqueue.cli.demo import demo
 from videoqueue.cli.export import export
 from videoqueue.cli.jobs import jobs
 from videoqueue.cli.keys import keys
+from videoqueue.cli.output import discard_output
 from videoqueue.cli.owners import owners
 from videoqueue.cli.process import process
 from videoqueue.cli.segments import segments
@@ -86,11 +88,26 @@ for command in (
 
 
 def main() -> None:
-    """Runs the command line. An expected error is printed as one line on stderr, with exit code 1."""
+    """Runs the command line. An expected error is printed as one line on stderr, with exit code 1.
+
+    So is an error of the system, such as a full disk: also of the one that stdout is redirected to.
+    """
     private_files()
     configure_command()
     try:
-        cli()
+        try:
+            cli()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except VideoqueueError as error:
-        print(mask(f"videoqueue: {error}"), file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        discard_output()
+        file = f"{escape(str(error.filename))}: " if error.filename else ""
+        _fail(f"{file}{error.strerror or error}.")
+
+
+def _fail(message: str) -> NoReturn:
+    print(mask(f"videoqueue: {message}"), file=sys.stderr)  # noqa: T201
+    sys.exit(1)

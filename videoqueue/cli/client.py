@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 
 from videoqueue.cli.api_key import KeyHeader, key_for
+from videoqueue.cli.option_types import HeaderText, Text
 from videoqueue.cli.options import service_option, submission_options
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings, shown
@@ -145,12 +146,23 @@ class Client:
             return response
         try:
             detail = response.json()["detail"]
+            if response.status_code == 401:
+                detail += f" {self._remedy()}"
         except (requests.JSONDecodeError, KeyError, TypeError):
             detail = (
                 f"{shown(self.url)} returned status {response.status_code} without a problem description. "
                 "Check that --url or VIDEOQUEUE_URL is the address of a videoqueue service."
             )
         raise VideoqueueError(detail)
+
+    def _remedy(self) -> str:
+        """Returns how a command sends a key that the service takes."""
+        if self._auth is None:
+            return "This command sends the key in VIDEOQUEUE_API_KEY: set it."
+        return (
+            "This command sent the key in VIDEOQUEUE_API_KEY, or in the file `api-key` of the data folder: "
+            "set VIDEOQUEUE_API_KEY to another one."
+        )
 
 
 def _copy(response: requests.Response, output: IO[bytes]) -> None:
@@ -193,8 +205,12 @@ _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("file", type=_existing_file)
 @submission_options
 @click.option("--wait", is_flag=True, help="Wait until the job is completed. The exit code is 1 if it fails.")
-@click.option("--name", help="Name of the video, only for display. [default: the name of FILE]")
-@click.option("--idempotency-key", help="A second submission with the same key returns the first job.")
+@click.option("--name", type=Text(), help="Name of the video, only for display. [default: the name of FILE]")
+@click.option(
+    "--idempotency-key",
+    type=HeaderText(255),
+    help="A second submission with the same key returns the first job.",
+)
 @service_option
 def submit(
     file: Path,
@@ -214,7 +230,7 @@ def submit(
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", type=Text())
 @service_option
 def status(job_id: str, url: str | None) -> None:
     """Print the status of the job JOB_ID, as JSON."""
@@ -224,7 +240,7 @@ def status(job_id: str, url: str | None) -> None:
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", type=Text())
 @click.option(
     "-o",
     "--output",

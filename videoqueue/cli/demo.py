@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from videoqueue.cli.option_types import Text
+from videoqueue.cli.options import checked_url
 from videoqueue.cli.segments import lines_of
+from videoqueue.cli.wording import counted
 
 if TYPE_CHECKING:
     from videoqueue.cli.client import Client
@@ -23,7 +26,10 @@ SAMPLE = Path(__file__).with_name("sample.mp4")
 
 @click.command()
 @click.option(
-    "--url", help="Use a running service. [default: start one in a temporary folder, and stop it afterwards]"
+    "--url",
+    type=Text(),
+    callback=checked_url,
+    help="Use a running service. [default: start one in a temporary folder, and stop it afterwards]",
 )
 @click.option("--verbose", is_flag=True, help="Show the log of the processes.")
 def demo(url: str | None, verbose: bool) -> None:
@@ -75,7 +81,7 @@ def _show(client: Client) -> None:
     body = io.BytesIO()
     client.results(job_id, body)
     items = json.loads(body.getvalue())["results"]
-    click.echo(f"  {len(items)} frames\nGET  {client.url}/jobs/{job_id}/segments")
+    click.echo(f"  {counted(len(items), 'frame')}\nGET  {client.url}/jobs/{job_id}/segments")
     click.echo("  Texts and [objects] by time:\n")
     for line in lines_of(client.segments(job_id)):
         click.echo(f"  {line}")

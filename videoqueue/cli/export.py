@@ -6,15 +6,16 @@ from typing import IO
 
 import click
 
+from videoqueue.cli.option_types import Number, Text
 from videoqueue.cli.options import format_option, service_option
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", type=Text())
 @format_option(required=True)
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Leave out what was recognized with a lower confidence. [default: nothing]",
 )
 @click.option(

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 from videoqueue.cli.database import opened_database
+from videoqueue.cli.option_types import OwnerName, Text, Whole
+from videoqueue.cli.wording import counted
 from videoqueue.errors import QueueUnavailableError, VideoqueueError
 from videoqueue.jobs.types import ALL_OWNERS, STATUSES, OwnerLimits, OwnerScope, Status
 from videoqueue.settings import Settings, load_settings
+from videoqueue.settings.values import MAX_DAYS
 
 if TYPE_CHECKING:
     from videoqueue.maintenance.retention import Retention
     from videoqueue.storage import ObjectStorage
 
-_owner = click.option("--owner", metavar="NAME", help="Only jobs of this owner; '' for those of nobody.")
+_owner = click.option(
+    "--owner",
+    type=OwnerName(allows_nobody=True),
+    metavar="NAME",
+    help="Only jobs of this owner; '' for those of nobody.",
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -33,7 +41,7 @@ def jobs() -> None:
 @jobs.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="List only jobs in this state.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of jobs."
+    "--limit", type=Whole(1, 1_000_000), default=20, show_default=True, help="Maximum number of jobs."
 )
 @_owner
 @_as_json
@@ -57,7 +65,7 @@ def list_jobs(status: Status | None, limit: int, owner: str | None, as_json: boo
 
 
 @jobs.command()
-@click.argument("job_id")
+@click.argument("job_id", type=Text())
 @_as_json
 def show(job_id: str, as_json: bool) -> None:
     """Show all details of the job JOB_ID.
@@ -73,18 +81,19 @@ def show(job_id: str, as_json: bool) -> None:
     with opened_database(settings) as engine:
         job = build_store(settings, engine).get(_parsed(job_id), ALL_OWNERS)
         if job is None:
-            raise _unknown()
+            raise _unknown(job_id)
         queries = JobQueries(engine)
         shown = described(job, queries.clock()) | {"frames_committed": queries.frames(job.job_id, ALL_OWNERS)}
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if as_json else details(shown))
 
 
 @jobs.command()
-@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+@click.argument("job_ids", nargs=-1, type=Text(), required=True, metavar="JOB_ID...")
 def delete(job_ids: tuple[str, ...]) -> None:
     """Delete jobs in any state, with their results and videos.
 
-    A worker that processes such a job stops within VIDEOQUEUE_RENEW_SECONDS.
+    A worker that processes such a job stops within VIDEOQUEUE_RENEW_SECONDS. If there is no job with one of
+    the ids, the others are deleted, and the exit code is 1.
 
     \b
     videoqueue jobs delete 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
@@ -95,20 +104,24 @@ def delete(job_ids: tuple[str, ...]) -> None:
 
     settings = load_settings()
     storage = _storage(settings)
-    wanted = [_parsed(job_id) for job_id in job_ids]
+    wanted = list(dict.fromkeys(map(_parsed, job_ids)))
+    unknown = []
     with opened_database(settings) as engine:
         remover = Remover(engine, storage, OwnerLimits.of(settings))
         for job_id in wanted:
             if (deleted := remover.delete(job_id, ALL_OWNERS)) is None:
-                raise _unknown()
+                unknown.append(str(job_id))
+                continue
             click.echo(f"Deleted {job_id}.")
             # Without a queue, the worker of the deleted job announces the next one.
             if deleted.next_of is not None and settings.redis_url:
                 announce_next(build_store(settings, engine), build_queue(settings), deleted.next_of)
+    if unknown:
+        raise _unknown(*unknown)
 
 
 @jobs.command()
-@click.argument("job_id")
+@click.argument("job_id", type=Text())
 def retry(job_id: str) -> None:
     """Create a new job from the video and parameters of the failed job JOB_ID, and print its id.
 
@@ -125,14 +138,14 @@ def retry(job_id: str) -> None:
         store = build_store(settings, engine)
         job = store.get(_parsed(job_id), ALL_OWNERS)
         if job is None:
-            raise _unknown()
+            raise _unknown(job_id)
         if job.status != "failed":
             raise VideoqueueError(f"This job is {job.status}. Only a failed job can be retried.")
         if not storage.exists(job.input_key):
             raise VideoqueueError("The video of this job is no longer in the storage. Submit it again.")
         again = store.retry(job.job_id, ALL_OWNERS)
         if again is None:
-            raise _unknown()  # it was purged in the meantime
+            raise _unknown(job_id)  # it was purged in the meantime
     click.echo(str(again))
     _announce(settings, again)
 
@@ -140,7 +153,7 @@ def retry(job_id: str) -> None:
 @jobs.command()
 @click.option(
     "--older-than",
-    type=click.IntRange(min=0),
+    type=Whole(0, MAX_DAYS),
     metavar="DAYS",
     help="Minimum age of the jobs since their end. [default: VIDEOQUEUE_RETENTION_DAYS]",
 )
@@ -210,7 +223,7 @@ def _announce(settings: Settings, job_id: uuid.UUID) -> None:
         announce(build_queue(settings), job_id)
     except QueueUnavailableError as error:
         seconds = settings.announce_seconds + settings.sweep_seconds
-        click.echo(f"{error} A worker will find the job within {seconds:g} seconds.", err=True)
+        click.echo(f"{error} A worker will find the job within {counted(seconds, 'second')}.", err=True)
 
 
 def _parsed(job_id: str) -> uuid.UUID:
@@ -223,5 +236,8 @@ def _parsed(job_id: str) -> uuid.UUID:
         ) from None
 
 
-def _unknown() -> VideoqueueError:
-    return VideoqueueError("There is no job with this id. `videoqueue jobs list` prints the ids.")
+def _unknown(*job_ids: str) -> VideoqueueError:
+    which = "this id" if len(job_ids) == 1 else "these ids"
+    return VideoqueueError(
+        f"There is no job with {which}: {', '.join(job_ids)}. `videoqueue jobs list` prints the ids."
+    )

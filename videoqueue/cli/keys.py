@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from videoqueue.cli.database import opened_database
+from videoqueue.cli.option_types import KeyId, Number, OwnerName
+from videoqueue.cli.output import discard_output
+from videoqueue.cli.wording import counted
 from videoqueue.errors import VideoqueueError
-from videoqueue.settings import Settings, load_settings
+from videoqueue.settings import Settings, load_settings, shown
+from videoqueue.settings.values import MAX_DAYS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -18,7 +25,16 @@ if TYPE_CHECKING:
 
 # As in `videoqueue.jobs.keys.SCOPES`, which is slow to import.
 _SCOPES: Final = ("submit", "read", "metrics", "admin")
-_COLUMNS: Final = ("key_id", "owner", "scopes", "state", "created_at", "expires_at", "last_used_at")
+_COLUMNS: Final = (
+    "key_id",
+    "owner",
+    "scopes",
+    "state",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "replaced_by",
+)
 _DAY_SECONDS, _HOUR_SECONDS = 86_400, 3_600
 
 
@@ -31,7 +47,13 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--owner", required=True, metavar="NAME", help="Owner of the jobs submitted with the key.")
+@click.option(
+    "--owner",
+    type=OwnerName(),
+    required=True,
+    metavar="NAME",
+    help="Owner of the jobs submitted with the key.",
+)
 @click.option(
     "--scope",
     "scopes",
@@ -41,7 +63,7 @@ def keys() -> None:
     show_default=True,
     help="What the key may do. Can be repeated.",
 )
-@click.option("--expires-in", type=click.FloatRange(min=0), metavar="DAYS", help="[default: never]")
+@click.option("--expires-in", type=Number(0.001, MAX_DAYS), metavar="DAYS", help="[default: never]")
 def create(owner: str, scopes: tuple[Scope, ...], expires_in: float | None) -> None:
     """Create a key and print it. It cannot be printed again.
 
@@ -55,6 +77,7 @@ def create(owner: str, scopes: tuple[Scope, ...], expires_in: float | None) -> N
     videoqueue keys create --owner anna
     videoqueue keys create --owner monitoring --scope metrics --expires-in 365
     """
+    from videoqueue.jobs.key_text import new_token
     from videoqueue.jobs.keys import KeyStore
 
     settings = load_settings()
@@ -62,24 +85,54 @@ def create(owner: str, scopes: tuple[Scope, ...], expires_in: float | None) -> N
         store = KeyStore(engine)
         is_first = not store.any_made()
         seconds = None if expires_in is None else expires_in * _DAY_SECONDS
-        key, token = store.create(owner, frozenset(scopes), seconds)
-        click.echo(token)
+        with _handed_over(new_token()) as token:
+            key, _ = store.create(owner, frozenset(scopes), seconds, token=token)
         _explain(key, settings, engine, is_first=is_first)
+
+
+@contextmanager
+def _handed_over(token: str) -> Iterator[str]:
+    """Prints the key, and yields it to be stored.
+
+    In this order: a stored key that nobody has would close an open service, and could not be printed again.
+
+    Raises:
+        VideoqueueError: it cannot be printed.
+    """
+    if sys.stdout is None:  # the file descriptor 1 is closed
+        raise VideoqueueError("The key cannot be printed: stdout is closed. No key was created.")
+    try:
+        click.echo(token)
+    except OSError as error:
+        discard_output()
+        raise VideoqueueError(f"The key cannot be printed ({error.strerror}). No key was created.") from None
+    try:
+        yield token
+    except BaseException:
+        click.echo("The printed key was not created and is not valid.", err=True)
+        raise
 
 
 def _explain(key: ApiKey, settings: Settings, engine: Engine, *, is_first: bool) -> None:
     """Says on stderr what the new key changes."""
+    from videoqueue.cli.job_view import time_text
     from videoqueue.jobs.owners import OwnerStore
 
-    lines = [f"Key {key.key_id} of {key.owner}. Send it in the header `Authorization: Bearer KEY`."]
+    lines = [
+        f"Key {key.key_id} of {key.owner}, in the database {shown(settings.database_url)}.",
+        "Send it in the header `Authorization: Bearer KEY`.",
+    ]
+    if key.expires_at is not None:
+        lines.append(f"It expires at {time_text(key.expires_at)}.")
     if settings.auth == "off":
         lines.append("VIDEOQUEUE_AUTH=off: the service asks for no key.")
     elif is_first:
         lines.append("From now on every request needs a key.")
         if count := OwnerStore(engine).unowned():
+            belong, them = ("belongs", "it") if count == 1 else ("belong", "them")
             lines.append(
-                f"{count} jobs made before belong to nobody; "
-                f"`videoqueue owners adopt {key.owner}` makes them {key.owner}'s."
+                f"{counted(count, 'job')} made before {belong} to nobody; "
+                f"`videoqueue owners adopt {key.owner}` makes {them} {key.owner}'s."
             )
     click.echo("\n".join(lines), err=True)
 
@@ -104,6 +157,7 @@ def list_keys(as_json: bool) -> None:
                 "expires_at": time_text(key.expires_at),
                 "revoked_at": time_text(key.revoked_at),
                 "last_used_at": time_text(key.last_used_at),
+                "replaced_by": key.replaced_by,
             }
             for key in KeyStore(engine).all()
         ]
@@ -111,39 +165,50 @@ def list_keys(as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", type=KeyId())
 def revoke(key_id: str) -> None:
     """Revoke the key KEY_ID. All processes refuse it within 10 seconds.
 
     Requests still need a key after the last one is revoked.
     """
-    from videoqueue.jobs.keys import KeyStore
+    from videoqueue.jobs.keys import UNKNOWN_KEY, KeyStore
 
     with opened_database(load_settings()) as engine:
-        if not KeyStore(engine).revoke(key_id):
-            raise VideoqueueError("There is no key with this id. `videoqueue keys list` shows all keys.")
-    click.echo(f"Revoked {key_id}.", err=True)
+        done = KeyStore(engine).revoke(key_id)
+    if done is None:
+        raise VideoqueueError(UNKNOWN_KEY)
+    click.echo(f"Revoked {key_id}." if done == "revoked" else f"{key_id} was revoked before.")
 
 
 @keys.command()
-@click.argument("key_id")
+@click.argument("key_id", type=KeyId())
 @click.option(
     "--overlap",
-    type=click.FloatRange(min=0),
+    type=Number(0, 8760),
     default=24.0,
     show_default=True,
     metavar="HOURS",
     help="How long the old key remains valid.",
 )
 def rotate(key_id: str, overlap: float) -> None:
-    """Create a key like KEY_ID and print it. The old one expires after an overlap.
+    """Create a key like KEY_ID and print it. The old one expires after an overlap, or earlier if it would.
+
+    A key that expires is replaced by one with the same lifetime. A key can be rotated once.
 
     \b
     videoqueue keys rotate abcdefghijkl --overlap 48
     """
-    from videoqueue.jobs.keys import KeyStore
+    from videoqueue.cli.job_view import time_text
+    from videoqueue.jobs.key_text import new_token
+    from videoqueue.jobs.keys import KeyStore, end_of_overlap
 
     with opened_database(load_settings()) as engine:
-        key, token = KeyStore(engine).rotate(key_id, overlap * _HOUR_SECONDS)
-    click.echo(token)
-    click.echo(f"Key {key.key_id} of {key.owner}. {key_id} expires in {overlap:g} hours.", err=True)
+        store = KeyStore(engine)
+        old = store.rotatable(key_id)
+        with _handed_over(new_token()) as token:
+            key, _ = store.rotate(key_id, overlap * _HOUR_SECONDS, token=token)
+    end = end_of_overlap(old, key.created_at, overlap * _HOUR_SECONDS)
+    hours = round((end - key.created_at) / 1_000_000 / _HOUR_SECONDS, 1)
+    also = "" if key.expires_at is None else f" The new key expires at {time_text(key.expires_at)}."
+    ends = f"{key_id} expires in {counted(hours, 'hour')}, at {time_text(end)}."
+    click.echo(f"Key {key.key_id} of {key.owner}. {ends}{also}", err=True)

@@ -7,12 +7,14 @@ from typing import TypeVar
 
 import click
 
+from videoqueue.cli.option_types import Text, Whole
+
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def submission_options(command: Command) -> Command:
     """Returns the command with the options --pipeline-id, --frame-stride and --max-frames added."""
-    at_least_one = click.IntRange(min=1)
+    at_least_one = Whole(1)
     for option in (
         click.option("--max-frames", type=at_least_one, help="Stop after this many processed frames."),
         click.option(
@@ -22,7 +24,7 @@ def submission_options(command: Command) -> Command:
             show_default=True,
             help="Process every n-th frame: 0, n, 2n ...",
         ),
-        click.option("--pipeline-id", help="Pipeline to run. [default: the service's]"),
+        click.option("--pipeline-id", type=Text(), help="Pipeline to run. [default: the service's]"),
     ):
         command = option(command)
     return command
@@ -47,7 +49,8 @@ def format_option(*, required: bool = False) -> Callable[[Command], Command]:
     return add
 
 
-def _checked_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def checked_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Returns the value of an option if it is the URL of a service."""
     from videoqueue.settings.urls import http_url
 
     try:
@@ -60,6 +63,7 @@ def service_option(command: Command) -> Command:
     """Returns the command with the option --url added."""
     return click.option(
         "--url",
-        callback=_checked_url,
+        type=Text(),
+        callback=checked_url,
         help="Address of the service. [default: VIDEOQUEUE_URL, or http://127.0.0.1:8000]",
     )(command)

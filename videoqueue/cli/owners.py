@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from videoqueue.cli.database import opened_database
+from videoqueue.cli.option_types import OwnerName
+from videoqueue.cli.wording import counted
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings
 
@@ -64,13 +66,13 @@ class _LimitType(click.ParamType[int | None]):
         text = str(value)
         if text == "default":
             return None
-        if not (text.isascii() and text.isdigit() and int(text) <= self._maximum):
+        if not (text.isascii() and text.isdigit() and len(text) <= 100 and int(text) <= self._maximum):
             self.fail(f"it takes `default` or 0 to {self._maximum}; 0 is no limit.", parameter, context)
         return int(text)
 
 
 @owners.command("set")
-@click.argument("name")
+@click.argument("name", type=OwnerName())
 @click.option("--max-pending", type=_LimitType(32), help="Maximum number of pending jobs.")
 @click.option("--max-running", type=_LimitType(32), help="Maximum number of running jobs.")
 @click.option("--max-stored-bytes", type=_LimitType(64), help="Maximum size of all videos together.")
@@ -92,15 +94,45 @@ def set_limits(context: click.Context, /, name: str, **limits: int | None) -> No
     if not given:
         raise VideoqueueError("No limit was given. `videoqueue owners set --help` lists them.")
     with opened_database(load_settings()) as engine:
-        OwnerStore(engine).set_limits(name, given)
+        owners = OwnerStore(engine)
+        is_new = not owners.is_known(name)
+        owners.set_limits(name, given)
+    limits_text = ", ".join(f"{limit} {_limit_text(value)}" for limit, value in given.items())
+    click.echo(f"Limits of {name} set: {limits_text}.")
+    if is_new:
+        click.echo(_new(name), err=True)
+
+
+def _limit_text(value: int | None) -> str:
+    return "default" if value is None else f"{value} (no limit)" if value == 0 else str(value)
+
+
+def _new(name: str) -> str:
+    return f"Warning: {name} had no key, job or limit before. Check the name."
 
 
 @owners.command()
-@click.argument("name")
+@click.argument("name", type=OwnerName())
 def adopt(name: str) -> None:
-    """Give the jobs that were made without a key to the owner NAME."""
+    """Give the jobs that were made without a key to the owner NAME.
+
+    From then on, only keys of NAME and those with the scope admin can read them.
+    """
+    from videoqueue.jobs.keys import KeyStore
     from videoqueue.jobs.owners import OwnerStore
 
-    with opened_database(load_settings()) as engine:
-        count = OwnerStore(engine).adopt(name)
-    click.echo(f"{name} adopted {count} jobs.")
+    settings = load_settings()
+    with opened_database(settings) as engine:
+        owners = OwnerStore(engine)
+        is_new = not owners.is_known(name)
+        count = owners.adopt(name)
+        is_open = not (settings.owner_header or settings.admin_key or KeyStore(engine).any_made())
+    click.echo(f"{name} adopted {counted(count, 'job')}.")
+    if is_new:
+        click.echo(_new(name), err=True)
+    if is_open and count:
+        click.echo(
+            "Warning: there is no key yet, so nobody can read the adopted jobs: without a key they are 404. "
+            f"Create a key with `videoqueue keys create --owner {name}`.",
+            err=True,
+        )

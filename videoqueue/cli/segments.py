@@ -8,15 +8,16 @@ from typing import Any
 
 import click
 
+from videoqueue.cli.option_types import Number, Text
 from videoqueue.cli.options import service_option
 from videoqueue.logs import escape
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", type=Text())
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Show only ranges whose confidence is at least this. [default: all]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from videoqueue.cli.option_types import Text, Whole
 from videoqueue.settings import Settings, load_settings
 from videoqueue.settings.unknown import log_unknown_variables
 from videoqueue.settings.urls import is_loopback
@@ -20,8 +21,8 @@ FIRST_OWNER: Final = "first"
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on. [default: PORT, or 8000]")
-@click.option("--host", help="Address to listen on. [default: VIDEOQUEUE_HOST, or 127.0.0.1]")
+@click.option("--port", type=Whole(1, 65535), help="Port to listen on. [default: PORT, or 8000]")
+@click.option("--host", type=Text(), help="Address to listen on. [default: VIDEOQUEUE_HOST, or 127.0.0.1]")
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -100,8 +101,8 @@ def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
         return Access(needs_key=False)
     with opened_database(settings) as engine:
         keys = KeyStore(engine)
-        if keys.any_made() or settings.admin_key or settings.owner_header:
-            return Access(needs_key=True)
+        if known := _who_has_access(settings, any_made=keys.any_made()):
+            return Access(needs_key=True, notes=known)
         if settings.may_be_open:
             return Access(needs_key=False)
         # The file first: a key in the database that nobody has would close the service for good.
@@ -112,3 +113,23 @@ def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
     if shows_key:
         notes.append(f"KEY is {token}")
     return Access(needs_key=True, notes=tuple(notes))
+
+
+def _who_has_access(settings: Settings, *, any_made: bool) -> tuple[str, ...]:
+    """Returns what KEY is in a request; nothing if nobody can have a key and no proxy names owners."""
+    from videoqueue.cli.api_key import key_file
+
+    if not (any_made or settings.admin_key or settings.owner_header):
+        return ()
+    name, file = settings.owner_header, key_file(settings.data_path)
+    need = f"Requests come through the proxy that names their owner in {name}, or need a key."
+    key = "was printed by `videoqueue keys create`"
+    if settings.admin_key:
+        key = "is the value of VIDEOQUEUE_ADMIN_KEY"
+    elif file.is_file():
+        key = f"is in {file} unless it was revoked"
+    return (
+        need if name else "Every request needs a key.",
+        *([f"KEY {key}."] if any_made or settings.admin_key else []),
+        "`videoqueue keys create --owner NAME` creates another key.",
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from videoqueue.cli.option_types import Text
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def pipelines(pipelines_dir: Path | None) -> None:
 
 
 @validate.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, type=Text(), metavar="[NAME]...")
 def plugins(names: tuple[str, ...]) -> None:
     """Check the named plugins, or all installed ones, on a few generated frames.
 

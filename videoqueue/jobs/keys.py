@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -27,6 +27,7 @@ SCOPES: Final[tuple[Scope, ...]] = ("submit", "read", "metrics", "admin")
 
 #: Printable ASCII without the space and the comma, which separates repeated headers.
 _OWNER: Final = re.compile(rf"[!-+\--~]{{1,{MAX_OWNER}}}")
+UNKNOWN_KEY: Final = "There is no key with this id. `videoqueue keys list` shows all keys."
 #: Seconds between two writes of `last_used_at`.
 _USED_SECONDS: Final = 60
 
@@ -42,6 +43,7 @@ class ApiKey:
     expires_at: int | None
     revoked_at: int | None
     last_used_at: int | None
+    replaced_by: str | None
 
     def state(self, time: int) -> Literal["valid", "expired", "revoked"]:
         """Returns the state of the key at that time."""
@@ -116,55 +118,59 @@ class KeyStore:
         with reading(self._engine) as connection:
             return bool(connection.execute(sa.select(sa.exists(sa.select(API_KEY.c.key_id)))).scalar_one())
 
-    def revoke(self, key_id: str) -> bool:
+    def revoke(self, key_id: str) -> Literal["revoked", "already_revoked"] | None:
         """Revokes a key. A process that has just checked it accepts it for some more seconds.
 
         Returns:
-            True if there is a key with this id.
+            Whether this call revoked it or an earlier one; None if there is no key with this id.
         """
+        of_key = API_KEY.c.key_id == key_id
         with writing(self._engine) as connection:
-            revoked_at = sa.func.coalesce(API_KEY.c.revoked_at, now(connection))
-            of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id).returning(API_KEY.c.owner)
-            owner = connection.execute(of_key.values(revoked_at=revoked_at)).scalar_one_or_none()
-        if owner is not None:
-            audit.record("key_revoked", key_id=key_id, owner=owner)
-        return owner is not None
+            valid = sa.update(API_KEY).where(of_key, API_KEY.c.revoked_at.is_(None))
+            revoked = valid.values(revoked_at=now(connection)).returning(API_KEY.c.owner)
+            owner = connection.execute(revoked).scalar_one_or_none()
+            if owner is None:
+                known = connection.execute(sa.select(API_KEY.c.key_id).where(of_key)).one_or_none()
+                return None if known is None else "already_revoked"
+        audit.record("key_revoked", key_id=key_id, owner=owner)
+        return "revoked"
 
-    def rotate(self, key_id: str, overlap_seconds: float) -> tuple[ApiKey, str]:
+    def rotatable(self, key_id: str) -> ApiKey:
+        """Returns a key that can be rotated.
+
+        Raises:
+            VideoqueueError: as `rotate`.
+        """
+        with reading(self._engine) as connection:
+            return _rotatable(connection, _SELECT.where(API_KEY.c.key_id == key_id))
+
+    def rotate(self, key_id: str, overlap_seconds: float, *, token: str | None = None) -> tuple[ApiKey, str]:
         """Creates a key like another one, which expires after an overlap.
 
-        A key that expires is replaced by one with the same lifetime.
+        A key that expires is replaced by one with the same lifetime. A key is rotated at most once: it would
+        hand on the end of its overlap as its lifetime.
 
         Args:
             key_id: the key to replace.
             overlap_seconds: how long it remains valid, if it does not expire earlier.
+            token: the text of the new key, by `new_token`; a new one by default.
 
         Returns:
             The new key, and its text with the secret, which cannot be read again.
 
         Raises:
-            VideoqueueError: there is no such key, or it is no longer valid.
+            VideoqueueError: there is no such key, it is no longer valid, or it was rotated before.
         """
+        of_key = API_KEY.c.key_id == key_id
         with writing(self._engine) as connection:
-            row = connection.execute(_SELECT.where(API_KEY.c.key_id == key_id).with_for_update())
-            old = next(map(_key_of, row), None)
-            if old is None:
-                raise VideoqueueError("There is no key with this id. `videoqueue keys list` shows all keys.")
+            old = _rotatable(connection, _SELECT.where(of_key).with_for_update())
             time = now(connection)
-            if (state := old.state(time)) != "valid":
-                raise VideoqueueError(f"This key is {state}, so it cannot be rotated. Create a new one.")
             lifetime = None if old.expires_at is None else (old.expires_at - old.created_at) / 1_000_000
-            until = time + microseconds(overlap_seconds)
-            ends = until if old.expires_at is None else min(until, old.expires_at)
-            of_key = sa.update(API_KEY).where(API_KEY.c.key_id == key_id)
-            connection.execute(of_key.values(expires_at=ends))
-            key, token = _insert(connection, old.owner, old.scopes, lifetime)
-        audit.record(
-            "key_rotated",
-            key_id=key.key_id,
-            owner=key.owner,
-            replaces=key_id,
-        )
+            ends = end_of_overlap(old, time, overlap_seconds)
+            key, token = _insert(connection, old.owner, old.scopes, lifetime, token)
+            replaced = sa.update(API_KEY).where(of_key)
+            connection.execute(replaced.values(expires_at=ends, replaced_by=key.key_id))
+        audit.record("key_rotated", key_id=key.key_id, owner=key.owner, replaces=key_id)
         return key, token
 
     def check(self, token: str) -> Checked | None:
@@ -229,10 +235,32 @@ def _insert(
         expires_at=None if expires_seconds is None else time + microseconds(expires_seconds),
         revoked_at=None,
         last_used_at=None,
+        replaced_by=None,
     )
     row = vars(key) | {"scopes": _joined(scopes), "secret_sha256": hashed(secret)}
     connection.execute(sa.insert(API_KEY).values(row))
     return key, token
+
+
+def _rotatable(connection: Connection, query: sa.Select[Any]) -> ApiKey:
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise VideoqueueError(UNKNOWN_KEY)
+    key = _key_of(row)
+    if (state := key.state(now(connection))) != "valid":
+        raise VideoqueueError(f"This key is {state}, so it cannot be rotated. Create a new one.")
+    if key.replaced_by is not None:
+        raise VideoqueueError(
+            f"This key was rotated before: {key.replaced_by} replaces it. Rotate that one, or create a new "
+            "one."
+        )
+    return key
+
+
+def end_of_overlap(old: ApiKey, time: int, seconds: float) -> int:
+    """Returns when a key that is rotated at that time expires."""
+    end = time + microseconds(seconds)
+    return end if old.expires_at is None else min(end, old.expires_at)
 
 
 def _key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:

@@ -44,6 +44,8 @@ class ApiKeyRow(Base):
     revoked_at: Mapped[int | None] = mapped_column(sa.BigInteger)
     #: To the minute; null before the first use.
     last_used_at: Mapped[int | None] = mapped_column(sa.BigInteger)
+    #: The key that was created by the rotation of this one; null unless it was rotated.
+    replaced_by: Mapped[str | None] = mapped_column(sa.String(16))
 
 
 class OwnerStateRow(Base):

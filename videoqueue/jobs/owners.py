@@ -80,6 +80,17 @@ class OwnerStore:
                 connection.execute(sa.insert(OWNER_STATE).values({"owner": owner, **limits}))
         audit.record("limits_set", owner=owner, **{str(limit): value for limit, value in limits.items()})
 
+    def is_known(self, owner: str) -> bool:
+        """Returns whether the owner has, or had, a key, a job or a limit of their own."""
+        own = sa.or_(*(OWNER_STATE.c[name].is_not(None) for name in _LIMITS))
+        found = sa.or_(
+            sa.exists().where(API_KEY.c.owner == owner),
+            sa.exists().where(JOB.c.owner == owner),
+            sa.exists().where(OWNER_STATE.c.owner == owner, own),
+        )
+        with reading(self._engine) as connection:
+            return bool(connection.execute(sa.select(found)).scalar_one())
+
     def unowned(self) -> int:
         """Returns the number of jobs that belong to nobody."""
         with reading(self._engine) as connection:

@@ -33,6 +33,9 @@ OwnerScope: TypeAlias = str | Literal[_Scope.ALL_OWNERS]
 NOBODY: Final = ""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The first and the last microsecond of the years 1 to 9999.
+_FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +223,9 @@ def rfc3339(microseconds: int, precision: Literal["milliseconds", "microseconds"
     """Returns a time as RFC 3339 in UTC, for example 2026-01-31T12:00:00.123456Z.
 
     Args:
-        microseconds: microseconds since 1970.
+        microseconds: microseconds since 1970. RFC 3339 has no text for a time outside of the years 1 to 9999:
+            the nearest time of these years is returned.
         precision: the length of the fraction; further digits are cut off.
     """
-    moment = _EPOCH + timedelta(microseconds=microseconds)
+    moment = _EPOCH + timedelta(microseconds=min(max(microseconds, _FIRST), _LAST))
     return moment.isoformat(timespec=precision).removesuffix("+00:00") + "Z"

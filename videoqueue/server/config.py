@@ -152,7 +152,8 @@ def when_ready(server: Any) -> None:
     )
     if not _settings.may_be_open:
         logger.info(
-            "Every request needs a key. Create one with `python -m videoqueue keys create --owner NAME`."
+            "Every request needs a key. Create one with `videoqueue keys create --owner NAME`, or `python -m "
+            "videoqueue keys create --owner NAME` where that command is not installed."
         )
     elif not is_loopback(_host):
         logger.warning(

@@ -15,7 +15,7 @@ from videoqueue.settings.edge import default_share
 from videoqueue.settings.machine import usable_cores, usable_memory
 from videoqueue.settings.pipeline import PipelineSettings
 from videoqueue.settings.urls import sqlite_url
-from videoqueue.settings.values import SECRET
+from videoqueue.settings.values import SECRET, require_utf8
 from videoqueue.settings.worker import WorkerSettings
 
 #: Small plans of hosted Postgres allow 20 connections; three web processes and one worker process use 16.
@@ -53,6 +53,7 @@ def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/
         if not given:
             continue
         try:
+            require_utf8(given)
             values[entry.name] = entry.metadata["parse"](given)
         except ValueError as error:
             value = _printable(given, entry.metadata["unit"])

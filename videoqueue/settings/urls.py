@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from videoqueue.settings.values import alternatives
+
 _ESCAPE: Final = (
     "In the user name and the password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
 )
@@ -78,7 +80,7 @@ def require_scheme(value: str, *schemes: str) -> str:
     """
     scheme, separator, _ = value.partition("://")
     if not separator or scheme not in schemes:
-        raise ValueError("takes a URL that begins with " + " or ".join(f"{name}://" for name in schemes))
+        raise ValueError("takes a URL that begins with " + alternatives([f"{name}://" for name in schemes]))
     return scheme
 
 

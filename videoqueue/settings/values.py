@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,6 +19,13 @@ T = TypeVar("T")
 
 #: The unit of a setting whose value is never printed.
 SECRET: Final = "secret"  # noqa: S105 - not one itself
+#: The largest values of settings: whatever is computed from them fits into 64 bits. 100 years of days, and
+#: about 31 years of seconds.
+MAX_DAYS: Final = 36_500
+_MAX_SECONDS: Final = 1_000_000_000
+_LARGEST: Final = 2**63 - 1
+#: `int` also takes digits of other scripts, and no text of more than 4300 digits.
+_WHOLE: Final = re.compile(r"-?[0-9]{1,4000}")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -39,9 +46,24 @@ def setting(name: str, parse: Callable[[str], T], default: T, unit: str, help: s
     return field(default=default, metadata=about, repr=unit != SECRET)
 
 
+def require_utf8(value: str) -> None:
+    """Checks that the bytes of a variable are UTF-8; others are surrogates (PEP 383) and cannot be stored.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("takes text in UTF-8")
+
+
 def text(value: str) -> str:
     """Returns any text unchanged."""
     return value
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """Returns the words as in a sentence: a, b or c."""
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def choice(*words: str) -> Callable[[str], str]:
@@ -49,7 +71,7 @@ def choice(*words: str) -> Callable[[str], str]:
 
     def parse(value: str) -> str:
         if value not in words:
-            raise ValueError(f"takes {' or '.join(words)}")
+            raise ValueError(f"takes {alternatives(words)}")
         return value
 
     return parse
@@ -58,9 +80,11 @@ def choice(*words: str) -> Callable[[str], str]:
 def secret(minimum: int) -> Callable[[str], str]:
     """Returns a parser for a key of at least `minimum` characters that a header can carry."""
 
+    many = f"at least {minimum} " if minimum > 1 else ""
+
     def parse(value: str) -> str:
         if len(value) < minimum or not all("!" <= character <= "~" for character in value):
-            raise ValueError(f"takes at least {minimum} letters, digits or other ASCII characters, no spaces")
+            raise ValueError(f"takes {many}letters, digits or other ASCII characters, no spaces")
         return value
 
     return parse
@@ -77,19 +101,21 @@ def host_names(value: str) -> tuple[str, ...]:
 def log_level(value: str) -> str:
     """Returns the level in capitals."""
     if value.upper() not in LEVELS:
-        raise ValueError(f"takes {', '.join(LEVELS[:-1])} or {LEVELS[-1]}")
+        raise ValueError(f"takes {alternatives(LEVELS)}")
     return value.upper()
 
 
 def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Returns a parser for a whole number of at least `minimum`, and at most `maximum` if there is one."""
+    """Returns a parser for a whole number from `minimum` to `maximum`, by default 2^63 - 1."""
     takes = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    largest = _LARGEST if maximum is None else maximum
 
     def parse(value: str) -> int:
-        number = int(value) if value.strip().lstrip("-").isdigit() else None
-        if number is None or number < minimum or (maximum is not None and number > maximum):
-            raise ValueError(f"takes a whole number {takes}")
-        return number
+        number = int(value) if _WHOLE.fullmatch(value) else None
+        if number is not None and minimum <= number <= largest:
+            return number
+        is_large = number is not None and number > largest
+        raise ValueError(f"takes a whole number {f'from {minimum} to {largest}' if is_large else takes}")
 
     return parse
 
@@ -113,33 +139,34 @@ def share(value: str) -> float:
 
 
 def seconds(value: str) -> float:
-    """Returns a duration above 0, in seconds."""
+    """Returns a duration above 0 and of at most about 31 years, in seconds."""
     try:
         number = float(value)
     except ValueError:
         number = -1.0
-    if not 0 < number < float("inf"):
-        raise ValueError("takes a number of seconds above 0")
+    if not 0 < number <= _MAX_SECONDS:
+        raise ValueError(f"takes a number of seconds above 0, and at most {_MAX_SECONDS}")
     return number
 
 
 def port(value: str) -> int:
     """Returns the number of a TCP port."""
-    if not (value.isdigit() and 0 < int(value) < 65536):
-        raise ValueError("takes a port from 1 to 65535")
-    return int(value)
+    try:
+        return whole(1, 65535)(value)
+    except ValueError:
+        raise ValueError("takes a port from 1 to 65535") from None
 
 
 def existing_file(value: str) -> str:
     """Returns the absolute path of a file that exists."""
-    if not Path(value).is_file():
+    if not _is(Path.is_file, value):
         raise ValueError("takes the path of a file that exists")
     return str(Path(value).absolute())
 
 
 def existing_folder(value: str) -> str:
     """Returns the absolute path of a folder that exists."""
-    if not Path(value).is_dir():
+    if not _is(Path.is_dir, value):
         raise ValueError("takes the path of a folder that exists")
     return str(Path(value).absolute())
 
@@ -147,6 +174,13 @@ def existing_folder(value: str) -> str:
 def existing_paths(value: str) -> str:
     """Returns the absolute paths of files and folders that exist, separated by colons as before."""
     paths = [path for path in value.split(os.pathsep) if path]
-    if not all(Path(path).exists() for path in paths):
+    if not all(_is(Path.exists, path) for path in paths):
         raise ValueError("takes paths of files and folders that exist, separated by colons")
     return os.pathsep.join(str(Path(path).absolute()) for path in paths)
+
+
+def _is(test: Callable[[Path], bool], value: str) -> bool:
+    try:
+        return test(Path(value))
+    except OSError:  # for example a path that is too long
+        return False

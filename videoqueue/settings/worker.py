@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoqueue import failpoints
-from videoqueue.settings.values import choice, existing_folder, existing_paths, seconds, setting, whole
+from videoqueue.settings.values import (
+    MAX_DAYS,
+    choice,
+    existing_folder,
+    existing_paths,
+    seconds,
+    setting,
+    whole,
+)
 
 
 def failpoints_folder(value: str) -> str:
@@ -173,7 +181,7 @@ class WorkerSettings:
     )
     retention_days: int = setting(
         "VIDEOQUEUE_RETENTION_DAYS",
-        whole(0),
+        whole(0, MAX_DAYS),
         30,
         "days",
         "A job is removed, with its video and results, this long after its end; 0 keeps all jobs.",
