@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -142,14 +143,19 @@ class Oracle:
         )
 
     def _files(self) -> Iterator[str]:
+        """The worker of a deleted job ends its child at the next renewal of the lease, and its files go then."""
         work = self._service.data / "work"
         workers = sum(1 for name in WORKERS if self._service.worker_process(name))
         folders = list(work.glob("worker-*"))
         if len(folders) > workers:
             yield f"{len(folders)} work folders of {workers} workers"
-        for file in work.rglob("*"):
-            if file.is_file() and not file.name.startswith("."):
-                yield f"a temporary file is left: {file.relative_to(work)}"
+        with suppress(AssertionError):
+            eventually(lambda: not self._temporary_files(), "no temporary file is left", seconds=20)
+        yield from (f"a temporary file is left: {file.relative_to(work)}" for file in self._temporary_files())
+
+    def _temporary_files(self) -> list[Path]:
+        found = (self._service.data / "work").rglob("*")
+        return [file for file in found if file.is_file() and not file.name.startswith(".")]
 
     def _objects(self) -> Iterator[str]:
         """What kills have left is for the collector, which is told here that a moment is old enough."""

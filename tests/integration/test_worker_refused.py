@@ -130,8 +130,8 @@ def run(services: Services, folder: Path, job_id: uuid.UUID, before: Callable[[]
             'SQLSTATE 42P01 (UndefinedTable): relation "result_chunk" does not exist',
         ),
         (
-            "ALTER TABLE result_chunk RENAME payload TO elsewhere",
-            'SQLSTATE 42703 (UndefinedColumn): column "payload" of relation "result_chunk" does not exist',
+            "ALTER TABLE result_chunk RENAME first_time TO elsewhere",
+            'SQLSTATE 42703 (UndefinedColumn): column "first_time" of relation "result_chunk" does not exist',
         ),
     ],
     ids=["right", "table", "column"],

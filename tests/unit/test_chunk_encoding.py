@@ -23,6 +23,7 @@ from videoqueue.jobs.results import Position, ResultReader, encode
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import CHUNK
 from videoqueue.jobs.types import ALL_OWNERS
+from videoqueue.pipeline.version import pipelines
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -275,3 +276,7 @@ def test_an_unfinished_job_has_a_size_without_reading_its_chunks(store: JobStore
     for seq, item in enumerate(ITEMS[:3]):
         store.checkpoint(claim, seq, encode([item]), [seq], 0.1)
     assert reader.size(claim.job_id, ALL_OWNERS) == len(b"[" + encode(ITEMS[:3]) + b"]")
+
+
+def test_the_version_of_a_pipeline_names_the_form_in_which_chunks_are_stored() -> None:
+    assert pipelines._STORED_FORM == LINES

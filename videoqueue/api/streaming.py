@@ -92,7 +92,7 @@ def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def with_deadline(pieces: Iterator[bytes], seconds: float, release: Callable[[], None]) -> Iterator[bytes]:
-    """Resets the database deadline before each piece, so that a slow client does not use it up.
+    """Yields the pieces, each with a new database deadline, so that a slow client does not use it up.
 
     If the database fails in between, the connection is broken off: the client must not take the body for a
     whole one.

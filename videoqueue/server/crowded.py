@@ -91,7 +91,11 @@ class CrowdedWorker(AcceptingWorker):
             self.log_full("VIDEOQUEUE_MAX_CONNECTIONS", self.worker_connections)
 
     def free_file(self) -> bool:
-        """Closes the longest idle connection if its file descriptor could then be used for another one."""
+        """Closes the longest idle connection if its file descriptor could then be used for another one.
+
+        Returns:
+            True if it was closed.
+        """
         idle = self.table.longest_idle()
         if idle is None or idle.sock.fileno() >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
             return False

@@ -14,4 +14,5 @@ class QuietResponse(wsgi.Response):  # type: ignore[misc]
             self.force_close()
 
     def default_headers(self) -> list[str]:
+        """Returns the lines that begin every response."""
         return [line for line in super().default_headers() if not line.startswith("Server:")]

@@ -124,7 +124,7 @@ class ObjectStorage(Protocol):
         """
 
     def open_range(self, key: str, start: int, length: int) -> Blocks:
-        """Opens a part of an object. The caller closes it.
+        """Returns an opened part of an object. The caller closes it.
 
         Args:
             key: the key of the object.

@@ -63,7 +63,7 @@ class FolderStorage:
                 os.close(source)
 
     def open_range(self, key: str, start: int, length: int) -> Blocks:
-        """Opens a part of an object. The caller closes it."""
+        """Returns an opened part of an object. The caller closes it."""
         with _translated():
             return FileRange(self._open(key), start, length)
 

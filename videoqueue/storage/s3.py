@@ -95,7 +95,7 @@ class S3Storage:
         return file.sha256()
 
     def open_range(self, key: str, start: int, length: int) -> Blocks:
-        """Opens a part of an object. The caller closes it."""
+        """Returns an opened part of an object. The caller closes it."""
         name, last = self._name(key), start + length - 1
         with translated():
             first = self._open(name, f"bytes={start}-{last}")

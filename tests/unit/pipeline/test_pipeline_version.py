@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from videoqueue.jobs.chunk_encoding import LINES
 from videoqueue.pipeline.definitions.definition import load_definitions
 from videoqueue.pipeline.version import pipelines
 from videoqueue.pipeline.version.pipelines import LIBRARIES, PACKAGES
@@ -252,10 +251,6 @@ def test_the_version_changes_with_the_form_in_which_results_are_stored(
     before = pipelines.pipeline_version(definition, {}, {})
     monkeypatch.setattr(pipelines, "_STORED_FORM", "another")
     assert pipelines.pipeline_version(definition, {}, {}) != before
-
-
-def test_the_stored_form_in_the_version_is_that_of_the_chunks() -> None:
-    assert pipelines._STORED_FORM == LINES
 
 
 def test_the_version_covers_every_package_and_library_that_the_pipeline_imports() -> None:
