@@ -143,7 +143,7 @@ class Oracle:
         )
 
     def _files(self) -> Iterator[str]:
-        """The worker of a deleted job ends its child at the next renewal of the lease, and its files go then."""
+        """The worker of a deleted job ends its child at the next renewal of the lease; the files go then."""
         work = self._service.data / "work"
         workers = sum(1 for name in WORKERS if self._service.worker_process(name))
         folders = list(work.glob("worker-*"))
