@@ -154,7 +154,8 @@ def test_a_folder_is_removed_however_a_process_has_filled_it(tmp_path: Path) -> 
 def test_a_room_is_emptied_between_two_tasks(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     video.touch()
-    made = Room(tmp_path, "another")
+    made = Room(tmp_path, str(video))
+    made.admit(str(video))
     link = Path(made.admit(str(video)))
     assert link.samefile(video)
     (made.scratch / "folder" / "inner").mkdir(parents=True)
@@ -162,6 +163,32 @@ def test_a_room_is_emptied_between_two_tasks(tmp_path: Path) -> None:
     made.clear()
     assert [list(Path(folder).iterdir()) for folder in (made.scratch, link.parent)] == [[], []]
     assert video.exists()
+
+
+def test_a_child_reads_its_first_video_by_a_link_and_has_no_rule_for_the_file(tmp_path: Path) -> None:
+    """The rule of a file would keep its content, after its deletion, until the child ends."""
+    video = tmp_path / "v.mp4"
+    video.touch()
+    (tmp_path / "symbolic.mp4").symlink_to("v.mp4")
+    for path in (video, tmp_path / "symbolic.mp4"):
+        made = Room(tmp_path, str(path))
+        link = Path(made.admit(str(path)))
+        assert link.samefile(video)
+        assert not link.is_symlink()
+        assert made.inputs == (str(link.parent),)
+        made.remove()
+    assert video.stat().st_nlink == 1
+
+
+def test_a_child_whose_first_video_cannot_be_linked_reads_it_in_place_and_ends_after_its_task(
+    tmp_path: Path,
+) -> None:
+    video = Path("/proc/self/status")  # in another file system
+    made = Room(tmp_path, str(video))
+    assert made.admit(str(video)) == str(video)
+    assert str(video) in made.inputs
+    with pytest.raises(OSError, match="could not be linked"):
+        made.clear()
 
 
 def test_removing_a_folder_that_is_gone_does_nothing(tmp_path: Path) -> None:

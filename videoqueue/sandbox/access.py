@@ -18,7 +18,7 @@ class Cell:
     Attributes:
         mode, readable, hidden, newest_abi: as in `Access`; models are among `readable`.
         scratch: the only folder in which it may write; "" for none.
-        inputs: the video of its first task, and the folder for those of later tasks.
+        inputs: the folder with the videos of its tasks, or the one video of a child that serves one task.
         network: whether it may open connections.
     """
 

@@ -19,7 +19,6 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
@@ -99,7 +98,8 @@ def version() -> int:
 def restrict(abi: int, rules: Iterable[Rule], *, network: bool) -> None:
     """Refuses this thread, and what it starts, all access that the rules do not allow. It cannot be undone.
 
-    It needs no_new_privs, or CAP_SYS_ADMIN. A path that does not exist is left out.
+    It needs no_new_privs, or CAP_SYS_ADMIN. A path that does not exist, or that this process cannot reach, is
+    left out.
 
     Args:
         abi: the version to use, at least 1, and at most that of the kernel.
@@ -107,7 +107,7 @@ def restrict(abi: int, rules: Iterable[Rule], *, network: bool) -> None:
         network: whether TCP connections may be opened; no version refuses UDP.
 
     Raises:
-        OSError: the kernel refused.
+        OSError: the kernel refused a call; nothing is restricted then.
     """
     known = min(abi, _NEWEST)
     handled = Access((1 << _HANDLED_BITS[known]) - 1)
@@ -120,15 +120,17 @@ def restrict(abi: int, rules: Iterable[Rule], *, network: bool) -> None:
     ruleset = syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
     try:
         for rule in rules:
-            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-                _add(ruleset, rule, handled)
+            _add(ruleset, rule, handled)
         syscall(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 
 
 def _add(ruleset: int, rule: Rule, handled: Access) -> None:
-    fd = os.open(rule.path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        fd = os.open(rule.path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
     try:
         given = os.fstat(fd).st_mode
         access = rule.access & handled & (~Access(0) if stat.S_ISDIR(given) else _OF_FILES)

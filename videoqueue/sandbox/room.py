@@ -19,15 +19,17 @@ class Room:
 
     Args:
         parent: an existing folder, in the file system of the videos: a video is linked, never copied.
-        first: the video of the first task, which stays where it is.
+        first: the video of the first task.
 
-    Raises:
-        OSError: the folders cannot be made; the disk may be full.
+    Attributes:
+        inputs: the paths that the child may read: the folder of its videos. Where the first video cannot be
+            linked, also the path of that video. Landlock then keeps the file, also after its deletion, until
+            the child ends. So such a child serves one task.
     """
 
     def __init__(self, parent: Path, first: str) -> None:
+        """Makes the folders. OSError: they cannot be made; the disk may be full."""
         self._folder = Path(tempfile.mkdtemp(prefix="child-", dir=parent)).absolute()
-        self._first: str | None = first
         self._input = self._folder / "input"
         self.scratch = self._folder / "scratch"
         try:
@@ -36,14 +38,16 @@ class Room:
         except OSError:
             self.remove()
             raise
-
-    @property
-    def inputs(self) -> tuple[str, str]:
-        """Returns the paths that the child may read: the video of its first task, and a folder."""
-        return str(self._first), str(self._input)
+        self.inputs: tuple[str, ...] = (str(self._input),)
+        self._next: str | None
+        try:
+            self._next = self._linked(first)
+        except OSError:
+            self._next = first
+            self.inputs = (first, *self.inputs)
 
     def admit(self, video: str) -> str:
-        """Makes a video readable for the child.
+        """Makes a video readable for the child. The first call is for the video of the first task.
 
         Returns:
             Its path for the child.
@@ -52,21 +56,25 @@ class Room:
             OSError: the video can only be read by a new child: its file system has no hard links, or the
                 folder is gone.
         """
-        if self._first is not None:
-            first, self._first = self._first, None
-            if first == video:
-                return first
+        if self._next is not None:
+            path, self._next = self._next, None
+            return path
+        return self._linked(video)
+
+    def _linked(self, video: str) -> str:
         link = self._input / f"{uuid.uuid4().hex}.mp4"
-        os.link(video, link)
+        os.link(os.path.realpath(video), link)  # of a symbolic link, its target
         return str(link)
 
     def clear(self) -> None:
         """Empties both folders while the child lives.
 
         Raises:
-            OSError, RecursionError: something in the scratch folder cannot be removed; end the child, and
-                call `remove`.
+            OSError, RecursionError: something in the scratch folder cannot be removed, or the child keeps its
+                video; end the child, and call `remove`.
         """
+        if len(self.inputs) > 1:
+            raise OSError("The video could not be linked. The child would keep it after its deletion.")
         for folder in (self._input, self.scratch):
             with os.scandir(folder) as entries:
                 for entry in list(entries):
