@@ -1,4 +1,4 @@
-"""The files of a child, for real: its video, whose space is free once it is deleted, and what Landlock needs."""
+"""The files of a child, for real: its video, whose space is free once deleted, and what Landlock needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.stack import ROOT
 from tests.support.videos import make_video
 
 MB = 1024**2
-#: Runs a task with a video on the volume, deletes the video, and prints how many bytes and children there are.
+#: Runs a task, deletes its video, and prints how many bytes that freed and how many children live.
 DELETION = """
 import json, os, shutil, sys
 from contextlib import closing
@@ -38,7 +38,8 @@ def free():
 
 video = Path(shutil.copy(sys.argv[2], work / "v.mp4"))
 task = Task(path=str(video), pipeline_id="measure", frame_stride=1, max_frames=None, start_after=None)
-with closing(Sandbox(PipelineOptions(pipelines_dir=pipelines), limits_with(), walls(), lambda: work)) as sandbox:
+options = PipelineOptions(pipelines_dir=pipelines)
+with closing(Sandbox(options, limits_with(), walls(), lambda: work)) as sandbox:
     list(sandbox.run(task, lambda: False))
     before = free()
     video.unlink()
@@ -55,7 +56,8 @@ from videoqueue.sandbox.kernel import no_new_privileges
 no_new_privileges()
 load, if_equal, give = 0x20, 0x15, 0x06
 refuse, allow = 0x00050001, 0x7FFF0000
-seccomp.install([(load, 0, 0, 0), (if_equal, 0, 1, int(sys.argv[2])), (give, 0, 0, refuse), (give, 0, 0, allow)])
+number = int(sys.argv[2])
+seccomp.install([(load, 0, 0, 0), (if_equal, 0, 1, number), (give, 0, 0, refuse), (give, 0, 0, allow)])
 probe.main(sys.argv[1])
 open("/etc/passwd").close()
 """
