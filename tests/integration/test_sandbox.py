@@ -110,6 +110,15 @@ def test_the_folders_of_a_child_are_removed_with_it(sandbox: Sandbox, tmp_path: 
     assert list(work.iterdir()) == [video]
 
 
+def test_a_child_that_leaves_very_many_files_completes_its_task_and_serves_no_other(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=1)
+    assert frames(sandbox, task(video, pipeline_id="leave_files")) == [0]
+    assert children() == []
+    assert frames(sandbox, task(video, pipeline_id="measure")) == [0]
+
+
 def test_a_video_that_cannot_be_linked_is_read_by_a_new_child(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ TOOLS = (
     "print_text",
     "print_flood",
     "linger",
+    "leave_files",
 )
 
 _MODULE = '''
@@ -135,6 +136,11 @@ class Misbehaving:
         # A process in a session of its own survives its child, and keeps the child's pipes open.
         with one_at_a_time:
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"], start_new_session=True)
+
+    def leave_files(self):
+        folder = tempfile.mkdtemp()
+        for number in range(1500):
+            open(f"{folder}/{number}", "w").close()
 '''
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.stack import eventually
 from videoqueue.pipeline.definitions.definition import load_definitions
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
@@ -18,7 +20,7 @@ from videoqueue.sandbox.access import Access, Cell, Walls
 from videoqueue.sandbox.landlock import LIST, READ
 from videoqueue.sandbox.landlock import Access as Right
 from videoqueue.sandbox.reach import rules
-from videoqueue.sandbox.room import Room, remove_folder
+from videoqueue.sandbox.room import MAX_DEPTH, MAX_ENTRIES, Room, remove_folder
 from videoqueue.settings import load_settings
 from videoqueue.worker.factory import networked, sandbox_access
 
@@ -147,7 +149,7 @@ def test_a_folder_is_removed_however_a_process_has_filled_it(tmp_path: Path) -> 
     os.close(here)
 
     made.remove()
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    eventually(lambda: [path.name for path in tmp_path.iterdir()] == ["kept"], "the folder is removed")
     assert (tmp_path / "kept" / "file").exists()
 
 
@@ -163,6 +165,67 @@ def test_a_room_is_emptied_between_two_tasks(tmp_path: Path) -> None:
     made.clear()
     assert [list(Path(folder).iterdir()) for folder in (made.scratch, link.parent)] == [[], []]
     assert video.exists()
+
+
+def files(folder: Path, count: int) -> None:
+    for number in range(count):
+        (folder / str(number)).touch()
+
+
+def nested(folder: Path, depth: int) -> None:
+    folder.joinpath(*["deep"] * depth).mkdir(parents=True)
+
+
+def test_a_folder_with_as_many_entries_as_are_removed_at_once_is_emptied(tmp_path: Path) -> None:
+    made = Room(tmp_path, "absent")
+    made.inputs = made.inputs[-1:]
+    files(made.scratch, MAX_ENTRIES - MAX_DEPTH + 1)
+    nested(made.scratch, MAX_DEPTH - 1)
+    made.clear()
+    assert list(made.scratch.iterdir()) == []
+
+
+def in_three_folders(folder: Path) -> None:
+    for name in "abc":
+        (folder / name).mkdir()
+        files(folder / name, MAX_ENTRIES // 3)
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda folder: files(folder, MAX_ENTRIES + 1),
+        in_three_folders,
+        lambda folder: nested(folder, MAX_DEPTH),
+    ],
+    ids=["files", "files in folders", "levels"],
+)
+def test_more_than_is_removed_at_once_costs_the_child(tmp_path: Path, fill: Callable[[Path], None]) -> None:
+    made = Room(tmp_path, "absent")
+    made.inputs = made.inputs[-1:]
+    fill(made.scratch)
+    with pytest.raises(OSError, match="more than 1000 files, or 16 levels of folders"):
+        made.clear()
+
+
+def test_many_files_are_removed_by_a_thread_for_which_the_job_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removing = threading.Event()
+    unlink = Path.unlink
+
+    def held(path: Path) -> None:
+        if threading.current_thread().name == "removal":
+            removing.wait()
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", held)
+    made = Room(tmp_path, "absent")
+    files(made.scratch, 3 * MAX_ENTRIES)
+    made.remove()
+    assert len(list(made.scratch.iterdir())) >= 2 * MAX_ENTRIES
+    removing.set()
+    eventually(lambda: list(tmp_path.iterdir()) == [], "the folder is removed")
 
 
 def test_a_child_reads_its_first_video_by_a_link_and_has_no_rule_for_the_file(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ class ChildProcess:
         """Logs what the child has printed during its task, and removes the task's files.
 
         Raises:
-            OSError, RecursionError: a file cannot be removed as long as the child lives.
+            OSError: a file cannot be removed as long as the child lives, or there are too many.
         """
         self._output.end_job()
         self._room.clear()

@@ -6,12 +6,24 @@ link is followed, and no depth of folders stops the removal.
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+import stat
 import tempfile
+import threading
 import uuid
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import Final
+
+#: Entries that are removed while a job waits for it. 1,000 take less than a tenth of a second.
+MAX_ENTRIES: Final = 1000
+#: Levels of folders that are removed while their child lives; each takes a file descriptor of the worker.
+MAX_DEPTH: Final = 16
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Room:
@@ -70,48 +82,105 @@ class Room:
         """Empties both folders while the child lives.
 
         Raises:
-            OSError, RecursionError: something in the scratch folder cannot be removed, or the child keeps its
-                video; end the child, and call `remove`.
+            OSError: something in the scratch folder cannot be removed, it has more than `MAX_ENTRIES` entries
+                or `MAX_DEPTH` folders in one another, or the child keeps its video. End the child, and call
+                `remove`.
         """
         if len(self.inputs) > 1:
             raise OSError("The video could not be linked. The child would keep it after its deletion.")
+        left = MAX_ENTRIES
         for folder in (self._input, self.scratch):
-            with os.scandir(folder) as entries:
-                for entry in list(entries):
-                    if entry.is_dir(follow_symlinks=False):
-                        shutil.rmtree(entry.path)
-                    else:
-                        Path(entry.path).unlink()
+            fd = os.open(folder, _FOLDER)
+            left = _emptied(fd, left, MAX_DEPTH)
 
     def remove(self) -> None:
-        """Removes everything, after the child has ended."""
+        """Removes everything, after the child has ended; see `remove_folder`."""
         remove_folder(self._folder)
 
 
 def remove_folder(folder: Path) -> None:
     """Removes a folder that a hostile process has filled and that no process uses now; errors are ignored.
 
-    Folders inside may be closed (mode 0), or nested so deep that no path reaches the innermost one: each is
-    opened, its content is moved up, and it is removed.
+    A thread removes what exceeds `MAX_ENTRIES`, so that the caller does not wait. The thread does not keep
+    the process from ending. A later worker removes what is then left in the folder of a worker.
     """
-    left = [folder]
-    while left:
-        with suppress(OSError):
-            entry = left.pop()
-            if entry.is_symlink() or not entry.is_dir():
-                entry.unlink()
-                continue
-            entry.chmod(0o700)
-            if entry == folder:
-                left += entry.iterdir()
+    steps = _removal(folder)
+    if sum(1 for _ in islice(steps, MAX_ENTRIES)) == MAX_ENTRIES:
+        threading.Thread(target=deque, args=(steps, 0), name="removal", daemon=True).start()
+
+
+def _emptied(folder: int, left: int, depth: int) -> int:
+    """Removes what is in an open folder, in which a process may still write, and closes it.
+
+    Returns:
+        How many more entries may be removed.
+
+    Raises:
+        OSError: an entry cannot be removed, or there are more than `left`, or more than `depth` levels.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = list(islice(entries, left + 1))
+        left -= len(found)
+        if left < 0 or not depth:
+            raise OSError(errno.E2BIG, f"more than {MAX_ENTRIES} files, or {MAX_DEPTH} levels of folders")
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                left = _emptied(os.open(entry.name, _FOLDER, dir_fd=folder), left, depth - 1)
+                os.rmdir(entry.name, dir_fd=folder)
             else:
-                left += [_moved(inner, folder) for inner in entry.iterdir()]
-                entry.rmdir()
+                os.unlink(entry.name, dir_fd=folder)
+        return left
+    finally:
+        os.close(folder)
+
+
+def _removal(folder: Path) -> Iterator[None]:
+    """Removes a folder and yields after each entry.
+
+    Folders inside may be closed (mode 0), or nested so deep that no path reaches the innermost one: of each,
+    the folders in it are moved up, and it is removed. Only a part of the names is in memory.
+    """
+    if folder.is_symlink():
+        with suppress(OSError):
+            folder.unlink()
+        return
+    has_removed = True
+    while has_removed:
+        has_removed = False
+        for entry in _entries(folder):
+            is_folder = _is_folder(entry)
+            for inner in _entries(entry) if is_folder else ():
+                with suppress(OSError):
+                    _move_or_remove(inner, folder)
+                    has_removed = True
+                yield
+            with suppress(OSError):
+                entry.rmdir() if is_folder else entry.unlink()
+                has_removed = True
+            yield
     with suppress(OSError):
         folder.rmdir()
 
 
-def _moved(path: Path, folder: Path) -> Path:
-    if path.is_dir() and not path.is_symlink():
+def _entries(folder: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        folder.chmod(0o700)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield Path(entry.path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _move_or_remove(path: Path, folder: Path) -> None:
+    if _is_folder(path):
         path.chmod(0o700)  # a folder that is closed cannot be moved
-    return path.rename(folder / uuid.uuid4().hex)
+        path.rename(folder / uuid.uuid4().hex)
+    else:
+        path.unlink()
