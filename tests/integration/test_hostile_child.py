@@ -30,7 +30,7 @@ from videoqueue.app import create_app
 from videoqueue.jobs.tables import Base
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, Job
 from videoqueue.pipeline_options import PipelineOptions
-from videoqueue.sandbox import process
+from videoqueue.sandbox import process, sandbox
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, OUTCOMES
 from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.services import Services
@@ -247,6 +247,12 @@ def test_whatever_a_child_sends_its_job_ends_and_nothing_else_changes(
 
 STALL = "VIDEOQUEUE_STALL_TIMEOUT_SECONDS"
 WIDE = {"type": "failed", "message": "\U0001f600" * 3_900_000}
+#: 15 MB of numbers, which are served as 57 MB.
+SHORT_NUMBERS = (
+    b'{"type": "item", "item": {"frame_index": 0, "result": {"timestamp": 0, "x": ['
+    + b"1e15," * 3_000_000
+    + b"0]}}}"
+)
 HANG: Step = ("hang", b"")
 HANG_UP: Step = ("close replies", b"")
 MANY_LISTS = b'{"type": "item", "item": [' + b"[]," * 5_000_000 + b"0]}"
@@ -332,6 +338,59 @@ def test_what_a_child_does_after_its_end_does_no_harm_to_the_next_job(
     before = worker.items(first)
     assert_goes_on(worker)
     assert worker.items(first) == before
+
+
+def test_a_result_that_grows_when_it_is_served_fails_the_job_at_once(
+    worker: Worker, log_lines: LogLines
+) -> None:
+    job = worker.job_of(sends(VERSION, SHORT_NUMBERS, {"type": "done"}))
+    assert (job.status, job.error_code, job.attempt) == ("failed", "results_too_large", 1)
+    assert job.error_message == (
+        f"The result of a frame is larger than {MAX_MESSAGE_BYTES} bytes. Use another pipeline."
+    )
+    assert worker.items(job) == []
+    assert not any("bug" in line for line in log_lines.written)
+    assert_goes_on(worker)
+
+
+ALIVE = {"type": "alive", "progress": 0.0}
+DIE: Step = ("die", b"")
+LATE_FAILURE = {"type": "bad_video", "code": "not_mp4", "message": "late"}
+#: What a reused child does with its next task instead of beginning it.
+FAILURES_TO_BEGIN: dict[str, list[Step]] = {
+    "silence": [HANG],
+    "text without a message": [("print for ever", b"flood\n" * 999)],
+    "half a length": [("send", b"\0\0"), HANG],
+    "half a message": [("send", framed(ALIVE)[:-1]), HANG],
+    "an end": [],
+    "a crash": [DIE],
+    "a closed pipe": [HANG_UP, HANG],
+    "a crash behind the acknowledgement": [("send", framed(ALIVE)), DIE],
+    "a message that makes no sense": [("send", framed(b"{}")), HANG],
+    "too long a message": [("send", b"\xff" * 4), HANG],
+    "too many lists": [("send", framed(MANY_LISTS)), HANG],
+    "an end of an earlier job": [("send", framed(LATE_FAILURE)), HANG],
+    "results of an earlier job": [("send", framed(VERSION) + framed(item(0))), HANG],
+}
+
+
+@pytest.mark.parametrize("steps", FAILURES_TO_BEGIN.values(), ids=FAILURES_TO_BEGIN)
+def test_a_job_that_a_reused_child_does_not_begin_starts_again_in_a_new_one(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, steps: list[Step]
+) -> None:
+    monkeypatch.setattr(sandbox, "_ACKNOWLEDGE_SECONDS", 0.5)
+    first = worker.job_of([*HONEST, ("task", b""), *steps])
+    assert first.status == "completed"
+    job = worker.next_job_of(HONEST)
+    assert (job.status, job.attempt, job.crashes, job.failures) == ("completed", 1, 0, 0)
+    assert [item["frame_index"] for item in worker.items(job)] == [0, 1, 2]
+
+
+def test_a_crash_of_a_reused_child_that_has_begun_is_that_of_its_job(worker: Worker) -> None:
+    worker.job_of([*HONEST, *sends(ALIVE, VERSION), DIE])
+    job = worker.next_job_of(HONEST)
+    assert (job.status, job.crashes) == ("failed", 1)
+    assert_goes_on(worker)
 
 
 def test_a_child_that_is_gone_leaves_no_process(worker: Worker) -> None:

@@ -15,15 +15,16 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 
 from tests.support.records import new_job
-from videoqueue.errors import VideoqueueError
+from videoqueue.errors import ResultsTooLargeError, VideoqueueError
 from videoqueue.jobs import chunk_decoding
 from videoqueue.jobs.chunk_decoding import items_of, json_of
-from videoqueue.jobs.chunk_encoding import LINES, ChunkEncoder, ChunkForm, encode_chunk
+from videoqueue.jobs.chunk_encoding import LINES, MAX_ITEM_BYTES, ChunkEncoder, ChunkForm, encode_chunk
 from videoqueue.jobs.results import Position, ResultReader, encode
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import CHUNK
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.pipeline.version import pipelines
+from videoqueue.sandbox.protocol import MAX_MESSAGE_BYTES
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -184,6 +185,25 @@ def test_an_encoder_keeps_what_is_compressed_and_one_item() -> None:
     tracemalloc.stop()
     assert encoder.served_bytes > 40_000_000
     assert peak < 4 * 1024**2
+
+
+@pytest.mark.parametrize("time", [0.5, None], ids=["a time", "no time"])
+def test_the_largest_item_is_read_back_and_a_larger_one_is_refused(time: float | None) -> None:
+    room = MAX_ITEM_BYTES - len(encode([{"frame_index": 0, "result": {"text": "", "timestamp": time}}]))
+    largest: dict[str, Any] = {"frame_index": 0, "result": {"text": "x" * room, "timestamp": time}}
+    chunk = encode_chunk([largest])
+    assert chunk.form.served_bytes == MAX_ITEM_BYTES
+    assert b"".join(json_of(chunk.payload, LINES)) == encode([largest])
+    encoder = ChunkEncoder()
+    encoder.add(STILL[0])
+    largest["result"]["text"] += "x"
+    with pytest.raises(ResultsTooLargeError, match=f"larger than {MAX_ITEM_BYTES} bytes"):
+        encoder.add(largest)
+    assert encoder.chunk() == encode_chunk(STILL[:1])
+
+
+def test_an_item_is_as_large_as_the_message_that_it_comes_in() -> None:
+    assert MAX_ITEM_BYTES == MAX_MESSAGE_BYTES
 
 
 def test_a_chunk_of_a_newer_release_is_not_read() -> None:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from videoqueue.errors import VideoqueueError
-from videoqueue.jobs.chunk_encoding import LINES
+from videoqueue.jobs.chunk_encoding import LINES, MAX_ITEM_BYTES
 
 #: Uncompressed bytes that are read at once.
 _PIECE: Final = 256 * 1024
 #: Compressed bytes that are read at once.
 _INPUT: Final = 64 * 1024
-#: The longest line that is read; an item is shorter than a message of the child (16 MiB).
-_MAX_LINE: Final = 32 * 1024 * 1024
+#: The longest line that is read. Older releases stored larger items, so it is more than an item has.
+_MAX_LINE: Final = 2 * MAX_ITEM_BYTES
 
 
 def json_of(payload: bytes, encoding: str | None) -> Iterator[bytes]:

@@ -18,7 +18,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from videoqueue.errors import ResultsTooLargeError
+
 LINES: Final = "zlib-lines"
+#: The largest item as it is served. A message of a child has the same limit, and an item that was sent as the
+#: service writes JSON is not larger than its message. But "1e15" is served as "1000000000000000.0".
+MAX_ITEM_BYTES: Final = 16 * 1024 * 1024
 #: Nearly equal pages of text need a third of what they need with level 1, and are read twice as fast. Writing
 #: 170 MB/s is much faster than results are made.
 _LEVEL: Final = 6
@@ -112,6 +117,7 @@ class ChunkEncoder:
 
         Raises:
             ValueError: it holds NaN or an infinity.
+            ResultsTooLargeError: it is larger than `MAX_ITEM_BYTES`. It is not appended.
         """
         text, template, values = _parsed(item)
         self.served_bytes += len(text) + (1 if self.frames else 0)
@@ -157,7 +163,7 @@ def _parsed(item: Mapping[str, object]) -> tuple[bytes, bytes, bytes]:
     """Returns an item as it is served, its template, and the values of it; "" without a timestamp."""
     index, result = item["frame_index"], item.get("result")
     if list(item) != ["frame_index", "result"] or not isinstance(result, Mapping) or _time_of(item) is None:
-        return to_json(item), b"", b""
+        return _bounded(to_json(item)), b"", b""
     names = list(result)
     place = names.index("timestamp")
     before = to_json({name: result[name] for name in names[:place]})[1:-1]
@@ -165,5 +171,13 @@ def _parsed(item: Mapping[str, object]) -> tuple[bytes, bytes, bytes]:
     start = _MIDDLE + before + (b"," if before else b"") + _TIME
     end = (b"," if after else b"") + after + b"}}"
     number, time = to_json(index), to_json(result["timestamp"])
-    text = b"".join((_HEAD, number, start, time, end))
+    text = _bounded(b"".join((_HEAD, number, start, time, end)))
     return text, b"".join((_HEAD, b"\0", start, b"\0", end)), number + b"," + time
+
+
+def _bounded(text: bytes) -> bytes:
+    if len(text) > MAX_ITEM_BYTES:
+        raise ResultsTooLargeError(
+            f"The result of a frame is larger than {MAX_ITEM_BYTES} bytes. Use another pipeline."
+        )
+    return text

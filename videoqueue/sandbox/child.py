@@ -83,7 +83,7 @@ def _serve(iter_file: Callable[..., Any], task: dict[str, Any], replies: BinaryI
     path, pipeline_id = task.pop("path"), task.pop("pipeline_id")
     logs.set_context(job_id=task.pop("job_id"), attempt=task.pop("attempt"))
     try:
-        # Starting Python and importing the pipeline have taken some time already.
+        # Acknowledges the task before anything of it that takes time, such as loading a model.
         reply.alive(0.0)
         items = iter_file(
             path,

@@ -143,11 +143,12 @@ class ChildProcess:
         self._output.end_job()
         self._room.clear()
 
-    def receive(self, should_stop: Callable[[], bool]) -> bytes:
+    def receive(self, should_stop: Callable[[], bool], within: float | None = None) -> bytes:
         """Waits for the child's next message.
 
         Args:
             should_stop: asked several times a second; it may raise.
+            within: a deadline in seconds that is shorter than `stall_seconds`; None for no other.
 
         Returns:
             The message, without its length.
@@ -156,9 +157,11 @@ class ChildProcess:
             Stopped: `should_stop` returned True.
             ResultsTooLargeError: the message is too long.
             OutOfMemoryError, SandboxCrashedError: the child ended.
-            StalledError: it sent nothing for `stall_seconds`.
+            StalledError: it sent no whole message for `stall_seconds`.
+            SandboxCrashedError: it sent none within `within` seconds.
         """
-        deadline = time.monotonic() + self._stall_seconds
+        seconds = self._stall_seconds if within is None else min(within, self._stall_seconds)
+        deadline = time.monotonic() + seconds
         self._note_memory()
         if should_stop():
             raise Stopped

@@ -1,8 +1,9 @@
 """The protocol between worker and child: length-prefixed JSON (4 bytes big endian, then UTF-8).
 
-The worker sends a `Task`. The child replies with any number of `alive` messages, one `version` message, then
-any number of `item` and `alive` messages, and then exactly one of `OUTCOMES`, which also has the fields of
-`VideoInfo`. A task that fails may end before the version is known.
+The worker sends a `Task`. The child acknowledges it at once with an `alive` message. It then sends any number
+of other `alive` messages, one `version` message, then any number of `item` and `alive` messages, and then
+exactly one of `OUTCOMES`, which also has the fields of `VideoInfo`. A task that fails may end before the
+version is known.
 
 Every message of a child is checked and cleaned here, because hostile bytes may control it. It becomes a
 report, the error of an outcome, or a `SandboxCrashedError`.

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from videoqueue.errors import MAX_MESSAGE_CHARACTERS, NoFrameError, OutOfMemoryError, SandboxCrashedError
+from videoqueue.errors import (
+    MAX_MESSAGE_CHARACTERS,
+    NoFrameError,
+    OutOfMemoryError,
+    ResultsTooLargeError,
+    SandboxCrashedError,
+    StalledError,
+)
 from videoqueue.failpoints import failpoint
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.access import Access
@@ -41,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 #: Outcomes after which a child can be reused.
 _BEHAVED = ("done", "bad_video", "failed")
+#: Seconds in which a reused child must acknowledge a task. It does so before it loads a model.
+_ACKNOWLEDGE_SECONDS = 5
 
 
 class Sandbox:
@@ -73,7 +82,8 @@ class Sandbox:
 
         A child that ends the task, with or without an error, reports `Ended` last. If a reused child returns
         no frames or runs out of memory, the rest is retried once in a new child: FFmpeg reports a failed
-        allocation as an empty video.
+        allocation as an empty video. If a reused child does not acknowledge the task, or crashes or hangs
+        before it reports the version, an earlier task may be the cause: this one starts again in a new child.
 
         Args:
             task: the video and what to do with it.
@@ -94,8 +104,8 @@ class Sandbox:
         for fresh in (self._child is None, True):
             try:
                 yield from self._attempt(rest, should_stop)
-            except _OutOfTurn:
-                logger.info("Task started again in a new process: the reused one was out of turn.")
+            except _OutOfTurn as error:
+                logger.info("Task started again in a new process.", extra={"reason": error})
             except (NoFrameError, OutOfMemoryError) as error:
                 if fresh:
                     raise self._final(error) from error
@@ -114,15 +124,15 @@ class Sandbox:
         failpoint("worker.child_started")
         kept = False
         try:
-            rest.has_begun = False
-            self._begin(child, replace(rest.task, path=path))
-            while True:
-                data = child.receive(should_stop)
-                message = unpack(data)
-                kind = message["type"]
-                if kind in OUTCOMES and (rest.has_begun or kind != "done"):
-                    break
-                yield self._report(child, message, len(data), rest)
+            rest.restart()
+            with _without_blame(child, rest):
+                child.begin(replace(rest.task, path=path))
+                while True:
+                    message, size = self._receive(child, rest, should_stop)
+                    kind = message["type"]
+                    if kind in OUTCOMES and (rest.has_begun or kind != "done"):
+                        break
+                    yield self._report(message, size, rest)
             child.jobs += 1
             is_clean = _is_clean_after_task(child)
             error = error_of(message)
@@ -137,13 +147,21 @@ class Sandbox:
         if error is not None:
             raise error
 
-    def _begin(self, child: ChildProcess, task: Task) -> None:
+    def _receive(
+        self, child: ChildProcess, rest: _Rest, should_stop: Callable[[], bool]
+    ) -> tuple[Mapping[str, object], int]:
+        """Returns the next message and its size in bytes."""
+        awaits = bool(child.jobs) and not rest.is_acknowledged
         try:
-            child.begin(task)
-        except SandboxCrashedError:
-            if child.jobs:  # what it did to the pipe during an earlier task is not the fault of this one
-                raise _OutOfTurn from None
+            data = child.receive(should_stop, _ACKNOWLEDGE_SECONDS if awaits else None)
+        except StalledError as error:
+            if awaits:
+                raise _OutOfTurn("The reused process does not acknowledge the task.") from error
             raise
+        message = unpack(data)
+        if awaits and message["type"] != "alive":
+            raise _OutOfTurn("The reused process sent a message of an earlier task.")
+        return message, len(data)
 
     def _child_for(self, task: Task) -> tuple[ChildProcess, str]:
         """Returns the child, a new one if need be, and the path at which it can read the video."""
@@ -159,14 +177,8 @@ class Sandbox:
         self._child = child
         return child, child.admit(task.path)
 
-    def _report(self, child: ChildProcess, message: Mapping[str, object], size: int, rest: _Rest) -> Report:
-        try:
-            report = report_of(message, size, rest.task.start_after, rest.has_begun)
-        except SandboxCrashedError:
-            # A late message of an earlier task is not the fault of this one.
-            if child.jobs and not rest.has_begun:
-                raise _OutOfTurn from None
-            raise
+    def _report(self, message: Mapping[str, object], size: int, rest: _Rest) -> Report:
+        report = report_of(message, size, rest.task.start_after, rest.has_begun)
         rest.take(report)
         return report
 
@@ -207,7 +219,18 @@ def _temporary_folder() -> Path:
 
 
 class _OutOfTurn(Exception):  # noqa: N818 - not an error of the task
-    """A reused child did not accept the task, or sent something else before it began."""
+    """A reused child did not begin the task. What it did during an earlier one may be the cause."""
+
+
+@contextmanager
+def _without_blame(child: ChildProcess, rest: _Rest) -> Iterator[None]:
+    """Raises `_OutOfTurn` for a fault of a reused child that has not begun the task."""
+    try:
+        yield
+    except (SandboxCrashedError, ResultsTooLargeError) as error:
+        if child.jobs and not rest.has_begun:
+            raise _OutOfTurn(str(error)) from error
+        raise
 
 
 class _Rest:
@@ -215,9 +238,14 @@ class _Rest:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.has_begun = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Notes that a child is given the task that has not yet reported anything."""
+        self.is_acknowledged = self.has_begun = False
 
     def take(self, report: Report) -> None:
+        self.is_acknowledged = True
         match report:
             case Begun(version):
                 self.has_begun = True

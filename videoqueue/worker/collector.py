@@ -48,7 +48,8 @@ class Collector:
 
         Raises:
             Stopped, PermanentError, TransientError: raised by the sandbox.
-            ResultsTooLargeError: the results are larger than VIDEOQUEUE_MAX_RESULT_BYTES.
+            ResultsTooLargeError: a result is larger than `MAX_ITEM_BYTES`, or all are larger than
+                VIDEOQUEUE_MAX_RESULT_BYTES.
             LeaseLostError, DatabaseUnavailableError: a chunk could not be committed.
         """
         try:
