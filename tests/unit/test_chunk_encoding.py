@@ -160,6 +160,41 @@ def test_an_endless_line_is_damaged_and_costs_little_memory(monkeypatch: pytest.
     assert peak < 8 * 1024**2
 
 
+def test_a_chunk_is_not_read_further_than_it_is_served() -> None:
+    chunk = encode_chunk(STILL)
+    size = chunk.form.served_bytes
+    assert size is not None
+    assert b"".join(json_of(chunk.payload, LINES, size)) == encode(STILL)
+    assert b",".join(items_of(chunk.payload, LINES, size)) == encode(STILL)
+    for read in (json_of, items_of):
+        found: list[bytes] = []
+        with pytest.raises(VideoqueueError, match="damaged"):
+            found.extend(read(chunk.payload, LINES, size - 1))
+        assert sum(map(len, found)) < size
+
+
+def test_a_chunk_that_expands_beyond_its_row_ends_early(store: JobStore) -> None:
+    job_id = finished(store, STILL)
+    bomb = zlib.compress(b"{" + b"}\n{" * 1_000_000 + b"}\n")
+    with store.engine.begin() as connection:
+        connection.execute(sa.update(CHUNK).values(payload=bomb))
+    reader = ResultReader(store.engine)
+    for read in (reader.chunks(job_id, ALL_OWNERS), reader.chunks_from(job_id, ALL_OWNERS, 0)):
+        with pytest.raises(VideoqueueError, match="damaged"):
+            list(read)
+
+
+@pytest.mark.parametrize("line", [b"{" + bytes(8_000_000), b"1" + b"," * 8_000_000], ids=["NUL", "comma"])
+def test_a_line_of_separators_costs_little_more_memory_than_its_bytes(line: bytes) -> None:
+    bomb = zlib.compress(b'{"a":\0,"b":\0}\n' + line + b"\n")
+    tracemalloc.start()
+    with pytest.raises(VideoqueueError, match="damaged"):
+        list(items_of(bomb, LINES))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * len(line)
+
+
 @pytest.mark.parametrize("read", [json_of, items_of])
 def test_a_chunk_that_expands_a_lot_is_read_in_little_memory(read: Any) -> None:
     page = {"text": "x" * 50_000}

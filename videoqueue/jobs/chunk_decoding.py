@@ -17,8 +17,13 @@ _INPUT: Final = 64 * 1024
 _MAX_LINE: Final = 2 * MAX_ITEM_BYTES
 
 
-def json_of(payload: bytes, encoding: str | None) -> Iterator[bytes]:
+def json_of(payload: bytes, encoding: str | None, served_bytes: int | None = None) -> Iterator[bytes]:
     """Yields the JSON of the items of a chunk, joined by commas, in pieces. Memory is bounded.
+
+    Args:
+        payload: the payload of the chunk.
+        encoding: its encoding.
+        served_bytes: the bytes of the JSON, which is not read further; None if they are not known.
 
     Raises:
         VideoqueueError: the chunk is damaged, or of a newer release. What was yielded before is incomplete.
@@ -26,7 +31,38 @@ def json_of(payload: bytes, encoding: str | None) -> Iterator[bytes]:
     if encoding is None:
         yield payload
         return
-    reader, separator = _Reader(payload, encoding), b""
+    yield from _within(served_bytes, _joined(_Reader(payload, encoding)))
+
+
+def items_of(payload: bytes, encoding: str, served_bytes: int | None = None) -> Iterator[bytes]:
+    """Yields the JSON of each item of an encoded chunk.
+
+    Args:
+        payload: the payload of the chunk.
+        encoding: its encoding.
+        served_bytes: the bytes of the JSON of all items with the commas between them, as in `json_of`.
+
+    Raises:
+        VideoqueueError: as in `json_of`. Read all items, because the checksum is at the end.
+    """
+    # A comma more than there are: each item counts with one.
+    limit = None if served_bytes is None else served_bytes + 1
+    reader = _Reader(payload, encoding)
+    yield from _within(limit, (item for block in reader.blocks() for item in reader.items(block)), comma=1)
+
+
+def _within(limit: int | None, pieces: Iterator[bytes], comma: int = 0) -> Iterator[bytes]:
+    """Yields the pieces as long as they, each with a comma, are not larger than the limit together."""
+    size = 0
+    for piece in pieces:
+        size += len(piece) + comma
+        if limit is not None and size > limit:
+            raise damaged()
+        yield piece
+
+
+def _joined(reader: _Reader) -> Iterator[bytes]:
+    separator = b""
     for block in reader.blocks():
         if reader.is_plain(block):
             yield separator + block[:-1].replace(b"\n", b",")
@@ -42,17 +78,6 @@ def json_of(payload: bytes, encoding: str | None) -> Iterator[bytes]:
         if gathered:
             yield separator + b",".join(gathered)
             separator = b","
-
-
-def items_of(payload: bytes, encoding: str) -> Iterator[bytes]:
-    """Yields the JSON of each item of an encoded chunk.
-
-    Raises:
-        VideoqueueError: as in `json_of`. Read all items, because the checksum is at the end.
-    """
-    reader = _Reader(payload, encoding)
-    for block in reader.blocks():
-        yield from reader.items(block)
 
 
 def damaged() -> VideoqueueError:
@@ -106,14 +131,14 @@ class _Reader:
         """Yields the items of the next block."""
         for line in block[:-1].split(b"\n"):
             if line.startswith(b"{"):
-                parts = line.split(b"\0")
+                parts = line.split(b"\0", 3)
                 self._template = parts if len(parts) == 3 else []
                 if len(parts) == 1:
                     yield line
                 elif len(parts) != 3:
                     raise damaged()
                 continue
-            values = line.split(b",")
+            values = line.split(b",", 2)
             if len(values) != 2 or not self._template:
                 raise damaged()
             start, middle, end = self._template

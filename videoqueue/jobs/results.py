@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -21,10 +21,12 @@ from videoqueue.jobs.types import OwnerScope
 from videoqueue.pipeline.results import FrameItem
 
 _PAYLOAD = (
-    sa.select(CHUNK.c.payload, CHUNK.c.encoding)
+    sa.select(CHUNK.c.payload, CHUNK.c.encoding, CHUNK.c.served_bytes)
     .join(JOB, JOB.c.job_id == CHUNK.c.job_id)
     .where(CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq"))
 )
+#: The payload of a chunk, its encoding, and the bytes of its items as served; None where not known.
+_Stored: TypeAlias = tuple[bytes, str | None, int | None]
 _decoder = json.JSONDecoder()
 #: Bytes of a page that are yielded at once, at least.
 _PIECE: Final = 256 * 1024
@@ -248,26 +250,24 @@ class ResultReader:
             separator = b","
         yield b"]" if separator == b"," else b"[]"
 
-    def _stored(
-        self, job_id: uuid.UUID, owner: OwnerScope, seq: int = 0
-    ) -> Iterator[tuple[bytes, str | None]]:
+    def _stored(self, job_id: uuid.UUID, owner: OwnerScope, seq: int = 0) -> Iterator[_Stored]:
         while (chunk := self._chunk(job_id, owner, seq)) is not None:
             yield chunk
             seq += 1
 
-    def _chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> tuple[bytes, str | None] | None:
-        """Returns the payload and the encoding of a chunk, or None if there is no such chunk."""
+    def _chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> _Stored | None:
+        """Returns a chunk, or None if there is no such chunk."""
         with reading(self._engine) as connection:
             query = _PAYLOAD.where(owned_by(owner))
             found = connection.execute(query, {"wanted_job": job_id, "wanted_seq": seq})
             row = found.one_or_none()
-        return None if row is None else (row.payload, row.encoding)
+        return None if row is None else (row.payload, row.encoding, row.served_bytes)
 
 
-def _split(payload: bytes, encoding: str | None) -> Iterator[bytes]:
+def _split(payload: bytes, encoding: str | None, served_bytes: int | None) -> Iterator[bytes]:
     """Yields the items of a chunk, each as it is served."""
     if encoding is not None:
-        yield from items_of(payload, encoding)
+        yield from items_of(payload, encoding, served_bytes)
         return
     text = payload.decode()
     start = 0
