@@ -573,16 +573,16 @@ def test_only_the_allowed_names_are_known(start: Callable[..., Flask]) -> None:
 
 
 @pytest.mark.parametrize(
-    "environ",
+    ("name", "secret", "takes"),
     [
-        {"VIDEOQUEUE_ADMIN_KEY": "a secret that is too short"},
-        {"VIDEOQUEUE_ADMIN_KEY": "a secret with spaces and 32 characters"},
-        {"VIDEOQUEUE_API_KEY": "a secret of two words"},
+        ("VIDEOQUEUE_ADMIN_KEY", "a secret that is too short", "at least"),
+        ("VIDEOQUEUE_ADMIN_KEY", "a secret with spaces and 32 characters", "at least"),
+        ("VIDEOQUEUE_API_KEY", "a secret of two words", "letters, digits"),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_not_printed(environ: dict[str, str]) -> None:
-    with pytest.raises(Exception, match=r"cannot be used: VIDEOQUEUE_A\w+_KEY takes at least") as caught:
-        load_settings(environ)
+def test_a_secret_that_cannot_be_used_is_not_printed(name: str, secret: str, takes: str) -> None:
+    with pytest.raises(Exception, match=f"cannot be used: {name} takes {takes}") as caught:
+        load_settings({name: secret})
     assert "secret" not in str(caught.value)
 
 

@@ -90,7 +90,7 @@ def test_a_download_goes_on_where_its_connection_broke(
     digest = storage.download(KEY, tmp_path / "copy", unchecked)
     assert (tmp_path / "copy").read_bytes() == VIDEO
     assert digest == hashlib.sha256(VIDEO).hexdigest()
-    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in server.ranges[1:]]
+    starts = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in server.ranges[1:]]
     assert server.ranges[0] == ""
     assert len(starts) == 3
     assert starts == sorted(starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,4 +189,5 @@ def test_a_process_that_a_plugin_left_behind_does_not_hold_up_the_end_of_its_chi
     ]
     assert left, "it outlives its child"
     for process in left:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -43,7 +43,7 @@ def web(tmp_path: Path, redis_url: str) -> Iterator[Any]:
 def test_a_public_address_without_authentication_is_warned_of_once_and_otherwise_needs_a_key(
     settings: dict[str, str], public: bool
 ) -> None:
-    assert started(settings).count("keys create --owner NAME") == (1 if public else 0)
+    assert started(settings).count("`videoqueue keys create --owner NAME`") == (1 if public else 0)
     said = started(settings | {"VIDEOQUEUE_AUTH": "off"})
     assert said.count("without authentication (VIDEOQUEUE_AUTH=off)") == (1 if public else 0)
     assert "keys create" not in said
