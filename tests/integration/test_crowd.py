@@ -293,7 +293,7 @@ def test_without_a_free_file_the_longest_idle_connection_is_closed(tmp_path: Pat
         assert b" 200 " in first.get("/healthz")
         limit = worker.num_fds() + 5
         worker.rlimit(psutil.RLIMIT_NOFILE, (limit, worker.rlimit(psutil.RLIMIT_NOFILE)[1]))
-        clients = [stack.enter_context(Client(web)) for _ in range(10)]
+        clients = [stack.enter_context(Client(web)) for _ in range(40)]
         for client in clients[-3:]:
             assert b" 200 " in client.get("/healthz")
         assert is_closed(first)
