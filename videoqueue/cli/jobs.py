@@ -41,7 +41,7 @@ def jobs() -> None:
 @jobs.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="List only jobs in this state.")
 @click.option(
-    "--limit", type=Whole(1, 1_000_000), default=20, show_default=True, help="Maximum number of jobs."
+    "--limit", type=Whole(1, 1_000_000_000), default=20, show_default=True, help="Maximum number of jobs."
 )
 @_owner
 @_as_json
