@@ -14,11 +14,11 @@ from videoqueue.api.extension import extension_of
 from videoqueue.api.file_names import attachment
 from videoqueue.api.lookup import JOB_ID
 from videoqueue.api.operations import (
-    ALWAYS,
     CACHED,
-    DATABASE,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    RESULTS,
     Operation,
-    header_parameter,
     operation,
 )
 from videoqueue.api.parameters import query_of
@@ -69,27 +69,16 @@ class ExportRequest(Schema):
         description="The results as a file: `csv` (a row for each object and line of text), `jsonl` (an item "
         "of the results on each line), `vtt` and `srt` (texts as subtitles), `coco` (detections).",
         query=(ExportRequest,),
-        parameters=(
-            JOB_ID,
-            header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
-        ),
+        parameters=(JOB_ID, IF_NONE_MATCH),
         responses={
             "200": {
                 "description": "The file.",
                 "headers": {**CACHED, **_DISPOSITION},
                 "content": _CONTENT,
             },
-            "304": {"description": "The file has not changed.", "headers": CACHED},
+            "304": NOT_MODIFIED,
         },
-        problems=(
-            "job_not_found",
-            "results_not_ready",
-            "job_failed",
-            "video_size_unknown",
-            "rate_limited",
-            *DATABASE,
-            *ALWAYS,
-        ),
+        problems=("video_size_unknown", *RESULTS),
     )
 )
 def export(job_id: str) -> Response:

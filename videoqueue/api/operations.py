@@ -38,6 +38,15 @@ CACHED: Final[Described] = {**COMMON, "ETag": _header("ETag"), "Vary": _header("
 #: The problems that every operation can return, and those of every operation that needs the database.
 ALWAYS: Final[Sequence[ProblemCode]] = ("invalid_parameter", "internal_error")
 DATABASE: Final[Sequence[ProblemCode]] = ("database_unavailable",)
+#: The problems of every operation that returns something made from the results of a job.
+RESULTS: Final[Sequence[ProblemCode]] = (
+    "job_not_found",
+    "results_not_ready",
+    "job_failed",
+    "rate_limited",
+    *DATABASE,
+    *ALWAYS,
+)
 
 _ATTRIBUTE: Final = "videoqueue_operation"
 
@@ -99,3 +108,10 @@ def json_response(description: str, schema: type[Schema], headers: Described | N
         "headers": {**COMMON, **(headers or {})},
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}},
     }
+
+
+#: A client can cache the responses of an operation that has this parameter and this response.
+IF_NONE_MATCH: Final = header_parameter(
+    "If-None-Match", "The ETag of an earlier response.", {"type": "string"}
+)
+NOT_MODIFIED: Final[Described] = {"description": "The response has not changed.", "headers": CACHED}

@@ -13,11 +13,11 @@ from videoqueue.api.auth import caller
 from videoqueue.api.extension import extension_of
 from videoqueue.api.lookup import JOB_ID, completed_job
 from videoqueue.api.operations import (
-    ALWAYS,
     CACHED,
-    DATABASE,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    RESULTS,
     Operation,
-    header_parameter,
     json_response,
     operation,
 )
@@ -65,15 +65,12 @@ class ResultsByTime(Schema):
         description="The same items as /video/results, whose `timestamp` is at least `from` and less than "
         "`to`.",
         query=(TimeRequest,),
-        parameters=(
-            JOB_ID,
-            header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
-        ),
+        parameters=(JOB_ID, IF_NONE_MATCH),
         responses={
             "200": json_response("The results.", ResultsByTime, CACHED),
-            "304": {"description": "The results have not changed.", "headers": CACHED},
+            "304": NOT_MODIFIED,
         },
-        problems=("job_not_found", "results_not_ready", "job_failed", "rate_limited", *DATABASE, *ALWAYS),
+        problems=RESULTS,
     )
 )
 def results_by_time(job_id: str) -> Response:

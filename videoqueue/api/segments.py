@@ -13,11 +13,11 @@ from videoqueue.api.auth import caller
 from videoqueue.api.extension import extension_of
 from videoqueue.api.lookup import JOB_ID, completed_job, job_not_found
 from videoqueue.api.operations import (
-    ALWAYS,
     CACHED,
-    DATABASE,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    RESULTS,
     Operation,
-    header_parameter,
     json_response,
     operation,
 )
@@ -92,15 +92,12 @@ class JobSegments(Schema):
         description="The ranges of time in which each label and each text is seen, sorted by start. They are "
         "made from the results when they are first asked for, and kept.",
         query=(SegmentsRequest,),
-        parameters=(
-            JOB_ID,
-            header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
-        ),
+        parameters=(JOB_ID, IF_NONE_MATCH),
         responses={
             "200": json_response("The segments of the job.", JobSegments, CACHED),
-            "304": {"description": "The segments have not changed.", "headers": CACHED},
+            "304": NOT_MODIFIED,
         },
-        problems=("job_not_found", "results_not_ready", "job_failed", "rate_limited", *DATABASE, *ALWAYS),
+        problems=RESULTS,
     )
 )
 def segments(job_id: str) -> Response:

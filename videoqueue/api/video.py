@@ -15,6 +15,9 @@ from videoqueue.api.operations import (
     ALWAYS,
     CACHED,
     DATABASE,
+    IF_NONE_MATCH,
+    NOT_MODIFIED,
+    RESULTS,
     RETRY_AFTER,
     Described,
     Operation,
@@ -184,15 +187,12 @@ def status(job_id: str) -> JsonResponse:
         "`page_token` it returns one page (1000 frames by default) and the token of the next page. If stored "
         "results are damaged, the response is cut off and is not valid JSON.",
         query=(PageRequest,),
-        parameters=(
-            JOB_ID,
-            header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
-        ),
+        parameters=(JOB_ID, IF_NONE_MATCH),
         responses={
             "200": json_response("The results of the job.", JobResults, CACHED),
-            "304": {"description": "The results have not changed.", "headers": CACHED},
+            "304": NOT_MODIFIED,
         },
-        problems=("job_not_found", "results_not_ready", "job_failed", "rate_limited", *DATABASE, *ALWAYS),
+        problems=RESULTS,
     )
 )
 def results(job_id: str) -> Response:

@@ -17,6 +17,7 @@ from videoqueue.api.operations import (
     ALWAYS,
     COMMON,
     DATABASE,
+    IF_NONE_MATCH,
     Described,
     Operation,
     header_parameter,
@@ -57,7 +58,7 @@ _CONTENT: Final[dict[str, Any]] = {"video/mp4": {"schema": {"type": "string", "f
                 "The ETag of the bytes that the client has. If the video is another, it is sent whole.",
                 {"type": "string"},
             ),
-            header_parameter("If-None-Match", "The ETag of an earlier response.", {"type": "string"}),
+            IF_NONE_MATCH,
         ),
         responses={
             "200": {"description": "The video.", "headers": _HEADERS, "content": _CONTENT},

@@ -12,7 +12,7 @@ import click
 
 from videoqueue.cli.api_key import KeyHeader, key_for
 from videoqueue.cli.option_types import HeaderText, Text
-from videoqueue.cli.options import service_option, submission_options
+from videoqueue.cli.options import output_option, service_option, submission_options
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings, shown
 
@@ -241,13 +241,7 @@ def status(job_id: str, url: str | None) -> None:
 
 @click.command()
 @click.argument("job_id", type=Text())
-@click.option(
-    "-o",
-    "--output",
-    type=click.File("wb", lazy=True),
-    default="-",
-    help="Write to this file. [default: stdout]",
-)
+@output_option
 @service_option
 def results(job_id: str, output: IO[bytes], url: str | None) -> None:
     """Print the results of the completed job JOB_ID, as JSON."""

@@ -7,7 +7,7 @@ from typing import IO
 import click
 
 from videoqueue.cli.option_types import Number, Text
-from videoqueue.cli.options import format_option, service_option
+from videoqueue.cli.options import format_option, output_option, service_option
 
 
 @click.command()
@@ -18,13 +18,7 @@ from videoqueue.cli.options import format_option, service_option
     type=Number(0, 1),
     help="Leave out what was recognized with a lower confidence. [default: nothing]",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.File("wb", lazy=True),
-    default="-",
-    help="Write to this file. [default: stdout]",
-)
+@output_option
 @service_option
 def export(
     job_id: str, format_name: str, min_confidence: float | None, output: IO[bytes], url: str | None

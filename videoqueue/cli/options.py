@@ -30,6 +30,17 @@ def submission_options(command: Command) -> Command:
     return command
 
 
+def output_option(command: Command) -> Command:
+    """Returns the command with the option --output added; its value is a binary file."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.File("wb", lazy=True),
+        default="-",
+        help="Write to this file. [default: stdout]",
+    )(command)
+
+
 def format_option(*, required: bool = False) -> Callable[[Command], Command]:
     """Returns a decorator that adds the option --format; its value is the parameter `format_name`."""
 

@@ -97,7 +97,7 @@ class OwnerStore:
             return connection.execute(sa.select(sa.func.count()).where(JOB.c.owner == NOBODY)).scalar_one()
 
     def adopt(self, owner: str) -> int:
-        """Gives the jobs that belong to nobody to an owner, some at a time.
+        """Makes an owner the owner of the jobs that belong to nobody, some at a time.
 
         Where the owner has used the same idempotency key, that of the adopted job is removed.
 

@@ -167,7 +167,7 @@ class BoundedThreadWorker(SendingWorker):
             self._refuse_waiting(lane.give_up())
 
     def _refuse_waiting(self, waiting: Iterable[tuple[Connection, str]]) -> None:
-        """Gives each request a thread, so that the application can refuse it."""
+        """Starts a thread for each request, so that the application can refuse it."""
         for conn, reason in waiting:
             conn.sock.refusal = reason
             self.enqueue_req(conn)

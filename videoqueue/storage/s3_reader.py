@@ -126,5 +126,5 @@ class S3Range:
             yield from self._reader.blocks()
 
     def close(self) -> None:
-        """Closes the connection, or gives it back if all was read."""
+        """Closes the connection. If all was read, the pool of connections keeps it instead."""
         self._reader.close()
