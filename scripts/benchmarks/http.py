@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -33,15 +32,7 @@ _MB = 1e6
 
 def main() -> None:
     options = _parse()
-    with (
-        tempfile.TemporaryDirectory(prefix="videoqueue-benchmark-", dir=options.folder) as name,
-        ExitStack() as open_,
-    ):
-        folder = Path(name)
-        print(
-            f"{len(os.sched_getaffinity(0))} processors, load {os.getloadavg()[0]:.1f} at the start",
-            flush=True,
-        )
+    with servers.workplace(options.folder) as folder, ExitStack() as open_:
         redis_url = open_.enter_context(servers.queue(folder / "valkey"))
         settings = {"REDIS_URL": redis_url, "VIDEOQUEUE_MAX_PENDING_JOBS": "1000000"}
         web = open_.enter_context(servers.web(folder / "data", settings))

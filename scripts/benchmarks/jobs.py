@@ -13,9 +13,7 @@ The pipeline is a test plugin that computes a digest of each frame.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import tempfile
 import time
 import uuid
 from contextlib import ExitStack
@@ -41,10 +39,7 @@ _POLL_SECONDS = 0.05
 
 def main() -> None:
     options = _parse()
-    with tempfile.TemporaryDirectory(prefix="videoqueue-benchmark-") as name:
-        folder = Path(name)
-        processors, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-        print(f"{processors} processors, load {load:.1f} at the start", flush=True)
+    with servers.workplace(None) as folder:
         video = make_video(folder / "tiny.mp4", frames=5)
         side = backlog.Side(ROOT, Workplace(folder / "venv"), PIPELINE)
         if options.against:

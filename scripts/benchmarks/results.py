@@ -7,9 +7,7 @@ medians of several rounds: seconds to the first byte and to the last. Then the b
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,15 +17,7 @@ from benchmarks.older import code_of
 
 def main() -> None:
     options = _parse()
-    with (
-        tempfile.TemporaryDirectory(prefix="videoqueue-benchmark-", dir=options.folder) as name,
-        ExitStack() as open_,
-    ):
-        folder = Path(name)
-        print(
-            f"{len(os.sched_getaffinity(0))} processors, load {os.getloadavg()[0]:.1f} at the start",
-            flush=True,
-        )
+    with servers.workplace(options.folder) as folder, ExitStack() as open_:
         older = open_.enter_context(code_of(options.against, folder))
         settings = {"REDIS_URL": open_.enter_context(servers.queue(folder / "valkey"))}
         data = folder / "data"

@@ -47,6 +47,15 @@ class Server:
 
 
 @contextmanager
+def workplace(parent: Path | None) -> Iterator[Path]:
+    """Yields a new folder, removed at the end; prints the load of the machine first."""
+    with tempfile.TemporaryDirectory(prefix="videoqueue-benchmark-", dir=parent) as name:
+        processors, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+        print(f"{processors} processors, load {load:.1f} at the start", flush=True)
+        yield Path(name)
+
+
+@contextmanager
 def web(
     folder: Path,
     settings: Mapping[str, str],

@@ -18,10 +18,10 @@ from typing import Any
 import requests
 from corpus.service import free_port, started
 
-from servers.certificate import write_certificate
 from servers.page import adapted, block, settings
 from servers.parts import Check, program
 from servers.recorder import Recorder, recorder
+from tests.support.certificate import write_certificate
 
 SAMPLE = Path(__file__).resolve().parents[2] / "videoqueue" / "cli" / "sample.mp4"
 #: As `htpasswd -B` writes them; the password of each user is "password-of-NAME".

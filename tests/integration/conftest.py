@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask
 
 from tests.support import misbehaving
 from tests.support.serving import Web, serving
+from videoqueue.api.extension import services_of
+from videoqueue.app import create_app
+from videoqueue.jobs.tables import Base
+from videoqueue.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +37,29 @@ def web(shared_web: Web) -> Web:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders of the misbehaving plugin's package and of its pipelines."""
     return misbehaving.install(tmp_path_factory.mktemp("misbehaving"))
+
+
+@pytest.fixture
+def start_app(database_url: str, settings: Settings) -> Iterator[Callable[..., Flask]]:
+    """Makes an application on the test's database, with changed settings."""
+    apps: list[Flask] = []
+
+    def start(**changes: Any) -> Flask:
+        storage = f"file://{settings.data_path / 'objects'}"
+        app = create_app(replace(settings, database_url=database_url, storage_url=storage, **changes))
+        Base.metadata.create_all(services_of(app).engine)
+        apps.append(app)
+        return app
+
+    yield start
+    for app in apps:
+        services_of(app).engine.dispose()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """As many open files as this process may have: it has the clients of the service that is tested."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,13 +21,12 @@ from tests.support.records import new_job
 from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
 from videoqueue.api.operations import Operation, operation
-from videoqueue.app import create_app
 from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.results import encode
-from videoqueue.jobs.tables import API_KEY, Base
+from videoqueue.jobs.tables import API_KEY
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY
 from videoqueue.services import Services
-from videoqueue.settings import Settings, load_settings
+from videoqueue.settings import load_settings
 
 #: Every route with the scope that it needs, and its status for an allowed caller: the owner, and another one.
 ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
@@ -108,24 +106,6 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.fixture
-def start(database_url: str, settings: Settings) -> Iterator[Callable[..., Flask]]:
-    """Makes an application on the test's database, with changed settings."""
-    apps: list[Flask] = []
-
-    def start(**changes: Any) -> Flask:
-        app = create_app(
-            replace(settings, database_url=database_url, storage_url=f"file://{settings.data_dir}", **changes)
-        )
-        Base.metadata.create_all(services_of(app).engine)
-        apps.append(app)
-        return app
-
-    yield start
-    for app in apps:
-        services_of(app).engine.dispose()
-
-
 def completed(services: Services, owner: str) -> uuid.UUID:
     store = services.store
     claim = store.claim(store.create(new_job(owner=owner))[0], "worker")
@@ -141,12 +121,12 @@ def closed_service(app: Flask) -> Closed:
 
 
 @pytest.fixture
-def closed(start: Callable[..., Flask]) -> Closed:
-    return closed_service(start(admin_key=ADMIN_KEY))
+def closed(start_app: Callable[..., Flask]) -> Closed:
+    return closed_service(start_app(admin_key=ADMIN_KEY))
 
 
-def test_the_table_has_every_route(start: Callable[..., Flask]) -> None:
-    rules = start().url_map.iter_rules()
+def test_the_table_has_every_route(start_app: Callable[..., Flask]) -> None:
+    rules = start_app().url_map.iter_rules()
     assert {
         (method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     } == set(ROUTES)
@@ -177,8 +157,8 @@ def test_the_methods_that_flask_adds_need_a_key_too(closed: Closed, method: str)
     assert closed.client.open(f"/video/status/{closed.job_id}", method=method).status_code == 401
 
 
-def test_a_view_without_a_description_needs_a_key(start: Callable[..., Flask]) -> None:
-    app = start(admin_key=ADMIN_KEY)
+def test_a_view_without_a_description_needs_a_key(start_app: Callable[..., Flask]) -> None:
+    app = start_app(admin_key=ADMIN_KEY)
     app.add_url_rule("/forgotten", "forgotten", lambda: "open")
     described = Operation(scope=None, summary="", description="", responses={}, problems=())
     app.add_url_rule("/described", "described", operation(described)(lambda: "open"))
@@ -330,9 +310,9 @@ def test_an_unready_service_tells_strangers_only_that(closed: Closed) -> None:
 
 
 def test_until_the_first_key_no_key_is_needed_and_from_then_on_it_is(
-    start: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+    start_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = start()
+    app = start_app()
     client, services = app.test_client(), services_of(app)
     job_id = completed(services, NOBODY)
     assert client.get(f"/video/status/{job_id}").status_code == 200
@@ -342,14 +322,14 @@ def test_until_the_first_key_no_key_is_needed_and_from_then_on_it_is(
     assert client.get(f"/video/status/{job_id}", headers=bearer(token)).status_code == 404
     assert client.get(f"/video/status/{job_id}").status_code == 401
     KeyStore(services.engine).revoke(key.key_id)
-    other = start().test_client()
+    other = start_app().test_client()
     assert other.get(f"/video/status/{job_id}").status_code == 401
 
 
 def test_another_process_notices_the_first_key_when_it_asks_again(
-    start: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+    start_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = start()
+    app = start_app()
     client, services = app.test_client(), services_of(app)
     job_id = completed(services, NOBODY)
     with statements(services) as queries:
@@ -377,9 +357,9 @@ def test_another_process_notices_the_first_key_when_it_asks_again(
     ],
 )
 def test_a_key_is_needed_unless_only_this_machine_reaches_the_service(
-    start: Callable[..., Flask], changes: dict[str, object], status: int
+    start_app: Callable[..., Flask], changes: dict[str, object], status: int
 ) -> None:
-    app = start(**changes)
+    app = start_app(**changes)
     job_id = completed(services_of(app), NOBODY)
     assert app.test_client().get(f"/video/status/{job_id}").status_code == status
 
@@ -402,23 +382,23 @@ def test_a_key_is_needed_unless_only_this_machine_reaches_the_service(
     ],
 )
 def test_a_request_through_a_proxy_needs_a_key_and_the_refusal_names_the_settings(
-    start: Callable[..., Flask], header: str
+    start_app: Callable[..., Flask], header: str
 ) -> None:
-    app = start()
+    app = start_app()
     job_id = completed(services_of(app), NOBODY)
     response = app.test_client().get(f"/video/status/{job_id}", headers={header: "9.9.9.9"})
     assert response.status_code == 401
     for setting in ("VIDEOQUEUE_TRUSTED_PROXIES", "VIDEOQUEUE_AUTH"):
         assert setting in response.get_json()["detail"]
-    off = start(auth="off").test_client()
+    off = start_app(auth="off").test_client()
     assert off.get(f"/video/status/{job_id}", headers={header: "9.9.9.9"}).status_code == 200
 
 
 @pytest.mark.parametrize("address", ["192.168.1.7", "fe80::1", ""])
 def test_a_request_of_another_machine_needs_a_key_whatever_the_settings_say(
-    start: Callable[..., Flask], address: str
+    start_app: Callable[..., Flask], address: str
 ) -> None:
-    app = start()
+    app = start_app()
     job_id = completed(services_of(app), NOBODY)
     response = app.test_client().get(f"/video/status/{job_id}", environ_overrides={"REMOTE_ADDR": address})
     assert response.status_code == 401
@@ -438,9 +418,9 @@ def test_a_request_of_another_machine_needs_a_key_whatever_the_settings_say(
     ],
 )
 def test_a_trusted_proxy_names_the_owner(
-    start: Callable[..., Flask], header: dict[str, str], status: int
+    start_app: Callable[..., Flask], header: dict[str, str], status: int
 ) -> None:
-    closed = closed_service(start(owner_header="X-User", trusted_proxies=1))
+    closed = closed_service(start_app(owner_header="X-User", trusted_proxies=1))
     response = closed.client.get(f"/video/status/{closed.job_id}", headers=header)
     assert response.status_code == status
     if "X-User" not in header:
@@ -453,15 +433,17 @@ def test_a_trusted_proxy_names_the_owner(
     "name",
     ["-", "(null)", "null", "None", "<nil>", "undefined", "$remote_user", "${user}", "%{REMOTE_USER}e"],
 )
-def test_a_proxy_that_does_not_know_the_user_names_no_owner(start: Callable[..., Flask], name: str) -> None:
-    client = start(owner_header="X-User", trusted_proxies=1).test_client()
+def test_a_proxy_that_does_not_know_the_user_names_no_owner(
+    start_app: Callable[..., Flask], name: str
+) -> None:
+    client = start_app(owner_header="X-User", trusted_proxies=1).test_client()
     response = client.get("/jobs", headers={"X-User": name})
     assert response.status_code == 401
     assert f"{name!r} stands for an unknown one" in response.get_json()["detail"]
 
 
-def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(start: Callable[..., Flask]) -> None:
-    app = start(owner_header="X-User", trusted_proxies=1, admin_key=ADMIN_KEY)
+def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(start_app: Callable[..., Flask]) -> None:
+    app = start_app(owner_header="X-User", trusted_proxies=1, admin_key=ADMIN_KEY)
     job_id = completed(services_of(app), "admin")
     client = app.test_client()
     response = client.get(f"/video/status/{job_id}", headers={"X-User": "admin"})
@@ -485,9 +467,9 @@ def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(start: Callable[.
     ],
 )
 def test_another_site_cannot_use_the_login_of_a_proxy(
-    start: Callable[..., Flask], headers: dict[str, str], code: int | None
+    start_app: Callable[..., Flask], headers: dict[str, str], code: int | None
 ) -> None:
-    closed = closed_service(start(owner_header="X-User", trusted_proxies=1))
+    closed = closed_service(start_app(owner_header="X-User", trusted_proxies=1))
     added = {"X-User": "anna", "Host": "videos.example.com", "X-Forwarded-Proto": "https"}
     if code:
         added["Authorization"] = "Basic YW5uYTpwYXNzd29yZA=="  # as a proxy leaves it that does not clear it
@@ -504,9 +486,9 @@ def test_another_site_cannot_use_the_login_of_a_proxy(
 
 
 def test_a_key_is_accepted_from_every_site_also_behind_a_proxy_that_names_owners(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    closed = closed_service(start(owner_header="X-User", trusted_proxies=1))
+    closed = closed_service(start_app(owner_header="X-User", trusted_proxies=1))
     response = closed.get("/jobs", "submit", **{"Sec-Fetch-Site": "cross-site", "X-User": "bert"})
     assert response.status_code == 200
 
@@ -541,9 +523,9 @@ def test_a_key_is_accepted_from_every_site_also_behind_a_proxy_that_names_owners
     ],
 )
 def test_a_browser_cannot_be_used_by_another_site(
-    start: Callable[..., Flask], headers: dict[str, str], code: str | None
+    start_app: Callable[..., Flask], headers: dict[str, str], code: str | None
 ) -> None:
-    client = start().test_client()
+    client = start_app().test_client()
     for response in (
         client.post("/video/submit", headers=headers),
         client.get(f"/video/status/{uuid.uuid4()}", headers=headers),
@@ -560,10 +542,10 @@ def test_a_key_is_accepted_from_every_site_because_browsers_do_not_send_it(close
     assert response.status_code == 200
 
 
-def test_only_the_allowed_names_are_known(start: Callable[..., Flask]) -> None:
+def test_only_the_allowed_names_are_known(start_app: Callable[..., Flask]) -> None:
     allowed = ("videos.example.com",)
     for changes in ({}, {"admin_key": ADMIN_KEY}):
-        client = start(allowed_hosts=allowed, **changes).test_client()
+        client = start_app(allowed_hosts=allowed, **changes).test_client()
         path = f"/video/status/{uuid.uuid4()}"
         statuses = [
             client.get(path, headers=bearer(ADMIN_KEY) | {"Host": host}).status_code
@@ -664,10 +646,10 @@ def test_a_key_that_is_revoked_while_the_video_arrives_makes_no_job(
 
 
 def test_the_first_key_that_is_created_while_a_video_arrives_closes_the_service_for_it(
-    start: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_app: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("videoqueue.api.known_keys.REMEMBERED_SECONDS", 0.0)
-    app = start()
+    app = start_app()
     services = services_of(app)
     video = make_video(tmp_path / "video.mp4").read_bytes()
     response = app.test_client().post(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,8 @@ from tests.support.serving import Client, Web, padded, serving
 from tests.support.stack import eventually
 from tests.support.videos import make_video
 
+pytestmark = pytest.mark.usefixtures("many_files")
+
 #: Whoever waits for a client waits longer than any test does.
 PATIENT = {
     "VIDEOQUEUE_UPLOAD_STALL_SECONDS": "300",
@@ -24,15 +25,6 @@ PATIENT = {
 }
 OTHER = "127.0.0.2"
 GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@pytest.fixture(autouse=True)
-def _many_files() -> Iterator[None]:
-    """The clients are in this process."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,42 +16,23 @@ from werkzeug.test import TestResponse
 from tests.support.records import new_job, stored
 from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
-from videoqueue.app import create_app
 from videoqueue.broker import queued
 from videoqueue.errors import LeaseLostError, StorageUnavailableError
 from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.results import encode
-from videoqueue.jobs.tables import CHUNK, DELETED_JOB, JOB, OWNER_STATE, Base
+from videoqueue.jobs.tables import CHUNK, DELETED_JOB, JOB, OWNER_STATE
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, Claim
 from videoqueue.maintenance.retention import Retention
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.services import Services
-from videoqueue.settings import Settings
 
 STATES = ("pending", "running", "completed", "failed")
 VIDEO = VideoInfo(damaged_frames=2, width=640, height=360, fps=29.97, duration=4.5, codec="hevc")
 
 
 @pytest.fixture
-def start(database_url: str, settings: Settings) -> Iterator[Callable[..., Flask]]:
-    """Makes an application on the test's database, with changed settings."""
-    apps: list[Flask] = []
-
-    def start(**changes: Any) -> Flask:
-        storage = f"file://{settings.data_path / 'objects'}"
-        app = create_app(replace(settings, database_url=database_url, storage_url=storage, **changes))
-        Base.metadata.create_all(services_of(app).engine)
-        apps.append(app)
-        return app
-
-    yield start
-    for app in apps:
-        services_of(app).engine.dispose()
-
-
-@pytest.fixture
-def app(start: Callable[..., Flask]) -> Flask:
-    return start()
+def app(start_app: Callable[..., Flask]) -> Flask:
+    return start_app()
 
 
 def submitted(services: Services, **changes: Any) -> uuid.UUID:
@@ -119,9 +99,9 @@ def test_a_deleted_job_leaves_nothing_whatever_its_state(
 
 
 def test_the_deletion_of_a_running_job_announces_the_next_of_an_owner_at_the_limit(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    app = start(owner_max_running=1)
+    app = start_app(owner_max_running=1)
     services = services_of(app)
     running, other, waiting = (submitted(services) for _ in range(3))
     claimed(services, running)
@@ -444,8 +424,10 @@ def test_a_failed_job_is_described_with_its_error(client: FlaskClient, services:
 
 
 @pytest.mark.parametrize(("days", "expires"), [(30, True), (0, False)])
-def test_an_ended_job_says_when_it_is_removed(start: Callable[..., Flask], days: int, expires: bool) -> None:
-    app = start(retention_days=days)
+def test_an_ended_job_says_when_it_is_removed(
+    start_app: Callable[..., Flask], days: int, expires: bool
+) -> None:
+    app = start_app(retention_days=days)
     services, client = services_of(app), app.test_client()
     job_id = job_in(services, "failed")
     with services.engine.begin() as connection:
@@ -535,8 +517,8 @@ def test_a_job_without_its_video_is_not_retried(client: FlaskClient, services: S
     assert "Submit it again" in response.get_json()["detail"]
 
 
-def test_a_retry_counts_as_a_pending_job(start: Callable[..., Flask]) -> None:
-    app = start(max_pending_jobs=1)
+def test_a_retry_counts_as_a_pending_job(start_app: Callable[..., Flask]) -> None:
+    app = start_app(max_pending_jobs=1)
     services = services_of(app)
     failed = job_in(services, "failed")
     submitted(services)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 import uuid
 from collections.abc import Iterator
@@ -22,16 +21,9 @@ from tests.support.serving import Client, Web, post_raw, serving
 from tests.support.stack import eventually
 from tests.support.videos import make_video
 
+pytestmark = pytest.mark.usefixtures("many_files")
+
 LIMIT = 1024
-
-
-@pytest.fixture(autouse=True)
-def _many_files() -> Iterator[None]:
-    """The clients are in this process."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture

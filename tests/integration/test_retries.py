@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,31 +14,12 @@ from flask import Flask
 from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job, stored
 from videoqueue.api.extension import services_of
-from videoqueue.app import create_app
 from videoqueue.broker import queued
 from videoqueue.jobs.deletion import Deletions
-from videoqueue.jobs.tables import DELETED_JOB, JOB, Base
+from videoqueue.jobs.tables import DELETED_JOB, JOB
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY
 from videoqueue.maintenance.retention import Retention
 from videoqueue.services import Services
-from videoqueue.settings import Settings
-
-
-@pytest.fixture
-def start(database_url: str, settings: Settings) -> Iterator[Callable[..., Flask]]:
-    """Makes an application on the test's database, with changed settings."""
-    apps: list[Flask] = []
-
-    def start(**changes: Any) -> Flask:
-        storage = f"file://{settings.data_path / 'objects'}"
-        app = create_app(replace(settings, database_url=database_url, storage_url=storage, **changes))
-        Base.metadata.create_all(services_of(app).engine)
-        apps.append(app)
-        return app
-
-    yield start
-    for app in apps:
-        services_of(app).engine.dispose()
 
 
 def failed_job(services: Services) -> uuid.UUID:
@@ -65,9 +44,9 @@ def videos(services: Services) -> set[str]:
 
 
 def test_a_retry_at_the_limit_of_pending_jobs_is_refused_and_adds_nothing(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    app = start(owner_max_pending=1)
+    app = start_app(owner_max_pending=1)
     services, client = services_of(app), app.test_client()
     failed = failed_job(services)
     first = client.post(f"/jobs/{failed}/retry")
@@ -82,16 +61,18 @@ def test_a_retry_at_the_limit_of_pending_jobs_is_refused_and_adds_nothing(
 
 
 def test_a_retry_stores_no_further_video_and_is_not_refused_by_the_limit_of_stored_bytes(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    app = start(owner_max_stored_bytes=7)
+    app = start_app(owner_max_stored_bytes=7)
     services = services_of(app)
     assert app.test_client().post(f"/jobs/{failed_job(services)}/retry").status_code == 202
     assert len(videos(services)) == 1
 
 
-def test_retries_at_the_same_time_leave_as_many_pending_jobs_as_allowed(start: Callable[..., Flask]) -> None:
-    app = start(owner_max_pending=5)
+def test_retries_at_the_same_time_leave_as_many_pending_jobs_as_allowed(
+    start_app: Callable[..., Flask],
+) -> None:
+    app = start_app(owner_max_pending=5)
     services = services_of(app)
     # Different ones: retries of the same job wait for each other anyway.
     failed = [failed_job(services) for _ in range(12)]
@@ -102,8 +83,8 @@ def test_retries_at_the_same_time_leave_as_many_pending_jobs_as_allowed(start: C
     assert (jobs(services), queued(services.broker)) == (Counter(failed=12, pending=5), 5)
 
 
-def test_each_retry_is_a_job_of_its_own(start: Callable[..., Flask]) -> None:
-    app = start()
+def test_each_retry_is_a_job_of_its_own(start_app: Callable[..., Flask]) -> None:
+    app = start_app()
     services = services_of(app)
     failed = failed_job(services)
     made = {app.test_client().post(f"/jobs/{failed}/retry").get_json()["job_id"] for _ in range(3)}
@@ -112,9 +93,9 @@ def test_each_retry_is_a_job_of_its_own(start: Callable[..., Flask]) -> None:
 
 
 def test_a_job_that_is_deleted_while_it_is_retried_makes_no_new_one(
-    start: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+    start_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = start()
+    app = start_app()
     services = services_of(app)
     failed = failed_job(services)
 
@@ -130,9 +111,9 @@ def test_a_job_that_is_deleted_while_it_is_retried_makes_no_new_one(
 
 @pytest.mark.parametrize("first", ["failed", "again"])
 def test_deleting_one_of_two_jobs_with_the_same_video_keeps_it_for_the_other(
-    start: Callable[..., Flask], first: str
+    start_app: Callable[..., Flask], first: str
 ) -> None:
-    app = start()
+    app = start_app()
     services, client = services_of(app), app.test_client()
     failed = str(failed_job(services))
     again = client.post(f"/jobs/{failed}/retry").get_json()["job_id"]
@@ -150,9 +131,9 @@ def test_deleting_one_of_two_jobs_with_the_same_video_keeps_it_for_the_other(
 
 
 def test_an_interrupted_deletion_is_finished_without_the_video_of_the_retried_job(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    app = start()
+    app = start_app()
     services, client = services_of(app), app.test_client()
     failed = failed_job(services)
     again = uuid.UUID(client.post(f"/jobs/{failed}/retry").get_json()["job_id"])
@@ -164,8 +145,8 @@ def test_an_interrupted_deletion_is_finished_without_the_video_of_the_retried_jo
     assert services.store.get(again, ALL_OWNERS) is not None
 
 
-def test_a_repeated_retry_with_the_same_idempotency_key_is_one_job(start: Callable[..., Flask]) -> None:
-    app = start(owner_max_pending=1, max_pending_jobs=1)
+def test_a_repeated_retry_with_the_same_idempotency_key_is_one_job(start_app: Callable[..., Flask]) -> None:
+    app = start_app(owner_max_pending=1, max_pending_jobs=1)
     services, client = services_of(app), app.test_client()
     failed = failed_job(services)
     header = {"Idempotency-Key": "k"}
@@ -179,9 +160,9 @@ def test_a_repeated_retry_with_the_same_idempotency_key_is_one_job(start: Callab
 
 
 def test_retries_at_the_same_time_with_the_same_idempotency_key_are_one_job(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    app = start(admin_key=ADMIN_KEY)
+    app = start_app(admin_key=ADMIN_KEY)
     services = services_of(app)
     failed = [failed_job(services) for _ in range(4)]  # jobs with the same video wait for no common lock
     header = {"Idempotency-Key": "k", "Authorization": f"Bearer {ADMIN_KEY}"}
@@ -195,9 +176,9 @@ def test_retries_at_the_same_time_with_the_same_idempotency_key_are_one_job(
 
 
 def test_an_idempotency_key_of_another_submission_or_of_the_failed_job_is_refused(
-    start: Callable[..., Flask],
+    start_app: Callable[..., Flask],
 ) -> None:
-    app = start()
+    app = start_app()
     services, client = services_of(app), app.test_client()
     failed = failed_job(services)
     with services.engine.begin() as connection:
@@ -209,8 +190,8 @@ def test_an_idempotency_key_of_another_submission_or_of_the_failed_job_is_refuse
     assert jobs(services) == Counter(failed=1, pending=1)
 
 
-def test_an_admin_retries_beyond_the_owners_limit_of_pending_jobs(start: Callable[..., Flask]) -> None:
-    app = start(owner_max_pending=1, admin_key=ADMIN_KEY)
+def test_an_admin_retries_beyond_the_owners_limit_of_pending_jobs(start_app: Callable[..., Flask]) -> None:
+    app = start_app(owner_max_pending=1, admin_key=ADMIN_KEY)
     services, client = services_of(app), app.test_client()
     failed = failed_job(services)
     admin = {"Authorization": f"Bearer {ADMIN_KEY}"}

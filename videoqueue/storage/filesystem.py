@@ -158,7 +158,7 @@ class _FileWriter:
             os.fsync(self._file)
             self._temporary.replace(self._path)
             self._close()
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def _require_open(self) -> None:
         if self._file < 0:
@@ -242,10 +242,11 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes new and removed names in the folder survive a power cut (fsync(2))."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
