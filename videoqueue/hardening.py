@@ -79,15 +79,34 @@ def make_private_folder(folder: Path) -> None:
         SettingsError: it belongs to another user, or something of the service in it does.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _require_own(folder, folder.stat())
-    with os.scandir(folder) as entries:
-        found = list(entries)
+    found = require_own_folder(folder)
     for entry in found:
-        if entry.name in _OWN_FOLDERS or entry.name.startswith(_OWN_FILES):
-            _require_own(Path(entry.path), entry.stat(follow_symlinks=False))
+        if _is_ours(entry):
             _close(Path(entry.path))
     if not any(entry.is_dir(follow_symlinks=False) and entry.name not in _OWN_FOLDERS for entry in found):
         _close(folder)
+
+
+def require_own_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """Checks that an existing data folder, and what is of the service in it, belongs to this user.
+
+    Returns:
+        Its entries.
+
+    Raises:
+        OSError: the folder cannot be read.
+        SettingsError: it belongs to another user, or something of the service in it does.
+    """
+    _require_own(folder, folder.stat())
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in filter(_is_ours, found):
+        _require_own(Path(entry.path), entry.stat(follow_symlinks=False))
+    return found
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    return entry.name in _OWN_FOLDERS or entry.name.startswith(_OWN_FILES)
 
 
 def make_private_database(file: Path) -> None:

@@ -86,9 +86,9 @@ def build(settings: Settings, *, pool_size: int) -> Services:
         results=results,
         segments=JobSegments(engine, results),
         storage=storage,
-        reserve=build_reserve(settings, storage),
+        reserve=build_reserve(settings, storage.local_folder),
         broker=build_queue(settings),
-        pipelines=_pipelines(settings),
+        pipelines=load_pipelines(settings),
     )
 
 
@@ -140,16 +140,20 @@ def build_storage(settings: Settings) -> ObjectStorage:
     return open_storage(settings.storage_url, settings.data_path / "objects", settings.reserve_bytes)
 
 
-def build_reserve(settings: Settings, storage: ObjectStorage) -> Reserve:
+def build_reserve(settings: Settings, videos: Path | None) -> Reserve:
     """Returns the space that stays free on the volumes that hold videos, a SQLite file or the data folder.
 
     If videos and database are elsewhere, the data folder has only the copies that workers make.
+
+    Args:
+        settings: the settings.
+        videos: the folder of the storage; None if videos are on no disk of this machine.
     """
     database = settings.sqlite_file
     others = [] if database is None else [database.parent]
-    if others or storage.local_folder is not None:
+    if others or videos is not None:
         others.append(settings.data_path)
-    return Reserve(storage.local_folder, others, settings.reserve_bytes)
+    return Reserve(videos, others, settings.reserve_bytes)
 
 
 def build_queue(settings: Settings, middleware: Sequence[Middleware] = ()) -> RedisBroker:
@@ -161,7 +165,12 @@ def build_queue(settings: Settings, middleware: Sequence[Middleware] = ()) -> Re
     return build_broker(settings.redis_url, middleware, verify_tls=settings.redis_tls == "verify")
 
 
-def _pipelines(settings: Settings) -> Mapping[str, PipelineDefinition]:
+def load_pipelines(settings: Settings) -> Mapping[str, PipelineDefinition]:
+    """Returns the pipeline definitions by id.
+
+    Raises:
+        SettingsError: a definition, or VIDEOQUEUE_DEFAULT_PIPELINE, cannot be used.
+    """
     folders = [Path(settings.pipelines_dir)] if settings.pipelines_dir else []
     try:
         pipelines = load_definitions(*folders)

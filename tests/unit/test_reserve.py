@@ -94,7 +94,7 @@ def test_the_volumes_are_those_that_hold_what_the_service_keeps(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
         monkeypatch.setenv(name, "x")
     settings = load_settings({"VIDEOQUEUE_DATA_DIR": "/data", **environ})
-    reserve = build_reserve(settings, build_storage(settings))
+    reserve = build_reserve(settings, build_storage(settings).local_folder)
     assert reserve.videos == (None if videos is None else Path(videos))
     assert list(map(str, reserve.others)) == others
 

@@ -11,6 +11,7 @@ import click
 
 from videoqueue.cli.client import results, status, submit
 from videoqueue.cli.demo import demo
+from videoqueue.cli.doctor.command import doctor
 from videoqueue.cli.export import export
 from videoqueue.cli.jobs import jobs
 from videoqueue.cli.keys import keys
@@ -58,8 +59,9 @@ def cli(context: click.Context) -> None:
     Try it:            videoqueue demo
     Run the service:   videoqueue up
     Without a server:  videoqueue process FILE
+    Is it set up well? videoqueue doctor
     """
-    if context.invoked_subcommand != "up":  # `up` logs them
+    if context.invoked_subcommand not in ("up", "doctor"):  # these report them themselves
         _warn_of_unknown_variables()
 
 
@@ -83,6 +85,7 @@ for command in (
     process,
     validate,
     settings,
+    doctor,
 ):
     cli.add_command(command)
 

@@ -5,6 +5,12 @@ reads the AWS_* variables itself. A process with an invalid setting does not sta
 names the setting.
 """
 
-from videoqueue.settings.loading import Settings, absolute_paths, load_settings, shown
+from videoqueue.settings.loading import (
+    Settings,
+    absolute_paths,
+    load_settings,
+    load_valid_settings,
+    shown,
+)
 
-__all__ = ["Settings", "absolute_paths", "load_settings", "shown"]
+__all__ = ["Settings", "absolute_paths", "load_settings", "load_valid_settings", "shown"]

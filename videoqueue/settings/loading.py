@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from videoqueue.errors import SettingsError
 from videoqueue.settings.access import AccessSettings
@@ -45,8 +46,38 @@ def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/
     Raises:
         SettingsError: a value is invalid. The message is one line: the setting, the value and what it takes.
     """
-    environ = os.environ if environ is None else environ
-    values = {}
+    values, faults = _parsed(os.environ if environ is None else environ)
+    for message in faults.values():
+        raise SettingsError(message)
+    return _with_derived_defaults(Settings(**values), root)
+
+
+def load_valid_settings(
+    environ: Mapping[str, str], root: Path = Path("/")
+) -> tuple[Settings, dict[str, str]]:
+    """Reads the settings that are valid; the others have their defaults.
+
+    Args:
+        environ, root: as in `load_settings`.
+
+    Returns:
+        The settings, and the message for each invalid variable.
+    """
+    values, faults = _parsed(environ)
+    fields_by_variable = {entry.metadata["name"]: entry.name for entry in fields(Settings)}
+    while True:
+        try:
+            return _with_derived_defaults(Settings(**values), root), faults
+        except SettingsError as error:  # two settings contradict each other; at least one of them is given
+            named = re.findall(r"[A-Z][A-Z_]+", str(error))
+            name = next(name for name in named if fields_by_variable.get(name) in values)
+            faults[name] = str(error)
+            del values[fields_by_variable[name]]
+
+
+def _parsed(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the values by field, and the message for each invalid variable."""
+    values, faults = {}, {}
     for entry in fields(Settings):
         name = entry.metadata["name"]
         given = environ.get(name, "").strip()
@@ -57,8 +88,8 @@ def load_settings(environ: Mapping[str, str] | None = None, root: Path = Path("/
             values[entry.name] = entry.metadata["parse"](given)
         except ValueError as error:
             value = _printable(given, entry.metadata["unit"])
-            raise SettingsError(f"{name}={value!r} cannot be used: {name} {error}.") from None
-    return _with_derived_defaults(Settings(**values), root)
+            faults[name] = f"{name}={value!r} cannot be used: {name} {error}."
+    return values, faults
 
 
 def absolute_paths(environ: Mapping[str, str]) -> dict[str, str]:

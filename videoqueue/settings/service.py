@@ -227,9 +227,17 @@ class ServiceSettings:
         """Returns the files and folders on this machine that hold jobs, results, videos and keys."""
         file = self.sqlite_file
         databases = [f"{file}{suffix}" for suffix in SQLITE_SUFFIXES] if file else []
-        url = urlsplit(self.storage_url)
-        videos = [unquote(url.path)] if url.scheme == "file" else []
+        folder = self.storage_folder
+        videos = [str(folder)] if self.storage_url and folder else []
         return (str(self.data_path), *databases, *videos)
+
+    @property
+    def storage_folder(self) -> Path | None:
+        """Returns the folder of the stored videos; None if they are in S3."""
+        if not self.storage_url:
+            return self.data_path / "objects"
+        url = urlsplit(self.storage_url)
+        return Path(unquote(url.path)) if url.scheme == "file" else None
 
     @property
     def bind(self) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,30 @@ class S3Storage:
                 self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
             except ClientError as error:
                 raise StorageUnavailableError(UNAVAILABLE) from error
+
+    def clock_ahead(self) -> float:
+        """Returns by how many seconds the clock of this machine is ahead of that of the storage.
+
+        It is 0 if the storage does not send its time (RFC 9110, section 6.6.1).
+        """
+        with translated():
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        try:
+            date = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (LookupError, ValueError):
+            return 0.0
+        return (datetime.now(UTC) - date.replace(tzinfo=UTC)).total_seconds()
+
+    def may_remove_stale(self) -> bool:
+        """Returns whether the storage lets this user list unfinished uploads, which `remove_stale` needs."""
+        with translated():
+            try:
+                next(self._unfinished(), None)
+            except ClientError as error:
+                if code_of(error) not in _REFUSALS:
+                    raise
+                return False
+        return True
 
     def _open(self, name: str, wanted: str | None = None) -> GetObjectOutputTypeDef:
         part: PartOfObject = {} if wanted is None else {"Range": wanted}

