@@ -6,7 +6,6 @@
     │   ├── InvalidVideoError    the file is not a video that can be decoded
     │   │   └── NoFrameError     no frame could be decoded
     │   ├── OutOfMemoryError     an allocation failed in the child process
-    │   ├── ScratchFullError     the temporary files of the child process were too large
     │   ├── JobTimeoutError      the job exceeded its processing time
     │   ├── UnknownPipelineError
     │   ├── PipelineError        a pipeline definition or plugin has a fault
@@ -21,6 +20,7 @@
     │       └── StalledError     it made no progress
     ├── IdempotencyKeyReusedError
     ├── QuotaExceededError       the owner has as many pending jobs, or as much stored, as allowed
+    ├── JobGoneError             the job was deleted while its results were read
     └── LeaseLostError           another worker owns the job now, or it was deleted
 
 Messages are for the user: what was wrong, the limit, what to do next. They contain no path, host or class
@@ -114,12 +114,6 @@ class OutOfMemoryError(PermanentError):
     """An allocation failed. If the process was used before, retry once in a new one."""
 
     code = "out_of_memory"
-
-
-class ScratchFullError(PermanentError):
-    """The temporary files of the process were too large. If it was used before, retry once in a new one."""
-
-    code = "limit_exceeded"
 
 
 class JobTimeoutError(PermanentError):
@@ -223,6 +217,15 @@ class QuotaExceededError(VideoqueueError):
     """The owner of a submission has as many pending jobs, or as much stored, as allowed."""
 
     code = "quota_exceeded"
+
+
+class JobGoneError(VideoqueueError):
+    """The job was deleted while its results were read. What was read before is incomplete."""
+
+    code = "job_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("The job was deleted while its results were read.")
 
 
 class LeaseLostError(VideoqueueError):

@@ -35,6 +35,8 @@ STEPS: Final[Mapping[str, str]] = {
     "worker.chunk_committed": "results, progress and lease are committed",
     "worker.before_complete": "every chunk is committed, the row is still running",
     "worker.completed": "the row is completed, the message is not acknowledged",
+    "worker.segments_begun": "the row is completed, its segments are about to be made",
+    "worker.segments_kept": "the segments are kept, the message is not acknowledged",
     "worker.failed": "the row is failed, the message is not acknowledged",
     "worker.released": "the row is pending again, the retry is not enqueued",
     "worker.before_ack": "the job is done with, the message is not acknowledged",

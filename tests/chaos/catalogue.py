@@ -60,6 +60,7 @@ class Catalogue:
             load_definitions(pipelines), PluginRegistry(PluginOptions(), {"chaos": ChaosPlugin})
         )
         self.quick = self.make("quick", seed=1, frames=4)
+        self.large = self.make("large", seed=9, frames=4)
         self.good = [
             self.make("slow", seed=2, frames=8),
             self.make("slow", seed=3, frames=14),
@@ -75,7 +76,8 @@ class Catalogue:
         video = make_moving_video(self._folder / f"{seed}.mp4", seed, frames)
         stride, most = options.get("frame_stride", "1"), options.get("max_frames")
         # The tool that sleeps gives what the quick one gives.
-        items = self._service.iter_file(video, "quick", int(stride), None if most is None else int(most))
+        tool = "quick" if pipeline == "slow" else pipeline
+        items = self._service.iter_file(video, tool, int(stride), None if most is None else int(most))
         return Submission(
             f"{pipeline}-{seed}",
             video.read_bytes(),

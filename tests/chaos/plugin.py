@@ -16,13 +16,15 @@ from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 SLOW_SECONDS = 0.1
 #: More than any limit that the harness sets; the pages are never touched, so without a limit it is harmless.
 EATEN_BYTES = 3 * 1024**3
+#: How often the tool `large` repeats the digest: four frames have more than a megabyte of results.
+LARGE = 5000
 REFUSAL = "The test plugin takes no picture."
 
 _DIGEST = Tool({"image": "image"}, {"digest": "text"})
 
 
 class ChaosPlugin:
-    manifest = Manifest("chaos", "1.0", dict.fromkeys(("quick", "slow", "refuse", "eat"), _DIGEST))
+    manifest = Manifest("chaos", "1.0", dict.fromkeys(("quick", "slow", "large", "refuse", "eat"), _DIGEST))
 
     def __init__(self, options: PluginOptions) -> None:
         pass
@@ -35,4 +37,5 @@ class ChaosPlugin:
                 raise PermanentError(REFUSAL)
             case "eat":
                 np.empty(EATEN_BYTES, np.uint8)
-        return {"digest": hashlib.sha256(inputs["image"]).hexdigest()}
+        digest = hashlib.sha256(inputs["image"]).hexdigest()
+        return {"digest": digest * LARGE if tool == "large" else digest}

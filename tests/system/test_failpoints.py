@@ -75,7 +75,11 @@ def bench(running: Bench) -> Iterator[Bench]:
     _wake(_frozen(running))
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith(("purger.", "deletion."))])
+#: Steps that not every job comes to; they have tests of their own.
+_SPECIAL = ("purger.", "deletion.", "worker.segments_")
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith(_SPECIAL)])
 def test_a_process_killed_at_a_step_loses_nothing(bench: Bench, step: str) -> None:
     video, key = _submission_for(bench, step), new_key()
     if step == "web.duplicate_found":
@@ -101,6 +105,23 @@ def _submission_for(bench: Bench, step: str) -> Submission:
     if step == "worker.failed":
         return next(one for one in bench.catalogue.hostile if one.name == "refusing")
     return bench.catalogue.quick
+
+
+@pytest.mark.parametrize(("step", "rows"), [("worker.segments_begun", 0), ("worker.segments_kept", 1)])
+def test_segments_of_a_worker_killed_around_them_are_there_when_asked_for(
+    bench: Bench, step: str, rows: int
+) -> None:
+    bench.service.order(step, "kill")
+    submitted = bench.submit(bench.catalogue.large)
+    bench.await_obeyed(step)
+    assert bench.client.status(submitted.accepted) == "completed"
+    kept = "SELECT version FROM job_segments WHERE job_id = :job_id"
+    job_id = submitted.accepted
+    given = job_id if bench.service.postgres else job_id.hex
+    assert len(bench.service.rows(kept, job_id=given)) == rows
+    address = f"{bench.service.url}/jobs/{submitted.accepted}/segments"
+    assert requests.get(address, timeout=60).json()["truncated"] is False
+    bench.assert_nothing_is_broken(submitted)
 
 
 @pytest.mark.parametrize("step", ["purger.row_deleted", "deletion.video_deleted", "purger.object_deleted"])

@@ -19,9 +19,9 @@ from videoqueue.api.file_names import attachment
 from videoqueue.errors import VideoqueueError
 from videoqueue.exports.formats import FORMATS
 from videoqueue.jobs.chunk_encoding import encode_chunk
-from videoqueue.jobs.results import encode
+from videoqueue.jobs.results import ResultReader, encode
 from videoqueue.jobs.store import Claim
-from videoqueue.jobs.tables import CHUNK
+from videoqueue.jobs.tables import CHUNK, JOB
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.services import Services
@@ -142,6 +142,26 @@ def test_a_damaged_result_breaks_off_instead_of_ending_validly(
     with pytest.raises(VideoqueueError, match="damaged"):
         list(response.iter_encoded())
     response.close()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_job_that_is_deleted_while_its_export_is_made_is_not_found(
+    client: FlaskClient, services: Services, path: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ResultReader._chunk
+
+    def delete_and_read(*arguments: Any) -> Any:
+        with services.store.engine.begin() as connection:
+            connection.execute(sa.delete(JOB))
+        return read(*arguments)
+
+    monkeypatch.setattr(ResultReader, "_chunk", delete_and_read)
+    if name == "coco":  # its first bytes are sent before anything is read
+        with pytest.raises(ConnectionResetError):
+            list(client.get(f"{path}?format={name}", buffered=False).iter_encoded())
+        return
+    response = client.get(f"{path}?format={name}")
+    assert (response.status_code, response.get_json()["code"]) == (404, "job_not_found")
 
 
 @pytest.mark.parametrize("name", ["csv", "vtt"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from tests.support.records import new_job, stored
-from videoqueue.errors import DatabaseUnavailableError, VideoqueueError
+from videoqueue.errors import DatabaseUnavailableError, JobGoneError, VideoqueueError
 from videoqueue.jobs.chunk_encoding import encode_chunk
 from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.results import ResultReader, encode
@@ -19,6 +21,7 @@ from videoqueue.jobs.tables import CHUNK, JOB, JOB_SEGMENTS
 from videoqueue.jobs.types import ALL_OWNERS, OwnerLimits
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.segments.build import VERSION
+from videoqueue.segments.ranges import Segments
 
 BLOCK = {"text": "GRÜSSE", "confidence": 0.9, "box": [1, 2, 30, 40]}
 ITEMS: list[dict[str, Any]] = [
@@ -106,6 +109,44 @@ def test_segments_are_removed_with_the_job(store: JobStore, reader: ResultReader
     segments.keep(job_id, made)
     with store.engine.connect() as connection:
         assert connection.execute(sa.select(JOB_SEGMENTS)).all() == []
+
+
+def test_a_job_that_is_deleted_while_its_segments_are_made_is_gone_and_not_damaged(
+    store: JobStore, reader: ResultReader, job_id: uuid.UUID
+) -> None:
+    job = stored(store, job_id)
+    reads = iter(range(9))
+
+    def delete_at_second_read() -> None:
+        if next(reads) == 1:
+            Deletions(store.engine, OwnerLimits()).delete(job_id, ALL_OWNERS)
+
+    with pytest.raises(JobGoneError, match="deleted while its results were read"):
+        JobSegments(store.engine, reader).of(job, ALL_OWNERS, delete_at_second_read)
+    with store.engine.connect() as connection:
+        assert connection.execute(sa.select(JOB_SEGMENTS)).all() == []
+
+
+def test_two_that_make_the_segments_at_once_keep_them_once(
+    store: JobStore, reader: ResultReader, job_id: uuid.UUID
+) -> None:
+    job = stored(store, job_id)
+    both = threading.Barrier(2)
+
+    def make(_: int) -> Segments:
+        met: list[int] = []
+
+        def meet_once() -> None:
+            if not met:
+                met.append(both.wait(30))
+
+        return JobSegments(store.engine, reader).of(job, ALL_OWNERS, meet_once)
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(make, range(2))
+    assert first == second == JobSegments(store.engine, reader).kept(job_id, ALL_OWNERS)
+    with store.engine.connect() as connection:
+        assert len(connection.execute(sa.select(JOB_SEGMENTS)).all()) == 1
 
 
 def test_segments_of_jobs_that_the_release_before_deleted_are_removed(

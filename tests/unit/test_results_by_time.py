@@ -15,7 +15,7 @@ from tests.support.records import new_job
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.chunk_encoding import encode_chunk
 from videoqueue.jobs.results import ResultReader, encode
-from videoqueue.jobs.tables import CHUNK
+from videoqueue.jobs.tables import CHUNK, JOB
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.services import Services
 
@@ -100,6 +100,21 @@ def test_items_with_the_same_time_are_not_separated(client: FlaskClient, complet
     assert found == items
 
 
+def test_times_before_0_count_as_0_so_that_no_item_is_skipped(
+    client: FlaskClient, complete: Complete
+) -> None:
+    items = [{"frame_index": n, "result": {"timestamp": (n - 12) / 10}} for n in range(40)]
+    path = complete(items)
+    assert client.get(f"{path}?from=0&limit=13").get_json() == {
+        "job_id": path.split("/")[2],
+        "results": items[:13],
+        "next_from": 0.1,
+    }
+    assert client.get(f"{path}?limit=1").get_json()["results"] == items[:13]
+    assert client.get(f"{path}?from=0.1").get_json()["results"] == items[13:]
+    assert client.get(f"{path}?to=0").get_json()["results"] == []
+
+
 def test_chunks_before_the_span_are_not_read(
     client: FlaskClient, services: Services, complete: Complete, request: pytest.FixtureRequest
 ) -> None:
@@ -127,6 +142,24 @@ def test_a_missing_chunk_never_ends_validly(
         list(response.iter_encoded())
     response.close()
     assert client.get(f"{path}?from=8.5&to=8.9").get_json()["results"] == ITEMS[85:89]
+
+
+def test_results_of_a_job_that_is_deleted_meanwhile_break_off_and_are_no_bug(
+    client: FlaskClient, services: Services, complete: Complete, caplog: pytest.LogCaptureFixture
+) -> None:
+    for is_whole in (False, True):
+        path = complete()
+        if is_whole:
+            path = path.replace("/jobs/", "/video/results/").removesuffix("/results")
+        response = client.get(path, buffered=False)
+        pieces = response.iter_encoded()
+        next(pieces)
+        with services.store.engine.begin() as connection:
+            connection.execute(sa.delete(JOB))
+        with pytest.raises(ConnectionResetError):
+            list(pieces)
+        response.close()
+    assert [line.levelname for line in caplog.records] == ["WARNING"] * 2
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ from videoqueue.errors import (
     TransientError,
 )
 from videoqueue.jobs.owners import OwnerStore
-from videoqueue.jobs.results import encode
+from videoqueue.jobs.results import ResultReader, encode
+from videoqueue.jobs.segments import JobSegments
 from videoqueue.jobs.tables import CHUNK, JobRow
 from videoqueue.jobs.types import ALL_OWNERS, Job
 from videoqueue.pipeline.decode.video_info import VideoInfo
@@ -307,6 +308,74 @@ def test_equal_results_are_stored_once_and_served_for_each_frame(
     assert len(chunk.payload) < 40_000
     assert (chunk.first_frame, chunk.last_index, chunk.frame_count) == (0, 299, 300)
     assert (chunk.first_time, chunk.served_bytes) == (0.0, len(served) - 2)
+
+
+def _large(count: int) -> list[Any]:
+    """Items that have a megabyte together for each ten."""
+    block = {"text": "x" * 100_000, "confidence": 0.9, "box": [1, 2, 3, 4]}
+    return [
+        {"frame_index": index, "result": {"text_blocks": [block], "timestamp": index / 10}}
+        for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("count", "ranges"), [(9, None), (10, 1)])
+def test_segments_of_large_results_are_made_after_the_job_is_completed(
+    services: Services, job_id: uuid.UUID, run: Run, count: int, ranges: int | None
+) -> None:
+    assert run(Script(*map(Seen, _large(count))))(job_id) is None
+    assert row(services, job_id).status == "completed"
+    kept = services.segments.kept(job_id, ALL_OWNERS)
+    assert (None if kept is None else len(kept["texts"])) == ranges
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("a bug"), "Making segments met a bug."),
+        (DatabaseUnavailableError("away"), "Segments not made."),
+        (MemoryError(), "Making segments met a bug."),
+    ],
+)
+def test_segments_that_cannot_be_made_do_not_change_the_outcome_of_the_job(
+    services: Services,
+    job_id: uuid.UUID,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    said: str,
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(JobSegments, "keep", fail)
+    monkeypatch.setattr(JobSegments, "kept", fail)
+    assert run(Script(*map(Seen, _large(10))))(job_id) is None
+    assert row(services, job_id).status == "completed"
+    assert [line.message for line in caplog.records if line.levelno >= logging.WARNING] == [said]
+
+
+def test_a_worker_that_stops_gives_up_the_segments(
+    services: Services,
+    job_id: uuid.UUID,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stopping = threading.Event()
+    read = ResultReader.items
+
+    def stop_and_read(*arguments: Any) -> Iterator[FrameItem]:
+        stopping.set()
+        return read(*arguments)
+
+    monkeypatch.setattr(ResultReader, "items", stop_and_read)
+    caplog.set_level(logging.INFO)
+    assert run(Script(*map(Seen, _large(10))), stopping)(job_id) is None
+    assert row(services, job_id).status == "completed"
+    assert "Segments not made: the worker stops." in caplog.messages
+    assert services.segments.kept(job_id, ALL_OWNERS) is None
 
 
 def test_a_small_chunk_grows_with_each_commit_and_a_large_one_ends(

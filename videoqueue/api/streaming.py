@@ -14,7 +14,7 @@ from werkzeug.datastructures import Accept
 
 from videoqueue.api.admission import RequestLimit
 from videoqueue.causes import cause_fields
-from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.errors import DatabaseUnavailableError, JobGoneError
 from videoqueue.jobs.deadline import set_deadline
 
 logger = logging.getLogger(__name__)
@@ -94,8 +94,8 @@ def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def with_deadline(pieces: Iterator[bytes], seconds: float, release: Callable[[], None]) -> Iterator[bytes]:
     """Yields the pieces, each with a new database deadline, so that a slow client does not use it up.
 
-    If the database fails in between, the connection is broken off: the client must not take the body for a
-    whole one.
+    If the database fails in between, or the job is deleted, the connection is broken off: the client must not
+    take the body for a whole one.
     """
     try:
         while True:
@@ -104,7 +104,7 @@ def with_deadline(pieces: Iterator[bytes], seconds: float, release: Callable[[],
             if piece is None:
                 return
             yield piece
-    except DatabaseUnavailableError as error:
+    except (DatabaseUnavailableError, JobGoneError) as error:
         logger.warning("Results were broken off.", extra=cause_fields(error))
         # gunicorn closes the connection. It would log any other error as a bug.
         raise ConnectionResetError(errno.ECONNRESET, "broken off") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from math import isfinite
 from typing import Final
 
 from videoqueue.pipeline.decode.video_info import VideoInfo
@@ -50,10 +51,12 @@ def _annotations(items: Items, categories: dict[str, int]) -> Iterator[str]:
     for item in items():
         index = item["frame_index"]
         for found in detections_of(item["result"]):
-            number += 1
-            category = categories.setdefault(found["label"], len(categories) + 1)
             x1, y1, x2, y2 = found["box"]
             width, height = x2 - x1, y2 - y1
+            if not isfinite(width * height):  # JSON has no infinity
+                continue
+            number += 1
+            category = categories.setdefault(found["label"], len(categories) + 1)
             yield (
                 f'{{"id":{number},"image_id":{index},"category_id":{category},'
                 f'"bbox":[{x1},{y1},{width},{height}],"area":{width * height},"iscrowd":0,'

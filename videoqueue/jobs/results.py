@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from videoqueue.errors import JobGoneError
 from videoqueue.jobs.chunk_decoding import damaged, items_of, json_of
 from videoqueue.jobs.chunk_encoding import to_json
 from videoqueue.jobs.database import reading
@@ -98,6 +99,26 @@ class ResultReader:
         """Returns the SHA-256 of the `results` array as served, in hexadecimal."""
         return self.digest(job_id, owner)[0]
 
+    def require_whole(self, job_id: uuid.UUID, owner: OwnerScope, found: str, etag: str) -> None:
+        """Checks the SHA-256 of the `results` array that was read.
+
+        Args:
+            job_id: the job.
+            owner: whose job it is.
+            found: the SHA-256 of what was read.
+            etag: the expected one.
+
+        Raises:
+            JobGoneError: the job was deleted in the meantime.
+            VideoqueueError: chunks are missing or changed.
+        """
+        if found == etag:
+            return
+        query = sa.select(JOB.c.job_id).where(JOB.c.job_id == job_id, owned_by(owner))
+        with reading(self._engine) as connection:
+            is_gone = connection.execute(query).one_or_none() is None
+        raise JobGoneError if is_gone else damaged()
+
     def array(self, job_id: uuid.UUID, owner: OwnerScope, etag: str) -> Iterator[bytes]:
         """Yields the bytes of the `results` array.
 
@@ -107,8 +128,9 @@ class ResultReader:
             etag: the expected SHA-256 of the array.
 
         Raises:
-            VideoqueueError: the SHA-256 differs, because chunks are missing or changed. It is raised before
-                the closing bracket, so that a damaged response is never valid JSON.
+            JobGoneError: the job was deleted in the meantime.
+            VideoqueueError: the SHA-256 differs, because chunks are missing or changed. Both are raised
+                before the closing bracket, so that a damaged response is never valid JSON.
         """
         digest = hashlib.sha256()
         held = b""
@@ -117,8 +139,7 @@ class ResultReader:
             if held:
                 yield held
             held = piece
-        if digest.hexdigest() != etag:
-            raise damaged()
+        self.require_whole(job_id, owner, digest.hexdigest(), etag)
         yield held
 
     def items(
@@ -166,8 +187,7 @@ class ResultReader:
                 separator = b","
                 yield piece + b"\n"
         digest.update(b"]")
-        if digest.hexdigest() != etag:
-            raise damaged()
+        self.require_whole(job_id, owner, digest.hexdigest(), etag)
 
     def chunk_before(self, job_id: uuid.UUID, owner: OwnerScope, time: float) -> int:
         """Returns the number of the last chunk that begins before a time.
@@ -236,8 +256,7 @@ class ResultReader:
             # The checksum of a chunk is at its end.
             if sum(1 for _ in items) == 0:
                 seq, offset = seq + 1, 0
-        if self.etag(job_id, owner) != etag:
-            raise damaged()
+        self.require_whole(job_id, owner, self.etag(job_id, owner), etag)
         yield b"]" if separator == b"," else b"[]"
         return None
 

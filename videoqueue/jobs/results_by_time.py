@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from videoqueue.jobs.chunk_decoding import damaged
 from videoqueue.jobs.results import ResultReader
 from videoqueue.jobs.types import OwnerScope
 from videoqueue.segments.blocks import timestamp_of
@@ -15,7 +14,10 @@ from videoqueue.segments.blocks import timestamp_of
 
 @dataclass(frozen=True)
 class Span:
-    """From `start` up to `end`, which is not in it, in seconds; None for no bound. At most `limit` items."""
+    """From `start` up to `end`, which is not in it, in seconds; None for no bound. At most `limit` items.
+
+    Bounds are not negative. A time before 0, which a video may begin with, counts as 0.
+    """
 
     start: float | None
     end: float | None
@@ -42,16 +44,20 @@ def items_by_time(
         The time of the next item in the span, or None if there is none.
 
     Raises:
+        JobGoneError: the job was deleted in the meantime.
         VideoqueueError: the stored results are damaged. The whole results are checked only if the span
             reaches their end.
     """
-    first = 0 if span.start is None else reader.chunk_before(job_id, owner, span.start)
+    first = 0 if not span.start else reader.chunk_before(job_id, owner, span.start)
     count, last = 0, None
     for chunk in reader.chunks_from(job_id, owner, first):
         chosen: list[bytes] = []
         for text in chunk:
             time = timestamp_of(json.loads(text)["result"])
-            if time is None or span.is_before(time):
+            if time is None:
+                continue
+            time = max(time, 0.0)
+            if span.is_before(time):
                 continue
             is_full = count >= span.limit and time != last
             if is_full or span.is_after(time):
@@ -62,6 +68,5 @@ def items_by_time(
             count, last = count + 1, time
         if chosen:
             yield b",".join(chosen)
-    if reader.etag(job_id, owner) != etag:
-        raise damaged()
+    reader.require_whole(job_id, owner, reader.etag(job_id, owner), etag)
     return None

@@ -47,6 +47,7 @@ class JobSegments:
             before_read: called before each read of stored results, which can be many.
 
         Raises:
+            JobGoneError: the job was deleted in the meantime.
             VideoqueueError: the stored results are damaged.
         """
         kept = self.kept(job.job_id, owner)

@@ -88,9 +88,10 @@ class Begun:
 
 @dataclass(frozen=True)
 class Seen:
-    """One finished frame."""
+    """One finished frame, and the size of its message in bytes."""
 
     item: FrameItem
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,14 @@ def unpack(data: bytes) -> dict[str, Any]:
     return message
 
 
-def report_of(message: Mapping[str, Any], reached: int | None, has_begun: bool) -> Begun | Seen | Alive:
+def report_of(
+    message: Mapping[str, Any], size: int, reached: int | None, has_begun: bool
+) -> Begun | Seen | Alive:
     """Returns the report for a message that is not an outcome.
 
     Args:
         message: the message.
+        size: its size in bytes.
         reached: the last frame seen; the next must have a higher index.
         has_begun: whether the version was reported. It must be, once, before the first frame.
 
@@ -159,7 +163,7 @@ def report_of(message: Mapping[str, Any], reached: int | None, has_begun: bool) 
         ):
             first = 0 if reached is None else reached + 1
             if not isinstance(index, bool) and first <= index <= _MOST_INDEX:
-                return Seen({"frame_index": index, "result": _result(result)})
+                return Seen({"frame_index": index, "result": _result(result)}, size)
         case {"type": "alive", "progress": int() | float() as progress}:
             if not isinstance(progress, bool) and (isinstance(progress, int) or math.isfinite(progress)):
                 return Alive(float(min(1, max(0, progress))))

@@ -68,7 +68,7 @@ class LabelRanges:
         return seen
 
     def _begin(self, label: str, time: float) -> LabelRange | None:
-        if not self._room.take(label):
+        if not self._room.take(len(label)):
             self._open.pop(label, None)
             return None
         found = self._open[label] = LabelRange(label, time)

@@ -61,12 +61,19 @@ class Room:
     characters: int = MAX_CHARACTERS
     is_full: bool = False
 
-    def take(self, text: str) -> bool:
-        """Returns whether a range with this label or text may begin."""
-        if self.ranges < 1 or self.characters < len(text):
+    def take(self, characters: int) -> bool:
+        """Returns whether a range with a label or text of this length may begin."""
+        if self.ranges < 1 or self.characters < characters:
             self.is_full = True
         if self.is_full:
             return False
         self.ranges -= 1
-        self.characters -= len(text)
+        self.characters -= characters
+        return True
+
+    def grow(self, characters: int) -> bool:
+        """Returns whether the text of a range may become longer by this number, which can be negative."""
+        if self.characters < characters:
+            return False
+        self.characters -= characters
         return True

@@ -6,10 +6,12 @@ from typing import Final
 
 from videoqueue.pipeline.results import Box, TextBlock
 from videoqueue.segments.ranges import Room, TextSegment
-from videoqueue.segments.spelling import MAX_COMPARED, SIMILARITY, folded
+from videoqueue.segments.spelling import MAX_COMPARED, MAX_EFFORT, SIMILARITY, folded
 
 #: Sightings are matched with ranges that ended a shorter time ago than the gap; the clock has microseconds.
 _DIGITS: Final = 6
+#: Comparing the boxes of two similar texts takes as long as comparing this many characters.
+_EFFORT_OF_MATCH: Final = 100
 
 
 class TextRange:
@@ -50,6 +52,7 @@ class TextRanges:
         self._room = room
         self._open: dict[str, TextRange] = {}
         self._pruned = 0.0
+        self._effort = MAX_EFFORT
 
     def add(self, blocks: list[TextBlock], time: float, frame: int) -> list[TextRange]:
         """Adds the blocks of a frame.
@@ -81,7 +84,7 @@ class TextRanges:
             if found is not None:
                 self._see(found, key, block, frame)
                 seen.append(found)
-            elif self._room.take(block["text"]):
+            elif self._room.take(max(len(block["text"]), len(key))):
                 found = TextRange(block, key, time, frame)
                 self.ranges.append(found)
                 self._open[key] = found
@@ -99,7 +102,8 @@ class TextRanges:
     def _see(self, found: TextRange, key: str, block: TextBlock, frame: int) -> None:
         found.frame = frame
         found.last_box = block["box"]
-        if block["confidence"] > found.confidence:
+        longer = len(block["text"]) - len(found.text)
+        if block["confidence"] > found.confidence and self._room.grow(longer):
             found.confidence, found.text, found.box = block["confidence"], block["text"], block["box"]
             if key != found.key:
                 del self._open[found.key]
@@ -111,16 +115,20 @@ class TextRanges:
 
         A range that the frame has already been matched with is another text in the same picture.
         """
-        if len(key) > MAX_COMPARED:
+        effort = len(key) * len(self._open)
+        if len(key) > MAX_COMPARED or effort > self._effort:
             return None
+        self._effort -= effort
         # Only videos with several texts need it.
         from rapidfuzz import process
         from rapidfuzz.distance import Indel
 
-        best, most = None, 0.0
-        for name, _, _ in process.extract(
+        similar = process.extract(
             key, list(self._open), scorer=Indel.normalized_similarity, score_cutoff=SIMILARITY, limit=None
-        ):
+        )
+        self._effort -= len(similar) * _EFFORT_OF_MATCH
+        best, most = None, 0.0
+        for name, _, _ in similar:
             found = self._open[name]
             if found.frame != frame and len(name) <= MAX_COMPARED and self._is_open(found, time):
                 area = _overlap(found.last_box, box)

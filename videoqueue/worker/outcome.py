@@ -60,6 +60,8 @@ class Verdict:
     code: ErrorCode | None = None
     #: Facts about the video; stored when the job ends.
     video: VideoInfo = field(default_factory=VideoInfo)
+    #: The size of the results of a completed job.
+    result_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from videoqueue.services import Services
 from videoqueue.worker.collector import Collector
 from videoqueue.worker.lease import Lease
 from videoqueue.worker.outcome import Recorder, Verdict, verdict_on
+from videoqueue.worker.segments import keep_segments
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +86,14 @@ class JobRunner:
     def _attempt(self, claim: Claim, folder: Path) -> float | None:
         logger.info("Job started.")
         started = time.monotonic()
-        ended = self._recorder.record(claim, self._verdict(claim, folder))
+        verdict = self._verdict(claim, folder)
+        ended = self._recorder.record(claim, verdict)
         seconds = round(time.monotonic() - started, 2)
         logger.log(ended.level, ended.how, extra={"seconds": seconds, **ended.fields})
         if claim.owner_is_limited:
             announce_next(self._services.store, self._services.broker, claim.owner)
+        if verdict.kind == "completed":
+            keep_segments(self._services, claim.job_id, verdict.result_bytes, self._stopping)
         return ended.try_again_after
 
     def _verdict(self, claim: Claim, folder: Path) -> Verdict:
@@ -97,14 +101,15 @@ class JobRunner:
         settings = self._services.settings
         collector = Collector(self._services, claim)
         try:
-            self._process(claim, folder, collector)
+            size = self._process(claim, folder, collector)
         except Exception as error:  # noqa: BLE001 - any error ends this attempt only
             verdict = verdict_on(error, claim, settings)
         else:
-            verdict = Verdict("completed")
+            verdict = Verdict("completed", result_bytes=size)
         return replace(verdict, video=collector.video)
 
-    def _process(self, claim: Claim, folder: Path, collector: Collector) -> None:
+    def _process(self, claim: Claim, folder: Path, collector: Collector) -> int:
+        """Runs the attempt to its completion. Returns the bytes of the results."""
         failpoint("worker.claimed")
         # The attempt is in the name: an attempt that lost its lease may still have its copy open.
         path = folder / f"{claim.job_id}-{claim.attempt}.mp4"
@@ -138,6 +143,7 @@ class JobRunner:
             failpoint("worker.before_complete")
             services.store.complete(claim, etag, collector.video, size)
             failpoint("worker.completed")
+        return size
 
     def _time_limit(self, claim: Claim) -> Callable[[], None]:
         """Returns a check that raises JobTimeoutError once this and all earlier attempts took too long."""

@@ -163,6 +163,14 @@ def test_coco_has_frames_as_images_and_detections_as_annotations(
     assert sorted(read.getCatIds()) == [1, 2, 3]
 
 
+def test_coco_leaves_out_a_box_whose_size_is_no_number_of_json() -> None:
+    item = frame(0, [], ["cat", "dog"])
+    cast(Any, item["result"]["detections"][0])["box"] = [-1e308, 0, 1e308, 1]
+    read = json.loads(exported("coco", [item]), parse_constant=pytest.fail)
+    assert [(one["id"], one["category_id"]) for one in read["annotations"]] == [(1, 1)]
+    assert [one["name"] for one in read["categories"]] == ["dog"]
+
+
 def test_coco_without_a_size_is_refused() -> None:
     with pytest.raises(ValueError, match="size"):
         exported("coco", video=VideoInfo())

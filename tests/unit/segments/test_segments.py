@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rapidfuzz import process
 
 from videoqueue.pipeline.decode.video_info import VideoInfo
 from videoqueue.pipeline.results import FrameItem
@@ -199,6 +200,63 @@ def test_only_sure_ranges_are_listed_on_request() -> None:
     sure = at_least(found, 0.8)
     assert [label["label"] for label in sure["labels"]] == ["cup"]
     assert [text["text"] for text in sure["texts"]] == ["B"]
+
+
+def _lines(frames: int, lines: int, length: int, prefix: str = "") -> list[FrameItem]:
+    """Frames in which no line is like another."""
+    dice = random.Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return [
+        item(
+            index,
+            index / 30,
+            text_blocks=[read(prefix + "".join(dice.choices(letters, k=length))) for _ in range(lines)],
+        )
+        for index in range(frames)
+    ]
+
+
+def test_the_effort_of_comparing_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared is counted, because time depends on the machine."""
+    compared = 0
+    extract = process.extract
+
+    def counting(key: str, choices: list[str], **given: Any) -> Any:
+        nonlocal compared
+        found = extract(key, choices, **given)
+        compared += len(key) * len(choices) + len(found)
+        return found
+
+    monkeypatch.setattr(process, "extract", counting)
+    monkeypatch.setattr("videoqueue.segments.texts.MAX_EFFORT", 50_000)
+    unlike = _lines(10, 20, 20)
+    assert len(segments_of(lambda: iter(unlike), VideoInfo())["texts"]) == 200
+    assert 40_000 < compared <= 50_000
+    compared = 0
+    # Each is similar to each, so that boxes are compared as well.
+    alike = _lines(10, 20, 2, prefix="x" * 38)
+    segments_of(lambda: iter(alike), VideoInfo())
+    assert 10_000 < compared <= 25_000
+    # Equal texts are the same all the same.
+    texts = segments_of(lambda: iter([*unlike, *_at_once(unlike)]), VideoInfo())["texts"]
+    assert len(texts) == 200
+
+
+def _at_once(items: list[FrameItem]) -> list[FrameItem]:
+    blocks = [block for found in items for block in found["result"]["text_blocks"]]
+    return [item(len(items), len(items) / 30, text_blocks=blocks)]
+
+
+def test_long_texts_of_a_hostile_plugin_take_no_memory_beyond_their_own() -> None:
+    """A folded text can be 18 times as long, and a surer reading of one word can have a million spaces."""
+    blocks = [read("\ufdfa" * 11_000), read("word", 0.5), read("word" + " " * 9_000_000, 0.6)]
+    tracemalloc.start()
+    found = made([(0.0, blocks), (0.1, [])])["texts"]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(text["text"]) for text in found] == [4, 11_000]
+    assert [text["confidence"] for text in found] == [0.5, 0.9]
+    assert most < 30_000_000
 
 
 def test_no_frames_have_no_ranges() -> None:
