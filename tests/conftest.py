@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +18,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import Engine
 
+from tests.support.databases import MIGRATED, Databases, write_tables
 from tests.support.log_lines import LogLines
 from tests.support.records import lease_policy
 from tests.support.stack import free_port
 from videoqueue import logs
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
-from videoqueue.jobs.tables import Base
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -72,8 +71,8 @@ def private_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(private_folder: Path) -> Iterator[str]:
-    """A Postgres server on a unix socket; its URL without a database name to fill in."""
+def databases(private_folder: Path) -> Iterator[Databases]:
+    """A Postgres server on a unix socket."""
     runtime = private_folder / "run"
     runtime.mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
@@ -81,8 +80,17 @@ def postgres_server(private_folder: Path) -> Iterator[str]:
 
     private_folder.chmod(0o755)  # under root the server runs as another user
     server = get_server(private_folder / "pg", cleanup_mode="stop")
-    yield server.get_uri()
+    databases = Databases(server.get_uri())
+    databases.make_template()
+    yield databases
+    databases.close()
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(databases: Databases) -> str:
+    """The URL of that server and its first database, which stays empty."""
+    return databases.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -103,22 +111,26 @@ def redis_url(valkey_server: str) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database, once of each kind."""
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables, once of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
-    server: str = request.getfixturevalue("postgres_server")
-    name = f"test_{uuid.uuid4().hex}"
-    admin = sa.create_engine(
-        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield server.replace("postgresql:", "postgresql+psycopg:").replace("/postgres?", f"/{name}?")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    databases: Databases = request.getfixturevalue("databases")
+    with databases.new() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with the tables, which are empty, once of each kind."""
+    if request.param == "sqlite":
+        write_tables(tmp_path / "test.db")
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    with databases.new(MIGRATED) as url:
+        yield url
 
 
 @pytest.fixture
@@ -126,7 +138,6 @@ def engine(database_url: str) -> Iterator[Engine]:
     """The tables, empty."""
     engine = sa.create_engine(database_url, **engine_options(database_url, 5))
     prepare(engine)
-    Base.metadata.create_all(engine)
     yield engine
     engine.dispose()
 
@@ -147,11 +158,10 @@ def app(settings: Settings) -> Iterator[Flask]:
     from videoqueue.api.extension import services_of
     from videoqueue.app import create_app
 
+    write_tables(settings.data_path / "videoqueue.db")
     app = create_app(settings)
-    engine = services_of(app).store.engine
-    Base.metadata.create_all(engine)
     yield app
-    engine.dispose()
+    services_of(app).store.engine.dispose()
 
 
 @pytest.fixture

@@ -64,6 +64,8 @@ class ChaosService:
         self.queue = self._proxy(("127.0.0.1", self.valkey.port))
         self.database = self._proxy(self.postgres.socket) if self.postgres else None
         self.environ = environment(ALWAYS | self.workplace.environ | self._settings() | dict(settings))
+        # A process that is killed writes no coverage.
+        self.environ.pop("COVERAGE_PROCESS_CONFIG", None)
         self.engine = sa.create_engine(self._direct_url(), pool_pre_ping=True)
         self.log = TransitionLog(self.engine)
         self.keeper = Keeper(self._programs(), folder)

@@ -15,7 +15,6 @@ from tests.support import misbehaving
 from tests.support.serving import Web, serving
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
-from videoqueue.jobs.tables import Base
 from videoqueue.settings import Settings
 
 
@@ -47,7 +46,6 @@ def start_app(database_url: str, settings: Settings) -> Iterator[Callable[..., F
     def start(**changes: Any) -> Flask:
         storage = f"file://{settings.data_path / 'objects'}"
         app = create_app(replace(settings, database_url=database_url, storage_url=storage, **changes))
-        Base.metadata.create_all(services_of(app).engine)
         apps.append(app)
         return app
 

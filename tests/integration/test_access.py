@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,14 +18,16 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from tests.support.databases import MIGRATED, Databases, write_tables
 from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job
 from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
 from videoqueue.api.operations import Operation, operation
+from videoqueue.app import create_app
 from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.results import encode
-from videoqueue.jobs.tables import API_KEY
+from videoqueue.jobs.tables import API_KEY, Base
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY
 from videoqueue.services import Services
 from videoqueue.settings import load_settings
@@ -117,16 +121,74 @@ def completed(services: Services, owner: str) -> uuid.UUID:
 
 def closed_service(app: Flask) -> Closed:
     services = services_of(app)
+    services.storage.check()  # makes its folder
     return Closed(app.test_client(), services, KeyStore(services.engine), completed(services, "anna"))
 
 
+class Apps:
+    """Applications that tests share: one for each set of settings, each on a database of its own."""
+
+    def __init__(self, folder: Path, redis_url: str, new_database: Callable[[Path], str]) -> None:
+        self._folder = folder
+        self._redis_url = redis_url
+        self._new_database = new_database
+        self._made: dict[str, Flask] = {}
+
+    def __call__(self, **changes: Any) -> Flask:
+        """Returns the application with changed settings. Its tables are empty at the start of each test."""
+        name = repr(sorted(changes.items()))
+        if name not in self._made:
+            folder = self._folder / str(len(self._made))
+            environ = {"VIDEOQUEUE_DATA_DIR": str(folder), "REDIS_URL": self._redis_url}
+            addresses = {
+                "database_url": self._new_database(folder),
+                "storage_url": f"file://{folder}/objects",
+            }
+            self._made[name] = create_app(replace(load_settings(environ), **addresses | changes))
+        return self._made[name]
+
+    def clear(self) -> None:
+        for app in self._made.values():
+            with services_of(app).engine.begin() as connection:
+                for table in reversed(Base.metadata.sorted_tables):
+                    connection.execute(sa.delete(table))
+
+    def close(self) -> None:
+        for app in self._made.values():
+            services_of(app).engine.dispose()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def apps(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey_server: str
+) -> Iterator[Apps]:
+    with ExitStack() as stack:
+
+        def new_database(folder: Path) -> str:
+            if request.param == "sqlite":
+                write_tables(folder / "test.db")
+                return f"sqlite:///{folder / 'test.db'}"
+            databases: Databases = request.getfixturevalue("databases")
+            return stack.enter_context(databases.new(MIGRATED))
+
+        apps = Apps(tmp_path_factory.mktemp("apps"), f"{valkey_server[:-1]}6", new_database)
+        stack.callback(apps.close)
+        yield apps
+
+
 @pytest.fixture
-def closed(start_app: Callable[..., Flask]) -> Closed:
-    return closed_service(start_app(admin_key=ADMIN_KEY))
+def shared_app(apps: Apps) -> Apps:
+    apps.clear()
+    return apps
 
 
-def test_the_table_has_every_route(start_app: Callable[..., Flask]) -> None:
-    rules = start_app().url_map.iter_rules()
+@pytest.fixture
+def closed(shared_app: Apps) -> Closed:
+    return closed_service(shared_app(admin_key=ADMIN_KEY))
+
+
+def test_the_table_has_every_route(shared_app: Apps) -> None:
+    rules = shared_app().url_map.iter_rules()
     assert {
         (method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     } == set(ROUTES)
@@ -296,7 +358,8 @@ def test_readiness_tells_strangers_only_that(closed: Closed) -> None:
         assert {"degraded", "workers", "pending"} <= set(closed.get("/readyz", caller).get_json())
 
 
-def test_an_unready_service_tells_strangers_only_that(closed: Closed) -> None:
+def test_an_unready_service_tells_strangers_only_that(start_app: Callable[..., Flask]) -> None:
+    closed = closed_service(start_app(admin_key=ADMIN_KEY))
     with closed.services.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE job RENAME TO away"))
     stranger, admin = closed.get("/readyz"), closed.get("/readyz", "admin key")
@@ -357,9 +420,9 @@ def test_another_process_notices_the_first_key_when_it_asks_again(
     ],
 )
 def test_a_key_is_needed_unless_only_this_machine_reaches_the_service(
-    start_app: Callable[..., Flask], changes: dict[str, object], status: int
+    shared_app: Apps, changes: dict[str, object], status: int
 ) -> None:
-    app = start_app(**changes)
+    app = shared_app(**changes)
     job_id = completed(services_of(app), NOBODY)
     assert app.test_client().get(f"/video/status/{job_id}").status_code == status
 
@@ -382,23 +445,25 @@ def test_a_key_is_needed_unless_only_this_machine_reaches_the_service(
     ],
 )
 def test_a_request_through_a_proxy_needs_a_key_and_the_refusal_names_the_settings(
-    start_app: Callable[..., Flask], header: str
+    shared_app: Apps, header: str
 ) -> None:
-    app = start_app()
+    app = shared_app()
     job_id = completed(services_of(app), NOBODY)
     response = app.test_client().get(f"/video/status/{job_id}", headers={header: "9.9.9.9"})
     assert response.status_code == 401
     for setting in ("VIDEOQUEUE_TRUSTED_PROXIES", "VIDEOQUEUE_AUTH"):
         assert setting in response.get_json()["detail"]
-    off = start_app(auth="off").test_client()
-    assert off.get(f"/video/status/{job_id}", headers={header: "9.9.9.9"}).status_code == 200
+    off = shared_app(auth="off")
+    job_id = completed(services_of(off), NOBODY)
+    allowed = off.test_client().get(f"/video/status/{job_id}", headers={header: "9.9.9.9"})
+    assert allowed.status_code == 200
 
 
 @pytest.mark.parametrize("address", ["192.168.1.7", "fe80::1", ""])
 def test_a_request_of_another_machine_needs_a_key_whatever_the_settings_say(
-    start_app: Callable[..., Flask], address: str
+    shared_app: Apps, address: str
 ) -> None:
-    app = start_app()
+    app = shared_app()
     job_id = completed(services_of(app), NOBODY)
     response = app.test_client().get(f"/video/status/{job_id}", environ_overrides={"REMOTE_ADDR": address})
     assert response.status_code == 401
@@ -417,10 +482,8 @@ def test_a_request_of_another_machine_needs_a_key_whatever_the_settings_say(
         ({"X-User": "anna", "Authorization": "Bearer vq_wrong"}, 401),
     ],
 )
-def test_a_trusted_proxy_names_the_owner(
-    start_app: Callable[..., Flask], header: dict[str, str], status: int
-) -> None:
-    closed = closed_service(start_app(owner_header="X-User", trusted_proxies=1))
+def test_a_trusted_proxy_names_the_owner(shared_app: Apps, header: dict[str, str], status: int) -> None:
+    closed = closed_service(shared_app(owner_header="X-User", trusted_proxies=1))
     response = closed.client.get(f"/video/status/{closed.job_id}", headers=header)
     assert response.status_code == status
     if "X-User" not in header:
@@ -433,17 +496,15 @@ def test_a_trusted_proxy_names_the_owner(
     "name",
     ["-", "(null)", "null", "None", "<nil>", "undefined", "$remote_user", "${user}", "%{REMOTE_USER}e"],
 )
-def test_a_proxy_that_does_not_know_the_user_names_no_owner(
-    start_app: Callable[..., Flask], name: str
-) -> None:
-    client = start_app(owner_header="X-User", trusted_proxies=1).test_client()
+def test_a_proxy_that_does_not_know_the_user_names_no_owner(shared_app: Apps, name: str) -> None:
+    client = shared_app(owner_header="X-User", trusted_proxies=1).test_client()
     response = client.get("/jobs", headers={"X-User": name})
     assert response.status_code == 401
     assert f"{name!r} stands for an unknown one" in response.get_json()["detail"]
 
 
-def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(start_app: Callable[..., Flask]) -> None:
-    app = start_app(owner_header="X-User", trusted_proxies=1, admin_key=ADMIN_KEY)
+def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(shared_app: Apps) -> None:
+    app = shared_app(owner_header="X-User", trusted_proxies=1, admin_key=ADMIN_KEY)
     job_id = completed(services_of(app), "admin")
     client = app.test_client()
     response = client.get(f"/video/status/{job_id}", headers={"X-User": "admin"})
@@ -467,9 +528,9 @@ def test_a_user_of_the_proxy_is_not_the_owner_of_the_admin_key(start_app: Callab
     ],
 )
 def test_another_site_cannot_use_the_login_of_a_proxy(
-    start_app: Callable[..., Flask], headers: dict[str, str], code: int | None
+    shared_app: Apps, headers: dict[str, str], code: int | None
 ) -> None:
-    closed = closed_service(start_app(owner_header="X-User", trusted_proxies=1))
+    closed = closed_service(shared_app(owner_header="X-User", trusted_proxies=1))
     added = {"X-User": "anna", "Host": "videos.example.com", "X-Forwarded-Proto": "https"}
     if code:
         added["Authorization"] = "Basic YW5uYTpwYXNzd29yZA=="  # as a proxy leaves it that does not clear it
@@ -486,9 +547,9 @@ def test_another_site_cannot_use_the_login_of_a_proxy(
 
 
 def test_a_key_is_accepted_from_every_site_also_behind_a_proxy_that_names_owners(
-    start_app: Callable[..., Flask],
+    shared_app: Apps,
 ) -> None:
-    closed = closed_service(start_app(owner_header="X-User", trusted_proxies=1))
+    closed = closed_service(shared_app(owner_header="X-User", trusted_proxies=1))
     response = closed.get("/jobs", "submit", **{"Sec-Fetch-Site": "cross-site", "X-User": "bert"})
     assert response.status_code == 200
 
@@ -523,9 +584,9 @@ def test_a_key_is_accepted_from_every_site_also_behind_a_proxy_that_names_owners
     ],
 )
 def test_a_browser_cannot_be_used_by_another_site(
-    start_app: Callable[..., Flask], headers: dict[str, str], code: str | None
+    shared_app: Apps, headers: dict[str, str], code: str | None
 ) -> None:
-    client = start_app().test_client()
+    client = shared_app().test_client()
     for response in (
         client.post("/video/submit", headers=headers),
         client.get(f"/video/status/{uuid.uuid4()}", headers=headers),
@@ -542,10 +603,10 @@ def test_a_key_is_accepted_from_every_site_because_browsers_do_not_send_it(close
     assert response.status_code == 200
 
 
-def test_only_the_allowed_names_are_known(start_app: Callable[..., Flask]) -> None:
+def test_only_the_allowed_names_are_known(shared_app: Apps) -> None:
     allowed = ("videos.example.com",)
     for changes in ({}, {"admin_key": ADMIN_KEY}):
-        client = start_app(allowed_hosts=allowed, **changes).test_client()
+        client = shared_app(allowed_hosts=allowed, **changes).test_client()
         path = f"/video/status/{uuid.uuid4()}"
         statuses = [
             client.get(path, headers=bearer(ADMIN_KEY) | {"Host": host}).status_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from tests.support.databases import Databases
 from tests.support.records import lease_policy, new_job
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.serving import Web, serving
@@ -66,30 +68,59 @@ class Bench:
         return jobs, chunks, len(list(self.storage.list_older_than(-60))), deletions
 
 
-@pytest.fixture(params=["folder", "s3"])
-def bench(
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared_database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('database') / 'videoqueue.db'}"
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    with databases.new() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["folder", "s3"])
+def shared_bench(
     request: pytest.FixtureRequest,
-    database_url: str,
-    redis_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    shared_database_url: str,
+    valkey_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Bench]:
-    orders = tmp_path / "orders"
+    """One for each database and storage. No process writes how much of the code it ran: they are killed."""
+    folder = tmp_path_factory.mktemp("bench")
+    orders = folder / "orders"
     orders.mkdir()
     given = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
+        "DATABASE_URL": shared_database_url,
+        "REDIS_URL": f"{valkey_server[:-1]}4",
         "VIDEOQUEUE_FAILPOINTS_DIR": str(orders),
-        "VIDEOQUEUE_STORAGE_URL": f"file://{tmp_path / 'objects'}",
+        "VIDEOQUEUE_STORAGE_URL": f"file://{folder / 'objects'}",
     }
-    with s3_server() as s3:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as environ:
+        environ.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         if request.param == "s3":
+            s3 = stack.enter_context(s3_server())
             given |= s3.environ | {"VIDEOQUEUE_STORAGE_URL": f"s3://{BUCKET}/{uuid.uuid4().hex}"}
             for name, value in s3.environ.items():
-                monkeypatch.setenv(name, value)
+                environ.setenv(name, value)
         storage = build_storage(load_settings(given))
-        with serving(tmp_path / "web", **given) as web:
-            yield Bench(web, JobStore(web.engine, lease_policy(lease_seconds=600)), storage, orders, given)
+        web = stack.enter_context(serving(folder / "web", **given))
+        yield Bench(web, JobStore(web.engine, lease_policy(lease_seconds=600)), storage, orders, given)
+
+
+@pytest.fixture
+def bench(shared_bench: Bench) -> Bench:
+    """The same, emptied."""
+    eventually(shared_bench.web.service.answers, "web answers")
+    with shared_bench.web.engine.begin() as connection:
+        for table in (JOB, DELETED_JOB):
+            connection.execute(sa.delete(table))
+    for key in shared_bench.storage.list_older_than(-60):
+        shared_bench.storage.delete(key)
+    for order in shared_bench.orders.iterdir():
+        order.unlink()
+    return shared_bench
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -258,13 +258,15 @@ def test_without_a_database_none_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tables_of_an_earlier_version_are_told(database_url: str) -> None:
-    engine = sa.create_engine(database_url)
+def test_tables_of_an_earlier_version_are_told(empty_database_url: str) -> None:
+    engine = sa.create_engine(empty_database_url)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE job (job_id INTEGER)"))
     engine.dispose()
     with pytest.raises(VideoqueueError, match="does not have the tables of this version"):
-        CliRunner().invoke(cli, ["jobs", "list"], env={"DATABASE_URL": database_url}, catch_exceptions=False)
+        CliRunner().invoke(
+            cli, ["jobs", "list"], env={"DATABASE_URL": empty_database_url}, catch_exceptions=False
+        )
 
 
 @pytest.mark.parametrize("command", [["purge"], ["retry", "x"], ["delete", "x"]])

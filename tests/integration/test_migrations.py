@@ -26,9 +26,9 @@ from videoqueue.settings import load_settings
 
 
 @pytest.fixture
-def fresh_app(database_url: str, tmp_path: Path, redis_url: str) -> Flask:
+def fresh_app(empty_database_url: str, tmp_path: Path, redis_url: str) -> Flask:
     environ = {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database_url,
         "REDIS_URL": redis_url,
         "VIDEOQUEUE_DATA_DIR": str(tmp_path),
         "VIDEOQUEUE_STORAGE_URL": f"file://{tmp_path}/objects",
@@ -88,11 +88,11 @@ def release(database_url: str, folder: Path, redis_url: str) -> subprocess.Popen
 
 
 def test_release_commands_at_the_same_time_take_turns(
-    fresh_app: Flask, database_url: str, tmp_path: Path, redis_url: str
+    fresh_app: Flask, empty_database_url: str, tmp_path: Path, redis_url: str
 ) -> None:
     engine = services_of(fresh_app).store.engine
     for _ in range(4):
-        running = [release(database_url, tmp_path, redis_url) for _ in range(3)]
+        running = [release(empty_database_url, tmp_path, redis_url) for _ in range(3)]
         said = [process.communicate(timeout=120)[0] for process in running]
         assert [process.returncode for process in running] == [0, 0, 0], said
         with engine.connect() as connection:
@@ -102,11 +102,11 @@ def test_release_commands_at_the_same_time_take_turns(
     engine.dispose()
 
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("empty_database_url", ["postgres"], indirect=True)
 def test_a_database_that_cannot_be_migrated_is_said_in_one_line(
-    database_url: str, tmp_path: Path, redis_url: str
+    empty_database_url: str, tmp_path: Path, redis_url: str
 ) -> None:
-    url = sa.make_url(database_url)
+    url = sa.make_url(empty_database_url)
     missing = url.set(database="nowhere").render_as_string(hide_password=False)
     for bad, why in ((missing, "does not exist"), ("postgresql://u:secret@127.0.0.1:1/d", "refused")):
         process = release(bad, tmp_path, redis_url)

@@ -78,7 +78,7 @@ class Web:
 @contextmanager
 def serving(folder: Path, prelude: str = "", **settings: str) -> Iterator[Web]:
     service = Service(folder, settings, prelude=prelude)
-    service.release()
+    service.make_tables()
     service.start_process("web")
     eventually(service.answers, "web answers")
     url = settings.get("DATABASE_URL", f"sqlite:///{folder / 'videoqueue.db'}")

@@ -14,6 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import psutil
 import requests
+import sqlalchemy as sa
+
+from tests.support.databases import migrate, write_tables
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,12 +82,20 @@ class Service:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        self.release()
+        self.make_tables()
         for name in ("web", "worker"):
             self.start_process(name)
         eventually(
             lambda: self.answers() and "Worker ready." in self.log("worker"), "web and worker are ready"
         )
+
+    def make_tables(self) -> None:
+        """As a release does, without its process. An SQLite file is copied from one migrated before."""
+        self.folder.mkdir(exist_ok=True)
+        if url := self._environ.get("DATABASE_URL"):
+            migrate(sa.make_url(url))
+        elif not (self.folder / "videoqueue.db").exists():
+            write_tables(self.folder / "videoqueue.db")
 
     def release(self) -> None:
         self.folder.mkdir(exist_ok=True)

@@ -57,7 +57,7 @@ class Bench:
             "VIDEOQUEUE_SWEEP_SECONDS": "0.5",
         }
         self.service = Service(folder / "service", settings | workplace.environ)
-        self.service.release()
+        self.service.make_tables()
         self.service.start_process("web")
         eventually(self.service.answers, "web answers")
 

@@ -47,6 +47,7 @@ def service(
 
 
 def running(service: Service) -> Iterator[Service]:
+    service.release()
     service.start()
     yield service
     service.stop()

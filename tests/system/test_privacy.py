@@ -169,6 +169,7 @@ def test_nothing_of_the_procfile_s_processes_can_be_seen_by_others(
     prelude = f"ulimit -Sn 200; exec {sys.executable} {ordinary} "
     service = Service(data, {"REDIS_URL": redis_url} | SETTINGS, prelude=prelude)
     try:
+        service.release()
         service.start()
         complete_a_job(service.url, tmp_path)
         processes = [each for name in ("web", "worker") for each in family(service.pid(name))]

@@ -111,6 +111,7 @@ def requirements_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def running(service: Service) -> Iterator[Service]:
     try:
+        service.release()
         service.start()
         yield service
     finally:
