@@ -154,7 +154,12 @@ def _check_runs(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _environment(settings: Mapping[str, str], commands: Path = COMMANDS) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VIDEOQUEUE_")}
+    # PYTHONPATH has this checkout: the processes of another commit would import its code.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VIDEOQUEUE_") and name != "PYTHONPATH"
+    }
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
     host = {"VIDEOQUEUE_HOST": "127.0.0.1", "VIDEOQUEUE_WEB_THREADS": str(_THREADS)}
     return kept | {"PATH": path} | host | dict(settings)
