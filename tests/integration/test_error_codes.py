@@ -224,6 +224,7 @@ PROVOCATIONS: dict[ProblemCode, tuple[str, Provocation]] = {
         "plain",
         lambda web, _: get(f"/jobs/{pending_job(web)}/video", Range="bytes=9999999-")(web, _),
     ),
+    "expectation_failed": ("plain", get("/healthz", Expect="a-cookie")),
     "video_size_unknown": ("plain", job_of_an_older_release),
     "rate_limited": ("tight", busy),
     "quota_exceeded": ("closed", over_quota),

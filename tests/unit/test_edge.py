@@ -12,6 +12,7 @@ from gunicorn.http.unreader import IterUnreader
 from videoqueue.server.addresses import address_of, forwarded_for, normalized
 from videoqueue.server.body import BoundedChunks, TinyChunksError
 from videoqueue.server.connection_table import ConnectionTable
+from videoqueue.server.expectation import Expectation
 from videoqueue.server.lanes import Lane, Pattern, requested
 from videoqueue.settings.edge import default_share
 
@@ -169,7 +170,9 @@ def chunked(*chunks: bytes, extension: bytes = b"") -> bytes:
 def read_chunks(data: bytes, least_bytes: int = 64) -> bytes:
     pieces = io.BytesIO(data)
     request: Any = SimpleNamespace(limit_request_field_size=8190, max_buffer_headers=1000)
-    reader = BoundedChunks(request, IterUnreader(iter(lambda: pieces.read(8192), b"")), least_bytes)
+    unreader = IterUnreader(iter(lambda: pieces.read(8192), b""))
+    nobody: Any = None
+    reader = BoundedChunks(request, unreader, least_bytes, Expectation(nobody, waits=False))
     return b"".join(iter(lambda: bytes(reader.read(4096)), b""))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.errors import ExpectationFailed, LimitRequestHeaders, LimitRequestLine, ParseException
 
 #: The request head: bytes of its first line, header fields, and bytes of one field. Proxies have such limits.
 MAX_LINE: Final = 4094
@@ -17,6 +17,13 @@ MAX_HEAD: Final = 64 * 1024
 
 def unreadable(error: ParseException) -> bytes:
     """Returns the whole HTTP response, with a problem document that says what was wrong."""
+    if isinstance(error, ExpectationFailed):  # RFC 9110 section 10.1.1
+        return _problem(
+            b"417 Expectation Failed",
+            "expectation_failed",
+            "Unknown expectation",
+            "The header Expect has a value other than 100-continue. Send the request without it.",
+        )
     return _problem(b"400 Bad Request", "invalid_parameter", "Invalid parameter", _detail(error))
 
 

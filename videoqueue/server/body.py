@@ -12,6 +12,7 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import ParseException
 
 from videoqueue.server.connection import BoundedSocket
+from videoqueue.server.expectation import Expectation
 
 _LARGEST_PIECE: Final = 1024 * 1024
 #: Chunks of any size that each body may have first.
@@ -30,15 +31,17 @@ class BoundedChunks(ChunkedReader):  # type: ignore[misc]
     Raises TinyChunksError when the average chunk is too small.
     """
 
-    def __init__(self, request: Any, unreader: Any, least_bytes: int) -> None:
+    def __init__(self, request: Any, unreader: Any, least_bytes: int, expectation: Expectation) -> None:
         """Reads nothing yet.
 
         Args:
             request: gunicorn's request.
             unreader: gunicorn's buffer of the connection.
             least_bytes: the smallest average of bytes in a chunk, beyond the first 10,000 chunks.
+            expectation: met by the first read.
         """
         super().__init__(request, unreader)
+        self._expectation = expectation
         self._least_bytes = least_bytes
         self._chunks = self._bytes = self._read = 0
 
@@ -61,6 +64,7 @@ class BoundedChunks(ChunkedReader):  # type: ignore[misc]
     def read_into(self, unreader: Any, buf: bytearray) -> None:
         """Appends what one read from the connection returns, and counts it."""
         before = len(buf)
+        self._expectation.meet()
         super().read_into(unreader, buf)
         self._read += len(buf) - before
 
@@ -72,8 +76,11 @@ class DirectBody:
     has closed the connection.
     """
 
-    def __init__(self, connection: BoundedSocket, unreader: Any, length: int) -> None:
+    def __init__(
+        self, connection: BoundedSocket, unreader: Any, length: int, expectation: Expectation
+    ) -> None:
         self._connection = connection
+        self._expectation = expectation
         self._ahead: bytes = unreader.take_buffered()
         self._left = length
         if len(self._ahead) > length:  # it includes the next request
@@ -96,6 +103,7 @@ class DirectBody:
 
     def _receive(self, size: int) -> bytes:
         try:
+            self._expectation.meet()
             piece = self._connection.recv(size)
         except OSError:
             self.failed = True

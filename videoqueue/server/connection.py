@@ -107,6 +107,11 @@ class BoundedSocket(socket.socket):
         """Returns whether bytes of the next request have been received."""
         return bool(self.ahead or self._taken)
 
+    @property
+    def has_received(self) -> bool:
+        """Returns whether `recv` can return bytes that have been read in front of the request."""
+        return bool(self._taken)
+
     def forget_received(self) -> None:
         """Drops the bytes of the next request, which nobody will read."""
         self.ahead = self._taken = b""

@@ -30,6 +30,7 @@ from videoqueue.server.bad_request import MAX_HEAD, MAX_LINE, unreadable
 from videoqueue.server.body import BoundedChunks, DirectBody
 from videoqueue.server.connection import END_OF_HEADERS, BoundedSocket, Pace
 from videoqueue.server.crowded import Connection
+from videoqueue.server.expectation import Expectation
 from videoqueue.server.lanes import REFUSAL, Lane, requested
 from videoqueue.server.response import QuietResponse
 from videoqueue.server.sending import SendingWorker
@@ -210,11 +211,18 @@ class BoundedThreadWorker(SendingWorker):
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Returns True when gunicorn may keep the connection for another request."""
         conn.sock.expect_body()
-        if isinstance(req.body.reader, LengthReader):
-            req.body = DirectBody(conn.sock, conn.parser.unreader, req.body.reader.length)
-        elif isinstance(req.body.reader, ChunkedReader):
+        reader, unreader = req.body.reader, conn.parser.unreader
+        is_chunked = isinstance(reader, ChunkedReader)
+        length = reader.length if isinstance(reader, LengthReader) else 0
+        has_begun = conn.sock.has_received or bool(unreader.buf.getvalue())
+        waits = req._expected_100_continue and (is_chunked or length > 0) and not has_begun
+        req.expectation = Expectation(conn.sock, waits)
+        req._expected_100_continue = False  # gunicorn would send 100 in front of a refusal
+        if is_chunked:
             least_bytes = self.limits.least_chunk_bytes
-            req.body.reader = BoundedChunks(req, conn.parser.unreader, least_bytes)
+            req.body.reader = BoundedChunks(req, unreader, least_bytes, req.expectation)
+        elif isinstance(reader, LengthReader):
+            req.body = DirectBody(conn.sock, unreader, length, req.expectation)
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
