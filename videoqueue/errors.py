@@ -6,6 +6,7 @@
     │   ├── InvalidVideoError    the file is not a video that can be decoded
     │   │   └── NoFrameError     no frame could be decoded
     │   ├── OutOfMemoryError     an allocation failed in the child process
+    │   ├── ScratchFullError     the temporary files of the child process were too large
     │   ├── JobTimeoutError      the job exceeded its processing time
     │   ├── UnknownPipelineError
     │   ├── PipelineError        a pipeline definition or plugin has a fault
@@ -114,6 +115,12 @@ class OutOfMemoryError(PermanentError):
     """An allocation failed. If the process was used before, retry once in a new one."""
 
     code = "out_of_memory"
+
+
+class ScratchFullError(PermanentError):
+    """The temporary files of the process were too large. If it was used before, retry once in a new one."""
+
+    code = "limit_exceeded"
 
 
 class JobTimeoutError(PermanentError):

@@ -26,6 +26,7 @@ TOOLS = (
     "print_flood",
     "linger",
     "leave_files",
+    "fill_scratch",
 )
 
 _MODULE = '''
@@ -141,6 +142,32 @@ class Misbehaving:
         folder = tempfile.mkdtemp()
         for number in range(1500):
             open(f"{folder}/{number}", "w").close()
+
+    def fill_scratch(self):
+        """Writes up to 16 MB of files in the way that the text names, each of 32 KiB at most, and waits."""
+        os.chdir(tempfile.gettempdir())
+        kept = []
+        for number in range(500):
+            if self.text == "files":
+                open(str(number), "wb").write(bytes(32 << 10))
+            elif self.text == "names":
+                for inner in range(10):
+                    open(f"{number}.{inner}", "wb").close()
+            elif self.text == "depth":
+                os.mkdir("d")
+                os.chdir("d")
+            elif self.text == "closed folders":
+                os.mkdir(str(number), 0o300)
+                open(f"{number}/file", "wb").write(bytes(32 << 10))
+            elif self.text == "deleted files":
+                kept.append(tempfile.TemporaryFile())
+                kept[-1].write(bytes(32 << 10))
+            elif self.text == "mapped files":
+                with tempfile.TemporaryFile() as file:
+                    file.write(bytes(32 << 10))
+                    file.flush()
+                    kept.append(mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE))
+        time.sleep(600)
 '''
 
 

@@ -82,22 +82,22 @@ def test_what_is_no_message_is_a_crash(data: bytes) -> None:
 
 @pytest.mark.parametrize("reached", [None, 3])
 def test_a_frame_and_its_size(reached: int | None) -> None:
-    assert report_of({"type": "item", "item": ITEM}, 99, reached, has_begun=True) == Seen(ITEM, 99)
+    assert report_of({"type": "item", "item": ITEM}, reached, has_begun=True) == Seen(ITEM)
 
 
 @pytest.mark.parametrize(("sent", "taken"), [(0.5, 0.5), (1, 1.0), (7, 1.0), (-1, 0.0), (10**400, 1.0)])
 def test_a_sign_of_life_stays_a_fraction(sent: float, taken: float) -> None:
-    assert report_of({"type": "alive", "progress": sent}, 0, None, has_begun=False) == Alive(taken)
+    assert report_of({"type": "alive", "progress": sent}, None, has_begun=False) == Alive(taken)
 
 
 def test_the_version_is_reported_once_and_before_the_first_frame() -> None:
     version = {"type": "version", "version": "0123456789abcdef" * 4}
-    assert report_of(version, 0, None, has_begun=False) == Begun(version["version"])
+    assert report_of(version, None, has_begun=False) == Begun(version["version"])
     item = {"type": "item", "item": ITEM}
     refused: list[tuple[dict[str, Any], bool]] = [(version, True), (item, False)]
     for message, has_begun in refused:
         with pytest.raises(SandboxCrashedError, match="makes no sense"):
-            report_of(message, 0, None, has_begun)
+            report_of(message, None, has_begun)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_version_is_reported_once_and_before_the_first_frame() -> None:
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_message_that_no_child_sends_is_a_crash(message: dict[str, Any], has_begun: bool) -> None:
     with pytest.raises(SandboxCrashedError, match="makes no sense"):
-        report_of(message, 0, 4, has_begun)
+        report_of(message, 4, has_begun)
 
 
 @pytest.mark.parametrize(
@@ -152,15 +152,15 @@ def test_an_item_keeps_its_text_and_nothing_beside_it() -> None:
     text = "a\n\t\x00\x1b[31m\u202eb\u2028 \U0001f600"
     result: Any = {"text": text, "timestamp": 0, "deep": nested(30), "whole": 2**64 - 1}
     message = {"type": "item", "item": {"frame_index": 4, "result": result, "more": 1}}
-    assert report_of(unpack(pack(message)[LENGTH.size :]), 9, None, has_begun=True) == Seen(
-        {"frame_index": 4, "result": result}, 9
+    assert report_of(unpack(pack(message)[LENGTH.size :]), None, has_begun=True) == Seen(
+        {"frame_index": 4, "result": result}
     )
 
 
 def test_a_lone_surrogate_in_an_item_is_replaced_so_that_it_can_be_stored_and_served() -> None:
     result = {"text": "a\ud800b", "\udfff": ["\ud83d\ude00", {"x": "\udc00"}], "timestamp": 0.5}
     message = {"type": "item", "item": {"frame_index": 4, "result": result}}
-    report = report_of(unpack(pack(message)[LENGTH.size :]), 9, None, has_begun=True)
+    report = report_of(unpack(pack(message)[LENGTH.size :]), None, has_begun=True)
     assert isinstance(report, Seen)
     assert json.loads(encode([report.item]).decode()) == {
         "frame_index": 4,
@@ -201,7 +201,7 @@ def outcome_of(data: bytes) -> object:
         message = unpack(data)
         if message["type"] in OUTCOMES:
             return error_of(message)
-        return report_of(message, len(data), 3, has_begun=message["type"] != "version")
+        return report_of(message, 3, has_begun=message["type"] != "version")
     except SandboxCrashedError as error:
         return error
 

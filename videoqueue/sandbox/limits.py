@@ -33,6 +33,7 @@ class SandboxLimits:
     Attributes:
         memory_bytes: memory that the child may allocate.
         file_bytes: size of a file that it may write.
+        scratch_bytes: size of all files that it has at once.
         open_files: number of open files.
         log_lines: lines of one job in the log.
         jobs: number of jobs, after which the child is replaced.
@@ -42,6 +43,7 @@ class SandboxLimits:
 
     memory_bytes: int
     file_bytes: int
+    scratch_bytes: int
     open_files: int
     log_lines: int
     jobs: int

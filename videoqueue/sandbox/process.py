@@ -15,20 +15,19 @@ from dataclasses import asdict
 from typing import Any
 
 from videoqueue import failpoints, launch
-from videoqueue.errors import OutOfMemoryError, ResultsTooLargeError, SandboxCrashedError, StalledError
+from videoqueue.errors import ResultsTooLargeError, SandboxCrashedError
 from videoqueue.launch import child_environment
-from videoqueue.pipeline.memory import is_out_of_memory_text
 from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox import ending
 from videoqueue.sandbox.access import Cell
 from videoqueue.sandbox.child_output import ChildOutput
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
 from videoqueue.sandbox.room import Room
+from videoqueue.sandbox.scratch import ScratchWatch
 
 #: Seconds for a child to end after it has closed its pipe.
 _DEATH_SECONDS = 2
-#: Signals that may end a process which ignored a failed allocation.
-_MAY_BE_MEMORY = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
 #: Interval at which a waiting worker checks whether it should stop, seconds.
 _LOOK_SECONDS = 0.2
 #: Bytes of one read from the pipe, which holds no more.
@@ -102,6 +101,9 @@ class ChildProcess:
         output = os.dup(self._process.stdout.fileno())
         self._process.stdout.close()
         self._output = ChildOutput(output, self._process.pid, limits.log_lines)
+        self._scratch = ScratchWatch(
+            room.scratch, self._process.pid, limits.scratch_bytes, limits.file_bytes, self._process.kill
+        )
 
     @property
     def is_alive(self) -> bool:
@@ -156,7 +158,7 @@ class ChildProcess:
         Raises:
             Stopped: `should_stop` returned True.
             ResultsTooLargeError: the message is too long.
-            OutOfMemoryError, SandboxCrashedError: the child ended.
+            OutOfMemoryError, ScratchFullError, SandboxCrashedError: the child ended.
             StalledError: it sent no whole message for `stall_seconds`.
             SandboxCrashedError: it sent none within `within` seconds.
         """
@@ -174,6 +176,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kills the child and everything it started, and removes its folders."""
+        self._scratch.close()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -221,29 +224,16 @@ class ChildProcess:
         return self._most_data > self._limits.full_bytes
 
     def _stalled(self) -> Exception:
-        # Python and OpenVINO may wait forever for a thread that failed to allocate memory.
-        if self._was_full or is_out_of_memory_text(self._said()):
-            return OutOfMemoryError("The process that reads the video ran out of memory.")
-        return StalledError(
-            "The process that reads the video made no progress for "
-            f"{self._stall_seconds:g} seconds (VIDEOQUEUE_STALL_TIMEOUT_SECONDS) and was ended."
-        )
+        return ending.stalled(self._stall_seconds, self._was_full, self._said())
 
     def _cause_of_death(self) -> Exception:
         try:
             code = self._process.wait(_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
-            return SandboxCrashedError(
-                "The process that reads the video closed its connection without exiting."
-            )
-        # At the limit of the child an allocation fails; SIGKILL comes from the kernel, for the whole machine.
-        if (code in _MAY_BE_MEMORY and self._was_full) or (
-            code != -signal.SIGKILL and is_out_of_memory_text(self._said())
-        ):
-            return OutOfMemoryError("The process that reads the video ran out of memory.")
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        hint = " The machine may have run out of memory." if code == -signal.SIGKILL else ""
-        return SandboxCrashedError(f"The process that reads the video {how}.{hint}")
+            code = None
+        if self._scratch.is_exceeded:
+            return ending.scratch_full(self._limits.scratch_bytes)
+        return ending.death(code, self._was_full, self._said())
 
     def _said(self) -> str:
         self._output.read()
@@ -257,10 +247,3 @@ def _readable(pipes: list[Any], seconds: float) -> list[Any]:
     for fd in by_fd:
         poll.register(fd, select.POLLIN)
     return [by_fd[fd] for fd, _ in poll.poll(seconds * 1000)]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"  # a real-time signal has no name

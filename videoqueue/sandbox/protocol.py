@@ -88,10 +88,9 @@ class Begun:
 
 @dataclass(frozen=True)
 class Seen:
-    """One finished frame, and the size of its message in bytes."""
+    """One finished frame."""
 
     item: FrameItem
-    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,14 +138,11 @@ def unpack(data: bytes) -> dict[str, Any]:
     return message
 
 
-def report_of(
-    message: Mapping[str, Any], size: int, reached: int | None, has_begun: bool
-) -> Begun | Seen | Alive:
+def report_of(message: Mapping[str, Any], reached: int | None, has_begun: bool) -> Begun | Seen | Alive:
     """Returns the report for a message that is not an outcome.
 
     Args:
         message: the message.
-        size: its size in bytes.
         reached: the last frame seen; the next must have a higher index.
         has_begun: whether the version was reported. It must be, once, before the first frame.
 
@@ -163,7 +159,7 @@ def report_of(
         ):
             first = 0 if reached is None else reached + 1
             if not isinstance(index, bool) and first <= index <= _MOST_INDEX:
-                return Seen({"frame_index": index, "result": _result(result)}, size)
+                return Seen({"frame_index": index, "result": _result(result)})
         case {"type": "alive", "progress": int() | float() as progress}:
             if not isinstance(progress, bool) and (isinstance(progress, int) or math.isfinite(progress)):
                 return Alive(float(min(1, max(0, progress))))

@@ -18,8 +18,10 @@ from videoqueue.errors import (
     MAX_MESSAGE_CHARACTERS,
     NoFrameError,
     OutOfMemoryError,
+    PermanentError,
     ResultsTooLargeError,
     SandboxCrashedError,
+    ScratchFullError,
     StalledError,
 )
 from videoqueue.failpoints import failpoint
@@ -29,16 +31,15 @@ from videoqueue.sandbox.limits import SandboxLimits
 from videoqueue.sandbox.process import ChildProcess, Stopped
 from videoqueue.sandbox.protocol import (
     OUTCOMES,
-    Begun,
     Ended,
     Report,
-    Seen,
     Task,
     error_of,
     report_of,
     unpack,
     video_of,
 )
+from videoqueue.sandbox.rest import Rest
 from videoqueue.sandbox.room import Room
 from videoqueue.sandbox.untrusted import clean_text
 
@@ -81,9 +82,10 @@ class Sandbox:
         """Runs the task in a child and yields its reports in order.
 
         A child that ends the task, with or without an error, reports `Ended` last. If a reused child returns
-        no frames or runs out of memory, the rest is retried once in a new child: FFmpeg reports a failed
-        allocation as an empty video. If a reused child does not acknowledge the task, or crashes or hangs
-        before it reports the version, an earlier task may be the cause: this one starts again in a new child.
+        no frames, or runs out of memory or of space for files, the rest is retried once in a new child:
+        FFmpeg reports a failed allocation as an empty video, and an earlier task may have left files. If a
+        reused child does not acknowledge the task, or crashes or hangs before it reports the version, an
+        earlier task may be the cause: this one starts again in a new child.
 
         Args:
             task: the video and what to do with it.
@@ -96,7 +98,7 @@ class Sandbox:
             SandboxCrashedError: the child crashed or hung; the message has the signal, code or setting.
             Stopped: `should_stop` returned True.
         """
-        rest = _Rest(task)
+        rest = Rest(task)
         scope = _Scope(owner, task.pipeline_id in self._access.network_pipelines)
         if scope != self._serves:
             self.close()
@@ -106,7 +108,7 @@ class Sandbox:
                 yield from self._attempt(rest, should_stop)
             except _OutOfTurn as error:
                 logger.info("Task started again in a new process.", extra={"reason": error})
-            except (NoFrameError, OutOfMemoryError) as error:
+            except (NoFrameError, OutOfMemoryError, ScratchFullError) as error:
                 if fresh:
                     raise self._final(error) from error
                 logger.info("Task retried in a new process.", extra={"reason": error})
@@ -119,7 +121,7 @@ class Sandbox:
         if child is not None:
             child.kill()
 
-    def _attempt(self, rest: _Rest, should_stop: Callable[[], bool]) -> Generator[Report]:
+    def _attempt(self, rest: Rest, should_stop: Callable[[], bool]) -> Generator[Report]:
         child, path = self._child_for(rest.task)
         failpoint("worker.child_started")
         kept = False
@@ -128,11 +130,11 @@ class Sandbox:
             with _without_blame(child, rest):
                 child.begin(replace(rest.task, path=path))
                 while True:
-                    message, size = self._receive(child, rest, should_stop)
+                    message = self._receive(child, rest, should_stop)
                     kind = message["type"]
                     if kind in OUTCOMES and (rest.has_begun or kind != "done"):
                         break
-                    yield self._report(message, size, rest)
+                    yield self._report(message, rest)
             child.jobs += 1
             is_clean = _is_clean_after_task(child)
             error = error_of(message)
@@ -148,9 +150,8 @@ class Sandbox:
             raise error
 
     def _receive(
-        self, child: ChildProcess, rest: _Rest, should_stop: Callable[[], bool]
-    ) -> tuple[Mapping[str, object], int]:
-        """Returns the next message and its size in bytes."""
+        self, child: ChildProcess, rest: Rest, should_stop: Callable[[], bool]
+    ) -> Mapping[str, object]:
         awaits = bool(child.jobs) and not rest.is_acknowledged
         try:
             data = child.receive(should_stop, _ACKNOWLEDGE_SECONDS if awaits else None)
@@ -161,7 +162,7 @@ class Sandbox:
         message = unpack(data)
         if awaits and message["type"] != "alive":
             raise _OutOfTurn("The reused process sent a message of an earlier task.")
-        return message, len(data)
+        return message
 
     def _child_for(self, task: Task) -> tuple[ChildProcess, str]:
         """Returns the child, a new one if need be, and the path at which it can read the video."""
@@ -177,8 +178,8 @@ class Sandbox:
         self._child = child
         return child, child.admit(task.path)
 
-    def _report(self, message: Mapping[str, object], size: int, rest: _Rest) -> Report:
-        report = report_of(message, size, rest.task.start_after, rest.has_begun)
+    def _report(self, message: Mapping[str, object], rest: Rest) -> Report:
+        report = report_of(message, rest.task.start_after, rest.has_begun)
         rest.take(report)
         return report
 
@@ -187,8 +188,8 @@ class Sandbox:
             return False
         return child.jobs < self._limits.jobs and child.resident_bytes <= self._limits.grown_bytes
 
-    def _final(self, error: NoFrameError | OutOfMemoryError) -> Exception:
-        if isinstance(error, NoFrameError):
+    def _final(self, error: PermanentError) -> Exception:
+        if not isinstance(error, OutOfMemoryError):
             return error
         hint = (
             f" A job may have {self._limits.memory_bytes} bytes (VIDEOQUEUE_SANDBOX_MEMORY_BYTES). "
@@ -208,7 +209,7 @@ class _Scope:
 def _is_clean_after_task(child: ChildProcess) -> bool:
     try:
         child.end()
-    except (OSError, RecursionError) as error:
+    except OSError as error:
         logger.info("Child ended: its files cannot be removed while it runs.", extra={"reason": error})
         return False
     return True
@@ -223,7 +224,7 @@ class _OutOfTurn(Exception):  # noqa: N818 - not an error of the task
 
 
 @contextmanager
-def _without_blame(child: ChildProcess, rest: _Rest) -> Iterator[None]:
+def _without_blame(child: ChildProcess, rest: Rest) -> Iterator[None]:
     """Raises `_OutOfTurn` for a fault of a reused child that has not begun the task."""
     try:
         yield
@@ -231,27 +232,3 @@ def _without_blame(child: ChildProcess, rest: _Rest) -> Iterator[None]:
         if child.jobs and not rest.has_begun:
             raise _OutOfTurn(str(error)) from error
         raise
-
-
-class _Rest:
-    """The rest of a task, for another child to continue with."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.restart()
-
-    def restart(self) -> None:
-        """Notes that a child is given the task that has not yet reported anything."""
-        self.is_acknowledged = self.has_begun = False
-
-    def take(self, report: Report) -> None:
-        self.is_acknowledged = True
-        match report:
-            case Begun(version):
-                self.has_begun = True
-                # Frames of another version do not count; the child starts from the first frame.
-                counts = self.task.version in (None, version)
-                start_after = self.task.start_after if counts else None
-                self.task = replace(self.task, version=version, start_after=start_after)
-            case Seen(item):
-                self.task = replace(self.task, start_after=item["frame_index"])

@@ -95,6 +95,15 @@ class WorkerSettings:
         "bytes",
         "Maximum size of a file that a child process or its plugins write.",
     )
+    sandbox_scratch_bytes: int = setting(
+        "VIDEOQUEUE_SANDBOX_SCRATCH_BYTES",
+        whole(1),
+        256 * 1024**2,
+        "bytes",
+        "Maximum size of all temporary files of a child process. Each file and folder counts as at least "
+        "4,096 bytes, a folder inside others as more. The worker looks twice a second; a job whose plugins "
+        "write more fails.",
+    )
     sandbox_open_files: int = setting(
         "VIDEOQUEUE_SANDBOX_OPEN_FILES",
         whole(32),

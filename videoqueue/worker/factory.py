@@ -86,6 +86,7 @@ def sandbox_limits(settings: Settings) -> SandboxLimits:
     return SandboxLimits(
         memory_bytes=settings.sandbox_memory_bytes,
         file_bytes=settings.sandbox_file_bytes,
+        scratch_bytes=settings.sandbox_scratch_bytes,
         open_files=settings.sandbox_open_files,
         log_lines=settings.sandbox_log_lines,
         jobs=settings.sandbox_jobs,
