@@ -90,7 +90,7 @@ def test_other_requests_are_not(line: str) -> None:
 
 
 def lane(slots: int, share: int) -> Lane[str]:
-    return Lane([], slots, share, "videos are being received", ("TOTAL", "SHARE"))
+    return Lane([], slots, share, "uploads", ("TOTAL", "SHARE"))
 
 
 def test_one_address_leaves_a_slot_to_others() -> None:
@@ -127,11 +127,19 @@ def test_who_waited_too_long_is_told_which_limit_it_was() -> None:
     assert uploads.enter("a1", "a", -1)
     assert uploads.enter("a2", "a", -1) is None
     ((request, reason),) = uploads.overdue()
-    assert (request, "(SHARE)" in reason, "2 videos" in reason) == ("a2", True, True)
+    assert (request, "(SHARE)" in reason, "uploads of one address at the same time is 2 " in reason) == (
+        "a2",
+        True,
+        True,
+    )
     assert uploads.enter("b0", "b", -1)
     assert uploads.enter("b1", "b", -1) is None
     ((request, reason),) = uploads.overdue()
-    assert (request, "(TOTAL)" in reason, "3 videos" in reason) == ("b1", True, True)
+    assert (request, "(TOTAL)" in reason, "uploads of one process at the same time is 3 " in reason) == (
+        "b1",
+        True,
+        True,
+    )
 
 
 def test_the_request_that_has_waited_longest_can_be_given_up() -> None:

@@ -24,7 +24,8 @@ from videoqueue.settings import load_settings
 
 
 def submit(store: JobStore, owner: str = "anna", key: str | None = None, **changes: Any) -> uuid.UUID:
-    return store.create(new_job(owner=owner, idempotency_key=key, **changes))[0]
+    video = f"inputs/{uuid.uuid4().hex}.mp4"
+    return store.create(new_job(owner=owner, idempotency_key=key, input_key=video, **changes))[0]
 
 
 def limited(store: JobStore, limit: Limit, value: int | None, owner: str = "anna") -> None:
@@ -36,7 +37,9 @@ def test_the_limit_of_pending_jobs_of_the_settings_holds_for_each_owner(engine: 
     store = JobStore(engine, lease_policy(), OwnerLimits(max_pending=2))
     submit(store, owner)
     submit(store, owner)
-    with pytest.raises(QuotaExceededError, match=r"^2 jobs .*VIDEOQUEUE_OWNER_MAX_PENDING"):
+    with pytest.raises(
+        QuotaExceededError, match=r"pending jobs of this owner is 2 .*VIDEOQUEUE_OWNER_MAX_PENDING"
+    ):
         submit(store, owner)
     submit(store, "bert")
 
@@ -68,13 +71,17 @@ def test_an_exception_replaces_the_limit_of_the_settings_in_both_directions(engi
     store = JobStore(engine, lease_policy(), OwnerLimits(max_pending=2))
     limited(store, "max_pending", 1)
     submit(store)
-    with pytest.raises(QuotaExceededError, match=r"^1 jobs .*\(`videoqueue owners set`\)"):
+    with pytest.raises(
+        QuotaExceededError, match=r"pending jobs of this owner is 1 \(`videoqueue owners set`\)"
+    ):
         submit(store)
     limited(store, "max_pending", 0)
     for _ in range(3):
         submit(store)
     limited(store, "max_pending", None)
-    with pytest.raises(QuotaExceededError, match=r"^2 jobs .*\(VIDEOQUEUE_OWNER_MAX_PENDING\)"):
+    with pytest.raises(
+        QuotaExceededError, match=r"pending jobs of this owner is 2 \(VIDEOQUEUE_OWNER_MAX_PENDING\)"
+    ):
         submit(store)
 
 
@@ -129,6 +136,27 @@ def test_a_new_try_of_a_failed_job_counts_as_pending_but_stores_no_further_video
     assert store.retry(claim.job_id, ALL_OWNERS) is not None
 
 
+def test_a_video_that_a_retry_shares_counts_once_as_long_as_one_of_its_jobs_is_there(store: JobStore) -> None:
+    limited(store, "max_stored_bytes", 100)
+    claim = store.claim(submit(store, input_bytes=60), "worker")
+    assert claim is not None
+    store.fail(claim, "why")
+    retried = store.retry(claim.job_id, "anna")
+    assert retried is not None
+    assert OwnerStore(store.engine).all()[0].stored_bytes == 60
+    check_quota(store.engine, "anna", store.limits, 40, None)
+    submit(store, input_bytes=40)
+    with pytest.raises(QuotaExceededError, match="have 100 bytes"):
+        submit(store, input_bytes=1)
+    deletions = Deletions(store.engine, store.limits)
+    assert deletions.delete(claim.job_id, "anna") is not None
+    with pytest.raises(QuotaExceededError, match="have 100 bytes"):
+        submit(store, input_bytes=1)
+    assert deletions.delete(retried, "anna") is not None
+    assert OwnerStore(store.engine).all()[0].stored_bytes == 40
+    submit(store, input_bytes=60)
+
+
 @pytest.mark.parametrize("known", ["owner with a row", "owner without a row"])
 def test_200_submissions_at_once_of_an_owner_who_may_have_10_leave_exactly_10(
     engine: Engine, known: str
@@ -155,12 +183,36 @@ def test_200_submissions_at_once_of_an_owner_who_may_have_10_leave_exactly_10(
         assert connection.execute(sa.select(sa.func.count()).select_from(JOB)).scalar_one() == 10
 
 
-def _is_taken(store: JobStore, key: str) -> bool:
+def _is_taken(store: JobStore, key: str, **changes: Any) -> bool:
     try:
-        submit(store, key=key)
+        submit(store, key=key, **changes)
     except QuotaExceededError:
         return False
     return True
+
+
+def test_submissions_and_retries_at_once_fill_the_limit_of_stored_bytes_exactly(engine: Engine) -> None:
+    store = JobStore(engine, lease_policy(), OwnerLimits(max_stored_bytes=100))
+    claim = store.claim(submit(store, input_bytes=60), "worker")
+    assert claim is not None
+    store.fail(claim, "why")
+    barrier = threading.Barrier(6)
+
+    def client(number: int) -> bool:
+        own = sa.create_engine(engine.url, **engine_options(str(engine.url), 1))
+        prepare(own)
+        store = JobStore(own, lease_policy(), OwnerLimits(max_stored_bytes=100))
+        barrier.wait()
+        if number % 2:
+            taken = store.retry(claim.job_id, "anna") is None
+        else:
+            taken = _is_taken(store, f"{number}", input_bytes=20)
+        own.dispose()
+        return taken
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(client, range(6))) == 2
+    assert [(owner.jobs, owner.stored_bytes) for owner in OwnerStore(engine).all()] == [(6, 100)]
 
 
 def test_the_same_key_at_once_makes_one_job_at_the_limit(engine: Engine) -> None:

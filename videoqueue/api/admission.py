@@ -12,7 +12,7 @@ from videoqueue.api.problems import ApiError
 from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.quotas import check_quota
 from videoqueue.server.concurrency import ConcurrencyLimit
-from videoqueue.server.lanes import REFUSAL
+from videoqueue.server.lanes import REFUSAL, limit_reached
 from videoqueue.services import Services
 
 
@@ -21,15 +21,13 @@ class RequestLimit:
 
     Args:
         limit: the maximum number of requests.
-        what: what is going on when the limit is reached, such as "videos are being received".
+        what: what they are, such as "uploads".
         setting: the name of the setting that holds the limit.
     """
 
     def __init__(self, limit: int, what: str, setting: str) -> None:
         self._limit = ConcurrencyLimit(limit)
-        self._detail = (
-            f"{limit} {what} at the moment. This is the limit of one process ({setting}). Try again shortly."
-        )
+        self._detail = limit_reached(f"{what} of one process", limit, setting)
 
     def acquire(self) -> Callable[[], None]:
         """Acquires a slot without waiting, in a request.
@@ -110,6 +108,6 @@ class Admission:
         if self._queries.is_backlog_full(limit, owner, idempotency_key):
             raise ApiError(
                 "too_many_pending_jobs",
-                f"{limit} jobs are pending (VIDEOQUEUE_MAX_PENDING_JOBS). Try "
+                f"The limit of pending jobs is {limit} (VIDEOQUEUE_MAX_PENDING_JOBS), and it is reached. Try "
                 "again when some of them are completed, or ask for a higher limit or more workers.",
             )

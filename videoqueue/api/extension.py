@@ -37,11 +37,9 @@ def install(app: Flask, services: Services) -> None:
     settings = services.settings
     app.extensions[_KEY] = Extension(
         services=services,
-        uploads=RequestLimit(
-            settings.max_concurrent_uploads, "videos are being received", "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS"
-        ),
+        uploads=RequestLimit(settings.max_concurrent_uploads, "uploads", "VIDEOQUEUE_MAX_CONCURRENT_UPLOADS"),
         downloads=RequestLimit(
-            settings.max_concurrent_downloads, "results are being sent", "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS"
+            settings.max_concurrent_downloads, "downloads", "VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS"
         ),
         admission=Admission(services),
         readiness=ReadinessCheck(services),

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from videoqueue import audit
 from videoqueue.jobs.database import now, reading, writing
 from videoqueue.jobs.keys import require_owner
+from videoqueue.jobs.quotas import stored_videos
 from videoqueue.jobs.tables import API_KEY, JOB, OWNER_STATE
 from videoqueue.jobs.types import NOBODY
 
@@ -53,8 +54,9 @@ class OwnerStore:
             sa.func.count(),
             sa.func.coalesce(sa.func.sum(sa.case((JOB.c.status == "pending", 1), else_=0)), 0),
             sa.func.coalesce(sa.func.sum(sa.case((JOB.c.status == "running", 1), else_=0)), 0),
-            sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0),
         ).group_by(JOB.c.owner)
+        videos = stored_videos()
+        sizes = sa.select(videos.c.owner, sa.func.sum(videos.c.input_bytes)).group_by(videos.c.owner)
         own = sa.or_(*(OWNER_STATE.c[name].is_not(None) for name in _LIMITS))
         limits = sa.select(*(OWNER_STATE.c[name] for name in ("owner", *_LIMITS))).where(own)
         with reading(self._engine) as connection:
@@ -65,7 +67,8 @@ class OwnerStore:
             keys = sa.select(API_KEY.c.owner, sa.func.sum(sa.case((valid, 1), else_=0)))
             key_rows = connection.execute(keys.group_by(API_KEY.c.owner)).all()
             job_rows, limit_rows = connection.execute(jobs).all(), connection.execute(limits).all()
-        return _joined(key_rows, job_rows, limit_rows)
+            stored = {owner: int(size) for owner, size in connection.execute(sizes)}
+        return _joined(key_rows, job_rows, limit_rows, stored)
 
     def set_limits(self, owner: str, limits: Mapping[Limit, int | None]) -> None:
         """Sets limits of an owner; None for the limit of the settings, 0 for no limit.
@@ -130,13 +133,16 @@ _LIMITS: Final[tuple[Limit, ...]] = ("max_pending", "max_running", "max_stored_b
 
 
 def _joined(
-    keys: Iterable[Sequence[Any]], jobs: Iterable[Sequence[Any]], limits: Iterable[Sequence[Any]]
+    keys: Iterable[Sequence[Any]],
+    jobs: Iterable[Sequence[Any]],
+    limits: Iterable[Sequence[Any]],
+    stored: Mapping[str, int],
 ) -> list[Owner]:
     """Returns the owners in any of the rows. The first value of each row is the owner's name."""
     valid, counts, own = ({row[0]: tuple(row[1:]) for row in rows} for rows in (keys, jobs, limits))
     found = []
     for owner in sorted({*valid, *counts, *own}):
-        total, pending, running, stored = map(int, counts.get(owner, (0, 0, 0, 0)))
+        total, pending, running = map(int, counts.get(owner, (0, 0, 0)))
         max_pending, max_running, max_stored_bytes = own.get(owner, (None, None, None))
         found.append(
             Owner(
@@ -145,7 +151,7 @@ def _joined(
                 jobs=total,
                 pending=pending,
                 running=running,
-                stored_bytes=stored,
+                stored_bytes=stored.get(owner, 0),
                 max_pending=max_pending,
                 max_running=max_running,
                 max_stored_bytes=max_stored_bytes,

@@ -58,15 +58,13 @@ def require_quota(connection: Connection, owner: str, limits: OwnerLimits, size:
     """
     if limits.max_pending and _has_pending(connection, owner, limits.max_pending):
         raise QuotaExceededError(
-            f"{limits.max_pending} jobs of this owner are pending, which is the limit "
-            f"({_source(limits, 'max_pending')}). Try again when some of them have started, or ask the "
-            "operator for a higher limit."
+            f"The limit of pending jobs of this owner is {limits.max_pending} "
+            f"({_source(limits, 'max_pending')}), and it is reached. Try again when some of them have "
+            "started, or ask the operator for a higher limit."
         )
     if not limits.max_stored_bytes or not size:
         return
-    # The index with the sizes is enough for this; no row is read.
-    total = sa.select(sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0)).where(JOB.c.owner == owner)
-    stored = int(connection.execute(total).scalar_one())
+    stored = _stored_bytes(connection, owner, limits.max_stored_bytes - size)
     if stored + size > limits.max_stored_bytes:
         raise QuotaExceededError(
             f"The stored videos of this owner have {stored} bytes. With this one they would exceed the limit "
@@ -93,6 +91,24 @@ def check_quota(
         except QuotaExceededError:
             if idempotency_key is None or connection.execute(known).scalar_one_or_none() is None:
                 raise
+
+
+def stored_videos() -> sa.Subquery:
+    """Returns each stored video once, with its owner and size in bytes: a retried job shares its video."""
+    columns = JOB.c.owner, JOB.c.input_key, sa.func.max(JOB.c.input_bytes).label("input_bytes")
+    return sa.select(*columns).group_by(JOB.c.owner, JOB.c.input_key).subquery()
+
+
+def _stored_bytes(connection: Connection, owner: str, enough: int) -> int:
+    """Returns the size of all stored videos of the owner, or a larger number that is at most `enough`."""
+    # The index with the sizes is enough for the sum over the jobs; no row is read.
+    of_jobs = sa.select(sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0)).where(JOB.c.owner == owner)
+    stored = int(connection.execute(of_jobs).scalar_one())
+    if stored <= enough:
+        return stored
+    videos = stored_videos()
+    of_videos = sa.select(sa.func.coalesce(sa.func.sum(videos.c.input_bytes), 0))
+    return int(connection.execute(of_videos.where(videos.c.owner == owner)).scalar_one())
 
 
 def _has_pending(connection: Connection, owner: str, count: int) -> bool:

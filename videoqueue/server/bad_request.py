@@ -33,8 +33,8 @@ def too_many_connections(share: int) -> bytes:
         b"429 Too Many Requests",
         "rate_limited",
         "Too many requests at once",
-        f"{share} connections from your address are in use. This is the limit of one address "
-        "(VIDEOQUEUE_MAX_CONNECTIONS_PER_ADDRESS). Use fewer at the same time, or try again shortly.",
+        f"The limit of connections of one address is {share} (VIDEOQUEUE_MAX_CONNECTIONS_PER_ADDRESS), and "
+        "all are in use. Use fewer at the same time, or try again shortly.",
         b"Retry-After: 5\r\n",
     )
 

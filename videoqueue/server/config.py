@@ -55,14 +55,14 @@ def _limits(settings: Settings, connections: int) -> ServerLimits:
         [Pattern("POST /video/submit")],
         settings.max_concurrent_uploads,
         settings.max_uploads_per_address,
-        "videos are being received",
+        "uploads",
         ("VIDEOQUEUE_MAX_CONCURRENT_UPLOADS", "VIDEOQUEUE_MAX_UPLOADS_PER_ADDRESS"),
     )
     downloads: Lane[Any] = Lane(
         [Pattern(f"GET {path}") for path in _DOWNLOADS],
         settings.max_concurrent_downloads,
         settings.max_downloads_per_address,
-        "results are being sent",
+        "downloads",
         ("VIDEOQUEUE_MAX_CONCURRENT_DOWNLOADS", "VIDEOQUEUE_MAX_DOWNLOADS_PER_ADDRESS"),
         streams=True,
     )

@@ -15,6 +15,19 @@ T = TypeVar("T")
 REFUSAL: Final = "videoqueue.refusal"
 
 
+def limit_reached(what: str, limit: int, setting: str) -> str:
+    """Returns the message for a client that came when a limit was reached.
+
+    Args:
+        what: what is limited, such as "uploads of one process".
+        limit: how many of them there may be at the same time.
+        setting: the name of the setting that holds the limit.
+    """
+    return (
+        f"The limit of {what} at the same time is {limit} ({setting}), and it is reached. Try again shortly."
+    )
+
+
 class Pattern:
     """A method and a path in which `*` stands for any one segment that is not empty."""
 
@@ -63,7 +76,7 @@ class Lane(Generic[T]):
         patterns: the requests of this lane.
         slots: how many are served at once.
         share: how many of one address are served at once.
-        what: what they do, such as "videos are being received".
+        what: what they are, such as "uploads".
         settings: the names of the settings that hold `slots` and `share`.
         streams: whether their responses may be too long to be kept in memory.
     """
@@ -115,12 +128,8 @@ class Lane(Generic[T]):
         waiting = self._waiting.pop(0)
         setting, share_setting = self.settings
         if waiting.address is not None and self._held[waiting.address] >= self.share < self.slots:
-            limit = (
-                f"{self.share} {self.what} for your address at the moment. This is the limit of one address"
-            )
-            return waiting.request, f"{limit} ({share_setting}). Try again shortly."
-        limit = f"{self.slots} {self.what} at the moment. This is the limit of one process"
-        return waiting.request, f"{limit} ({setting}). Try again shortly."
+            return waiting.request, limit_reached(f"{self.what} of one address", self.share, share_setting)
+        return waiting.request, limit_reached(f"{self.what} of one process", self.slots, setting)
 
     def _is_free(self, address: str | None) -> bool:
         has_share = address is None or self._held[address] < self.share
