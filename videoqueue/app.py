@@ -6,6 +6,7 @@ import videoqueue.search_path  # first: it removes the working directory from th
 
 # isort: split
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from videoqueue.jobs.deadline import set_deadline
 from videoqueue.jobs.tables import Base
 from videoqueue.services import Services, build_process
 from videoqueue.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
 
 
 class Database(SQLAlchemy):
@@ -74,6 +77,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _install_database(app, services)
     _install_api(app, services)
+    for shortage in services.reserve.shortages():
+        logger.warning("%s", shortage)
     return app
 
 

@@ -25,6 +25,14 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert all(option.help for option in options if isinstance(option, click.Option))
 
 
+def test_settings_shows_a_zero_that_is_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEOQUEUE_RETENTION_DAYS", "0")
+    shown = CliRunner().invoke(cli, ["settings"], catch_exceptions=False).stdout.splitlines()
+    values = dict(line.split(maxsplit=1) for line in shown if line and not line.startswith(" "))
+    assert values["VIDEOQUEUE_RETENTION_DAYS"] == values["VIDEOQUEUE_TRUSTED_PROXIES"] == "0"
+    assert values["PORT"] == values["VIDEOQUEUE_YOLO_CONFIDENCE"] == "-"
+
+
 def test_process_prints_the_results_as_json(tmp_path: Path) -> None:
     video = make_video(tmp_path / "v.mp4", "HELLO 42", frames=4)
     done = CliRunner().invoke(cli, ["process", str(video), "--frame-stride", "2"], catch_exceptions=False)

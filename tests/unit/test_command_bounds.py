@@ -61,6 +61,11 @@ def test_a_number_out_of_range_is_refused(name: str, value: str) -> None:
     assert refusal(NUMBERS[name], value)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 256])
+def test_a_name_has_1_to_255_characters(name: str) -> None:
+    assert "it takes 1 to 255 characters." in refusal(VALUES["submit --name"], name)
+
+
 def test_there_are_numbers_of_both_kinds() -> None:
     assert {"keys create --expires-in", "keys rotate --overlap", "jobs list --limit"} <= set(NUMBERS)
 

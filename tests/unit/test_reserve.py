@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from tests.support.full_disk import without_links
 from tests.support.records import new_job
 from tests.support.videos import make_video
+from videoqueue.app import create_app
 from videoqueue.errors import StorageFullError
 from videoqueue.jobs.types import ALL_OWNERS
 from videoqueue.services import Services, build_reserve, build_storage
@@ -41,6 +42,28 @@ def test_a_volume_is_asked_for_what_an_ordinary_user_can_still_write(tmp_path: P
     volume = Volume.of(tmp_path / "not" / "there" / "yet")
     assert volume.total == found.f_blocks * found.f_frsize
     assert abs(volume.free - found.f_bavail * found.f_frsize) < 10 * GIB
+
+
+def test_a_service_whose_reserve_leaves_no_room_says_so_at_its_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    huge = 10**18
+    total = Volume.of(tmp_path).total
+    for given, lines in (("1", 0), (str(huge), 1)):
+        caplog.clear()
+        create_app(
+            load_settings(
+                {
+                    "REDIS_URL": "redis://127.0.0.1:1",
+                    "VIDEOQUEUE_DATA_DIR": str(tmp_path),
+                    "VIDEOQUEUE_RESERVE_BYTES": given,
+                }
+            )
+        )
+        said = [line for line in caplog.messages if "(VIDEOQUEUE_RESERVE_BYTES)" in line]
+        assert len(said) == lines
+    assert said[0].startswith(f"Uploads are refused: {huge} bytes have to stay free")
+    assert f"has {total} bytes" in said[0]
 
 
 class Disk:

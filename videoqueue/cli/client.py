@@ -205,7 +205,11 @@ _existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("file", type=_existing_file)
 @submission_options
 @click.option("--wait", is_flag=True, help="Wait until the job is completed. The exit code is 1 if it fails.")
-@click.option("--name", type=Text(), help="Name of the video, only for display. [default: the name of FILE]")
+@click.option(
+    "--name",
+    type=Text(255, minimum=1),
+    help="Name of the video, only for display. [default: the name of FILE]",
+)
 @click.option(
     "--idempotency-key",
     type=HeaderText(255),

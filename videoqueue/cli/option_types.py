@@ -48,12 +48,13 @@ class Number(click.FloatRange):
 
 
 class Text(click.ParamType[str]):
-    """A text in UTF-8 of at most `maximum` characters."""
+    """A text in UTF-8 of `minimum` to `maximum` characters."""
 
     name = "text"
 
-    def __init__(self, maximum: int = _MAX_TEXT) -> None:
+    def __init__(self, maximum: int = _MAX_TEXT, minimum: int = 0) -> None:
         self._maximum = maximum
+        self._minimum = minimum
 
     def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> str:
         """Returns the text."""
@@ -61,8 +62,9 @@ class Text(click.ParamType[str]):
         # Bytes of the command line that are not UTF-8 are surrogates (PEP 383), which nothing can store.
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             self.fail("it takes text in UTF-8 without zero bytes.", parameter, context)
-        if len(text) > self._maximum:
-            self.fail(f"it takes at most {self._maximum} characters.", parameter, context)
+        if not self._minimum <= len(text) <= self._maximum:
+            least = f"{self._minimum} to" if self._minimum else "at most"
+            self.fail(f"it takes {least} {self._maximum} characters.", parameter, context)
         return text
 
 

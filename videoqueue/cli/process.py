@@ -73,6 +73,7 @@ def _reports(
     """Yields what a child reports, which ends with this generator."""
     from videoqueue.sandbox.protocol import Task
     from videoqueue.worker.factory import sandbox_of_command
+    from videoqueue.worker.workspace import workspace_of_command
 
     settings = load_settings()
     task = Task(
@@ -82,5 +83,8 @@ def _reports(
         max_frames=max_frames,
         start_after=None,
     )
-    with closing(sandbox_of_command(settings)) as sandbox:
+    with (
+        workspace_of_command() as workspace,
+        closing(sandbox_of_command(settings, workspace.folder)) as sandbox,
+    ):
         yield from sandbox.run(task, lambda: False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import Field, fields
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ def settings(markdown: bool) -> None:
     values = load_settings()
     width = max(len(entry.metadata["name"]) for entry in fields(Settings))
     for entry in fields(Settings):
-        value = _text(getattr(values, entry.name))
+        value = _text(entry, getattr(values, entry.name))
         if value and entry.metadata["unit"] == SECRET:
             value = "..."
         click.echo(f"{entry.metadata['name']:{width}}  {shown(value) or '-'}")
@@ -31,16 +32,27 @@ def table() -> str:
     """Returns the settings as a Markdown table."""
     lines = ["| setting | default | unit | what it does |", "|---|---|---|---|"]
     for entry in fields(Settings):
-        default = f"`{_text(entry.default)}`" if _text(entry.default) else ""
+        given = _text(entry, entry.default)
+        default = f"`{given}`" if given else ""
         about = entry.metadata
         lines.append(f"| `{about['name']}` | {default} | {about['unit']} | {about['help']} |")
     return "\n".join(lines)
 
 
-def _text(value: object) -> str:
-    """Returns the text of the variable; empty for a value that is derived at the start."""
+def _text(entry: Field[Any], value: object) -> str:
+    """Returns the text of the variable; empty for a value that is not set, or is derived at the start."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
         return ",".join(value)
-    return str(value) if value else ""
+    if value == 0 and not _takes_zero(entry):
+        return ""
+    return "" if value is None else str(value)
+
+
+def _takes_zero(entry: Field[Any]) -> bool:
+    try:
+        entry.metadata["parse"]("0")
+    except ValueError:
+        return False
+    return True

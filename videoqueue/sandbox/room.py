@@ -98,13 +98,20 @@ class Room:
         remove_folder(self._folder)
 
 
-def remove_folder(folder: Path) -> None:
+def remove_folder(folder: Path, *, at_once: bool = False) -> None:
     """Removes a folder that a hostile process has filled and that no process uses now; errors are ignored.
 
     A thread removes what exceeds `MAX_ENTRIES`, so that the caller does not wait. The thread does not keep
-    the process from ending. A later worker removes what is then left in the folder of a worker.
+    the process from ending. The next process with a `Workspace` in the same place removes what is then left.
+
+    Args:
+        folder: the folder.
+        at_once: whether the caller waits until everything is removed.
     """
     steps = _removal(folder)
+    if at_once:
+        deque(steps, 0)
+        return
     if sum(1 for _ in islice(steps, MAX_ENTRIES)) == MAX_ENTRIES:
         threading.Thread(target=deque, args=(steps, 0), name="removal", daemon=True).start()
 

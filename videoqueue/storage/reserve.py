@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from videoqueue.errors import StorageFullError
+from videoqueue.errors import StorageFullError, StorageUnavailableError
 from videoqueue.storage.base import meaning_of
 
 _LARGE: Final = 1024**3
@@ -67,6 +68,21 @@ class Reserve:
         """
         size, since = self._refused
         self.require(size if time.monotonic() - since < _REMEMBERED_SECONDS else 0)
+
+    def shortages(self) -> Iterator[str]:
+        """Yields a message for the operator for each volume that has too little free space for any upload."""
+        folders = [self.videos, *self.others] if self.videos is not None else self.others
+        volumes = {}
+        for folder in folders:
+            with suppress(StorageUnavailableError):  # requests report it
+                volumes[Volume.of(folder)] = folder
+        for volume, folder in volumes.items():
+            reserve = volume.reserve(self._given)
+            if volume.has_size and volume.free < reserve:
+                yield (
+                    f"Uploads are refused: {reserve} bytes have to stay free (VIDEOQUEUE_RESERVE_BYTES), but "
+                    f"the volume of {folder} has {volume.total} bytes, of which {volume.free} are free."
+                )
 
     def _require(self, folder: Path, size: int = 0, received: int = 0) -> None:
         volume = Volume.of(folder)

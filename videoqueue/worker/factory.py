@@ -35,8 +35,12 @@ def make_sandbox(
     return Sandbox(settings.pipeline_options, sandbox_limits(settings), access, folder)
 
 
-def sandbox_of_command(settings: Settings) -> Sandbox:
+def sandbox_of_command(settings: Settings, folder: Callable[[], Path]) -> Sandbox:
     """Returns a sandbox for one video, outside a worker.
+
+    Args:
+        settings: the settings.
+        folder: as in `Sandbox`.
 
     Raises:
         SettingsError: a part of the sandbox is required and missing.
@@ -45,13 +49,13 @@ def sandbox_of_command(settings: Settings) -> Sandbox:
     if settings.sandbox == "required":
         walls_of(sandbox_access(settings))
     if settings.plugin_network != "allowed":
-        return make_sandbox(settings)
+        return make_sandbox(settings, folder)
     options = settings.pipeline_options
     folders = [Path(settings.pipelines_dir)] if settings.pipelines_dir else []
     registry = PluginRegistry(
         PluginOptions(options.inference_threads, options.plugin_values, options.setting_names)
     )
-    return make_sandbox(settings, network_pipelines=networked(settings, load_definitions(*folders), registry))
+    return make_sandbox(settings, folder, networked(settings, load_definitions(*folders), registry))
 
 
 def sandbox_access(settings: Settings, network_pipelines: frozenset[str] = frozenset()) -> Access:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from videoqueue.errors import VideoqueueError
 from videoqueue.hardening import open_private
 from videoqueue.sandbox.room import remove_folder
 
@@ -36,11 +40,11 @@ class Workspace:
             assert self._made is not None
             return self._made
 
-    def remove(self) -> None:
-        """Removes the folder and releases its lock."""
+    def remove(self, *, at_once: bool = False) -> None:
+        """Removes the folder and releases its lock; `at_once` as in `remove_folder`."""
         with self._guard:
             if self._made is not None:
-                remove_folder(self._made)
+                remove_folder(self._made, at_once=at_once)
             self._release()
 
     def _make(self) -> None:
@@ -63,6 +67,32 @@ class Workspace:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+@contextmanager
+def workspace_of_command() -> Iterator[Workspace]:
+    """Yields a workspace in the system's folder for temporary files, and removes all of it at the end.
+
+    The commands of one user share a folder there: each removes what a killed one has left.
+
+    Raises:
+        VideoqueueError: another user has made that folder.
+        OSError: it cannot be made.
+    """
+    parent = Path(tempfile.gettempdir()) / f"videoqueue-{os.geteuid()}-work"
+    with suppress(FileExistsError):
+        parent.mkdir(mode=0o700)
+    found = parent.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise VideoqueueError(
+            f"{parent} cannot be used: it is not a private folder of this user. Remove it, or set TMPDIR to "
+            "a folder of your own."
+        )
+    workspace = Workspace(parent)
+    try:
+        yield workspace
+    finally:
+        workspace.remove(at_once=True)
 
 
 def _open_lock(folder: Path) -> int:
