@@ -24,6 +24,7 @@ from videoqueue.api import (
     extension,
     health,
     jobs,
+    metrics,
     problems,
     results_by_time,
     segments,
@@ -102,6 +103,7 @@ def _install_api(app: Flask, services: Services) -> None:
     app.register_blueprint(export.blueprint)
     app.register_blueprint(video_file.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.register_blueprint(docs.blueprint)
     problems.register(app, settings)
     if proxies := settings.trusted_proxies:

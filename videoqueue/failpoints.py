@@ -27,6 +27,7 @@ STEPS: Final[Mapping[str, str]] = {
     "web.row_committed": "the row is committed, the job is not announced",
     "web.announced": "the message is on the queue, the response is not sent",
     "web.duplicate_found": "the Idempotency-Key has a job, the second copy of the video is not removed",
+    "job.counted": "a change of the row and its counts are written, and not committed",
     "worker.message_taken": "the message is fetched, the job is still pending",
     "worker.claimed": "the row is running",
     "worker.downloaded": "the video is in the work folder",

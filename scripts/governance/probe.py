@@ -149,10 +149,12 @@ def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
     items = frames(video)
     claim = services.store.claim(job_id, "governance")
     claim = services.store.begin(claim, "0" * 64)
-    running = []
+    running, metrics = [], [samples(client)]
     for seq, item in enumerate(items):  # as many chunks as frames, all within one tenth
         services.store.checkpoint(claim, seq, encode([item]), [item["frame_index"]], 0.41 + seq * 0.04)
+        services.store.renew(claim)
         running.append(said_about(client, job_id))
+        metrics.append(samples(client))
     status = answered(client.get(f"/video/status/{job_id}"), 200)
     writable = written_while_running(services.store.engine, job_id)
     services.store.complete(claim, services.results.etag(job_id, ALL_OWNERS))
@@ -162,6 +164,7 @@ def one_job(app: Any, services: Any, video: Path) -> dict[str, Any]:
         "job_id": str(job_id),
         "status": status,
         "running": running,
+        "metrics": metrics,
         "written_while_running": writable,
         "items": results["results"],
     }
@@ -175,6 +178,15 @@ def said_about(client: Any, job_id: uuid.UUID) -> dict[str, Any]:
         "/jobs": flat(listed[0]),
         "/jobs/{job_id}": flat(answered(client.get(f"/jobs/{job_id}"), 200)),
     }
+
+
+def samples(client: Any) -> dict[str, str]:
+    """Every value in /metrics, by its name and labels."""
+    response = client.get("/metrics")
+    if response.status_code != 200:
+        sys.exit(f"/metrics answered {response.status_code}: {response.get_data(as_text=True)}")
+    lines = response.get_data(as_text=True).splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
 def flat(fields: dict[str, Any]) -> dict[str, Any]:

@@ -223,6 +223,16 @@ def _running_job(tree: Tree) -> Iterator[tuple[str, int, str]]:
             yield *place, f"{name!r} in {where} changes within a tenth of the job. {remedy}"
 
 
+@rule("running-metrics", "no metric changes while a job runs: it is counted when it ends")
+def _running_metrics(tree: Tree) -> Iterator[tuple[str, int, str]]:
+    remedy = "Count it in the transaction that ends the job."
+    file = "videoqueue/api/metrics.py"
+    first, *later = tree.served["job"]["metrics"]
+    changed = {name for after in later for name in {*first, *after} if first.get(name) != after.get(name)}
+    for name in sorted(changed):
+        yield file, _def(tree, file, "metrics"), f"{name} changes while a job runs. {remedy}"
+
+
 @rule("queue-payload", "a message on the queue is {job_id} and nothing else")
 def _queue_payload(tree: Tree) -> Iterator[tuple[str, int, str]]:
     job, remedy = tree.served["job"], "The job's row has everything else: send the job_id alone, once."

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.catalogue import Submission
 
@@ -174,6 +176,21 @@ class Client:
             f"{self._url}/video/status/{job_id}", headers=self._access, timeout=self._timeout
         )
         return str(answer.json()["error_message"])
+
+    def metrics(self) -> Counter[str]:
+        """The counters, and the numbers of observations of the histograms: by name, and by name and outcome.
+
+        The values of all other labels are added.
+        """
+        answer = requests.get(f"{self._url}/metrics", headers=self._access, timeout=self._timeout)
+        answer.raise_for_status()
+        found: Counter[str] = Counter()
+        for family in text_string_to_metric_families(answer.text):
+            for sample in family.samples:
+                if sample.name.endswith(("_total", "_count")):
+                    outcome = sample.labels.get("outcome")
+                    found[f"{family.name} {outcome}" if outcome else family.name] += int(sample.value)
+        return found
 
     def results(self, job_id: uuid.UUID) -> bytes:
         """The bytes of the `results` array; empty when there is none."""

@@ -14,7 +14,7 @@ import psutil
 from tests.chaos.catalogue import Catalogue
 from tests.chaos.client import Client, Observed, Submitted, new_key
 from tests.chaos.service import WORKERS, ChaosService
-from tests.chaos.transitions import DELETED, Transition
+from tests.chaos.transitions import DELETED, TERMINAL, Transition
 from tests.support.stack import eventually
 from videoqueue.jobs.tables import JOB, Base
 
@@ -41,6 +41,7 @@ class Oracle:
             *self._transitions(),
             *self._owners(),
             *self._leases(),
+            *self._counts(),
             *self._processes(),
             *self._files(),
             *self._objects(),
@@ -129,6 +130,33 @@ class Oracle:
         ended = "status IN ('completed', 'failed') AND lease_until IS NULL"
         for job_id, status in self._service.rows(f"SELECT job_id, status FROM job WHERE NOT ({ended})"):
             yield f"{job_id}: still {status}"
+
+    def _counts(self) -> Iterator[str]:
+        """Every transition is counted once, whatever was killed."""
+        log = self._service.log.transitions()
+        changes = Counter((one.before, one.after) for one in log)
+        expected = {
+            "videoqueue_jobs_submitted": changes[None, "pending"],
+            "videoqueue_job_wait_seconds": len({one.job_id for one in log if one.after == "running"}),
+            **{f"videoqueue_jobs_finished {after}": changes["running", after] for after in TERMINAL},
+            **{f"videoqueue_job_duration_seconds {after}": changes["running", after] for after in TERMINAL},
+            "videoqueue_jobs_finished deleted": changes["pending", DELETED] + changes["running", DELETED],
+        }
+        found = self._client.metrics()
+        for name, number in expected.items():
+            if found[name] != number:
+                yield f"{name} is {found[name]}, but there were {number} such transitions"
+        # The setback that fails a job counts too. The log does not tell it from an error of the video.
+        setbacks, back = found["videoqueue_job_setbacks"], changes["running", "pending"]
+        if not back <= setbacks <= back + changes["running", "failed"]:
+            yield f"videoqueue_job_setbacks is {setbacks}, but {back} attempts ended in pending"
+        if not changes["completed", DELETED] and found["videoqueue_frames"] != (frames := self._frames()):
+            yield f"videoqueue_frames is {found['videoqueue_frames']}, but completed jobs have {frames}"
+
+    def _frames(self) -> int:
+        query = "SELECT coalesce(sum(frame_count), 0) FROM result_chunk JOIN job USING (job_id)"
+        ((frames,),) = self._service.rows(f"{query} WHERE status = 'completed'")
+        return int(frames)
 
     def _processes(self) -> Iterator[str]:
         """A warm child belongs to a worker process; there is one for each at most, and no orphan."""

@@ -47,6 +47,7 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
     ("GET", "/pipelines"): ("read", 200, 200),
     ("GET", "/healthz"): (None, 200, 200),
     ("GET", "/readyz"): (None, 200, 200),
+    ("GET", "/metrics"): ("metrics", 200, 200),
     ("GET", "/openapi.json"): (None, 200, 200),
     ("GET", "/docs"): (None, 200, 200),
     # Last: the job is gone afterwards.

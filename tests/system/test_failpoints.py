@@ -92,6 +92,16 @@ def test_a_process_killed_at_a_step_loses_nothing(bench: Bench, step: str) -> No
     bench.assert_nothing_is_broken(submitted)
 
 
+def test_a_process_killed_before_it_commits_the_end_of_a_job_counts_it_once(bench: Bench) -> None:
+    """The web process passes the step for the submission, the worker for the claim and then for the end."""
+    bench.service.order("job.counted", "kill @2")
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_obeyed("job.counted")
+    bench.assert_nothing_is_broken(submitted)
+    way = bench.service.log.by_job()[submitted.accepted]
+    assert [one.after for one in way] == ["pending", "running", "pending", "running", "completed"]
+
+
 #: What else must die so that a process comes to the step at all.
 _ORDERS_BEFORE = {
     "worker.released": ("child.first_frame_sent",),

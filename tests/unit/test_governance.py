@@ -109,6 +109,14 @@ IN_APPLICATION: list[Plant] = [
         "class JobStatus(JobStatus):\n    created_at = fields.Function(lambda job: job.updated_at)",
     ),
     (
+        "running-metrics",
+        "videoqueue/jobs/changes.py",
+        "from videoqueue.jobs import counters\n_update = update_fenced\n"
+        "def update_fenced(connection, claim, changes):\n"
+        "    _update(connection, claim, changes)\n"
+        "    counters.raise_counters(connection, claim.job_id, [counters.Count('frames', ('ocr_only',))])",
+    ),
+    (
         "frame-progress",
         "videoqueue/api/job_schemas.py",
         "class JobSummary(JobSummary):\n    frames_done = fields.Integer(dump_default=0)",

@@ -15,11 +15,13 @@ its attempt shows which write took effect.
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from videoqueue.errors import DatabaseUnavailableError, ErrorCode, LeaseLostError, shortened
 from videoqueue.jobs.changes import (
     Changes,
     end_of_attempt,
+    lost,
     reset_setbacks,
     set_back,
     start_over,
@@ -29,8 +31,8 @@ from videoqueue.jobs.changes import (
 from videoqueue.jobs.chunk_encoding import JSON_FORM, ChunkForm
 from videoqueue.jobs.claims import Claims
 from videoqueue.jobs.database import microseconds, now, reading, writing
+from videoqueue.jobs.endings import end_attempt
 from videoqueue.jobs.tables import CHUNK, JOB
-from videoqueue.jobs.turns import pass_turn
 from videoqueue.jobs.types import ALL_OWNERS, Claim, Setback, Status
 from videoqueue.pipeline.decode.video_info import VideoInfo
 
@@ -182,10 +184,23 @@ class Attempts(Claims):
         with writing(self.engine) as connection:
             time = now(connection)
             ended: Changes = {"lease_until": None, "finished_at": time, "updated_at": time}
-            update_fenced(
-                connection, claim, changes | ended | end_of_attempt(time) | vars(video or VideoInfo())
-            )
-            pass_turn(connection, self.limits, claim.owner, time)
+            ended |= end_of_attempt(time) | vars(video or VideoInfo())
+            self._end(connection, claim, changes | ended, time)
+
+    def _end(
+        self,
+        connection: Connection,
+        claim: Claim,
+        changes: Changes,
+        time: int,
+        setback: Setback | None = None,
+    ) -> Status:
+        """Ends the attempt; see `end_attempt`. Raises LeaseLostError if the job does not belong to it."""
+        own = JOB.c.attempt == claim.attempt
+        status = end_attempt(connection, claim.job_id, own, changes, self.limits, time, setback)
+        if status is None:
+            raise lost()
+        return status
 
     def _status_after(self, claim: Claim) -> Status | None:
         """Returns the state of the job, or None when another attempt has it or it is gone."""
@@ -215,15 +230,12 @@ class Attempts(Claims):
         Raises:
             LeaseLostError: the job no longer belongs to this attempt.
         """
-        status: str | None = None
+        status: Status | None = None
         try:
             with writing(self.engine) as connection:
                 time = now(connection)
                 changes = set_back(self.policy, setback, reason, time, delay, code) | end_of_attempt(time)
-                update_fenced(connection, claim, changes)
-                pass_turn(connection, self.limits, claim.owner, time)
-                query = sa.select(JOB.c.status).where(JOB.c.job_id == claim.job_id)
-                status = connection.execute(query).scalar_one()
+                status = self._end(connection, claim, changes, time, setback)
         except DatabaseUnavailableError:
             status = self._status_after(claim)
             if status not in ("pending", "failed"):

@@ -80,7 +80,12 @@ def update_fenced(connection: Connection, claim: Claim, changes: Changes) -> Non
         .values(changes)
     )
     if updated.rowcount != 1:
-        raise LeaseLostError("Another worker owns this job now, or it was deleted.")
+        raise lost()
+
+
+def lost() -> LeaseLostError:
+    """Returns the error of a write by an attempt that the job no longer belongs to."""
+    return LeaseLostError("Another worker owns this job now, or it was deleted.")
 
 
 def start_of_attempt(policy: LeasePolicy, worker: str, time: int) -> Changes:

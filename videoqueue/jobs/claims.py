@@ -13,7 +13,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from videoqueue.errors import DatabaseUnavailableError
 from videoqueue.jobs.changes import claim_of, last_chunk, select_job, start_of_attempt
+from videoqueue.jobs.counters import raise_counters
 from videoqueue.jobs.database import now, reading, writing
+from videoqueue.jobs.measures import claimed
 from videoqueue.jobs.tables import JOB, JOB_COLUMNS, owned_by
 from videoqueue.jobs.turns import Turn, claimable_of, next_turn, take_turn
 from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, OwnerLimits, OwnerScope
@@ -72,18 +74,20 @@ class Claims:
         """Claims a job of the owner. Returns None, and changes nothing, if another worker was faster."""
         if not take_turn(connection, turn, time):
             return None
-        claimed = connection.execute(
+        row = connection.execute(
             sa.update(JOB)
             .where(JOB.c.job_id == claimable_of(turn.owner, job_id, time))
             .where(JOB.c.status == "pending", JOB.c.run_after <= time)
             .values(start_of_attempt(self.policy, worker, time))
             .returning(*JOB_COLUMNS)
         ).one_or_none()
-        if claimed is None:
+        if row is None:
             connection.rollback()
             return None
-        job = Job(**claimed._mapping)
-        return claim_of(job, last_chunk(connection, job.job_id), turn.max_running)
+        job = Job(**row._mapping)
+        claim = claim_of(job, last_chunk(connection, job.job_id), turn.max_running)
+        raise_counters(connection, job.job_id, claimed(job))
+        return claim
 
     def _holds(self, claim: Claim, worker: str, claimed_at: int) -> bool:
         job = self.get(claim.job_id, ALL_OWNERS)

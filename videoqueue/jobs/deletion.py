@@ -10,16 +10,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue import audit
 from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs import measures
+from videoqueue.jobs.counters import raise_counters
 from videoqueue.jobs.database import now, reading, writing
 from videoqueue.jobs.tables import DELETED_JOB, JOB, JOB_SEGMENTS, owned_by
 from videoqueue.jobs.turns import pass_turn
 from videoqueue.jobs.types import OwnerLimits, OwnerScope
+
+_DELETED: Final = (JOB.c.input_key, JOB.c.owner, JOB.c.status, JOB.c.pipeline_id)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Deletions:
         row, ended = None, False
         try:
             with writing(self._engine) as connection:
-                query = sa.delete(JOB).where(condition).returning(JOB.c.input_key, JOB.c.owner, JOB.c.status)
+                query = sa.delete(JOB).where(condition).returning(*_DELETED)
                 if (row := connection.execute(query).one_or_none()) is None:
                     return None
                 connection.execute(sa.delete(JOB_SEGMENTS).where(JOB_SEGMENTS.c.job_id == job_id))
@@ -71,6 +76,7 @@ class Deletions:
                 values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": time}
                 connection.execute(sa.insert(DELETED_JOB).values(values))
                 ended = row.status == "running" and pass_turn(connection, self._limits, row.owner, time)
+                raise_counters(connection, job_id, measures.deleted(row.status, row.pipeline_id))
         except DatabaseUnavailableError as error:
             # Only this transaction can have made the row: ids are never used again.
             if row is None or not (error.may_have_committed and self._is_deleted(job_id)):

@@ -15,6 +15,7 @@ from videoqueue.jobs.database_errors import REFUSES, is_busy
 from videoqueue.jobs.tables import (
     API_KEY,
     CHUNK,
+    COUNTER,
     DELETED_JOB,
     HEARTBEAT,
     JOB,
@@ -56,9 +57,20 @@ _FULL_SECONDS: Final = 10.0
 _HARMLESS_WRITES: Final = (
     *(
         sa.insert(table).from_select(list(table.c), sa.select(table).where(sa.false()))
-        for table in (JOB, CHUNK, JOB_SEGMENTS, DELETED_JOB, HEARTBEAT, API_KEY, OWNER_STATE, SESSION)
+        for table in (
+            JOB,
+            CHUNK,
+            JOB_SEGMENTS,
+            DELETED_JOB,
+            COUNTER,
+            HEARTBEAT,
+            API_KEY,
+            OWNER_STATE,
+            SESSION,
+        )
     ),
     sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
+    sa.update(COUNTER).values(value=COUNTER.c.value).where(sa.false()),
     sa.update(API_KEY).values(last_used_at=API_KEY.c.last_used_at).where(sa.false()),
     sa.update(OWNER_STATE).values(last_claim=OWNER_STATE.c.last_claim).where(sa.false()),
     sa.update(HEARTBEAT).values(seen_at=HEARTBEAT.c.seen_at).where(sa.false()),

@@ -9,15 +9,19 @@ from __future__ import annotations
 import uuid
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from videoqueue import audit
 from videoqueue.errors import DatabaseUnavailableError, IdempotencyKeyReusedError
 from videoqueue.jobs.attempts import Attempts
 from videoqueue.jobs.changes import earlier_job, end_of_attempt, new_row, select_job, set_back
+from videoqueue.jobs.counters import raise_counters
 from videoqueue.jobs.database import microseconds, now, reading, seconds_since_failure, writing
+from videoqueue.jobs.endings import end_attempt
+from videoqueue.jobs.measures import submitted
 from videoqueue.jobs.quotas import lock_limits, require_quota
 from videoqueue.jobs.tables import JOB, owned_by
-from videoqueue.jobs.turns import at_running_limit, pass_turn
+from videoqueue.jobs.turns import at_running_limit
 from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, NewJob, OwnerScope, Setback
 
 __all__ = ["Claim", "Job", "JobStore", "LeasePolicy", "NewJob", "Setback"]
@@ -62,8 +66,7 @@ class JobStore(Attempts):
                 if (earlier := earlier_job(connection, new)) is not None:
                     return earlier, False
                 require_quota(connection, new.owner, limits, new.input_bytes)
-                row = new_row(job_id, new, now(connection), self.policy)
-                connection.execute(sa.insert(JOB).values(row))
+                self._insert(connection, job_id, new)
         except DatabaseUnavailableError as error:
             if not error.may_have_committed or not self._exists(job_id):
                 raise
@@ -115,8 +118,7 @@ class JobStore(Attempts):
                     return _retried(earlier, job_id), False
                 if limits is not None:
                     require_quota(connection, new.owner, limits, 0)
-                row = new_row(again, new, now(connection), self.policy)
-                connection.execute(sa.insert(JOB).values(row))
+                self._insert(connection, again, new)
         except DatabaseUnavailableError as error:
             if new is None or not (error.may_have_committed and self._exists(again)):
                 raise
@@ -126,6 +128,11 @@ class JobStore(Attempts):
             return earlier, False
         audit.record("job_accepted", job_id=again, owner=new.owner, retry_of=job_id)
         return again, True
+
+    def _insert(self, connection: Connection, job_id: uuid.UUID, new: NewJob) -> None:
+        row = new_row(job_id, new, now(connection), self.policy)
+        connection.execute(sa.insert(JOB).values(row))
+        raise_counters(connection, job_id, submitted(new.pipeline_id))
 
     def _earlier(self, new: NewJob) -> uuid.UUID | None:
         """Returns the job that has taken the idempotency key since it was looked up."""
@@ -154,15 +161,9 @@ class JobStore(Attempts):
             time = now(connection)
             reason = "The worker stopped while processing this video."
             changes = set_back(self.policy, "crashes", reason, time) | end_of_attempt(JOB.c.lease_until)
-            owner = connection.execute(
-                sa.update(JOB)
-                .where(JOB.c.job_id == job_id, JOB.c.status == "running", JOB.c.lease_until < time)
-                .values(changes)
-                .returning(JOB.c.owner)
-            ).scalar_one_or_none()
-            if owner is not None:
-                pass_turn(connection, self.limits, owner, time)
-            return owner is not None
+            over = JOB.c.lease_until < time
+            status = end_attempt(connection, job_id, over, changes, self.limits, time, "expiry")
+            return status is not None
 
     def take_announcements(
         self, limit: int, jobs: list[uuid.UUID] | None = None, owner: OwnerScope = ALL_OWNERS
@@ -204,7 +205,7 @@ class JobStore(Attempts):
 
 
 def _renewed(
-    connection: sa.Connection,
+    connection: Connection,
     job_id: uuid.UUID,
     owner: OwnerScope,
     key_id: str | None,

@@ -1,10 +1,10 @@
 """The tables and their constraints. Times are integers: microseconds since 1970 UTC.
 
-`store` with `claims`, `attempts` and `turns` writes `job` and `result_chunk`; `deletion` removes their rows
-and writes `deleted_job`; `segments` writes `job_segments`; `workers` writes `worker_heartbeat`, `keys`
-`api_key` and `sessions` `session`; `turns`, `quotas` and `owners` write `owner_state`, and `owners` the owner
-of older jobs. No other module writes a row. The CHECK constraints repeat the rules of the state machine in
-`attempts`.
+`store` with `claims`, `attempts`, `endings` and `turns` writes `job` and `result_chunk`; `deletion` removes
+their rows and writes `deleted_job`; `counters` declares and writes `counter`; `segments` writes
+`job_segments`; `workers` writes `worker_heartbeat`, `keys` `api_key` and `sessions` `session`; `turns`,
+`quotas` and `owners` write `owner_state`, and `owners` the owner of older jobs. No other module writes a row.
+The CHECK constraints repeat the rules of the state machine in `attempts`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from videoqueue.jobs.counters import COUNTER
 from videoqueue.jobs.owner_tables import API_KEY, MAX_OWNER, OWNER_STATE, SESSION, Base
 from videoqueue.jobs.types import ALL_OWNERS, STATUSES, TERMINAL, Job, OwnerScope
 
@@ -23,6 +24,7 @@ from videoqueue.jobs.types import ALL_OWNERS, STATUSES, TERMINAL, Job, OwnerScop
 __all__ = [
     "API_KEY",
     "CHUNK",
+    "COUNTER",
     "DELETED_JOB",
     "HEARTBEAT",
     "JOB",
