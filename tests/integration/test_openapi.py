@@ -43,6 +43,7 @@ OTHERS = OPEN | {
     "/jobs/{job_id}/results",
     "/jobs/{job_id}/export",
     "/jobs/{job_id}/video",
+    "/metrics",
     "/pipelines",
 }
 
