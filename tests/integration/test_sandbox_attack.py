@@ -77,6 +77,7 @@ def test_every_line_of_attack_is_refused(attack: Attack, user: int) -> None:
     found = outcomes(answer)
     assert lines(found, "refused") == set(found)
     assert answer["results"][0]["owned"]["user"] == user
+    assert answer["results"][0]["calls"] == [], "calls that only the filter refuses"
 
 
 @pytest.mark.parametrize("user", users())
@@ -84,6 +85,7 @@ def test_every_line_of_attack_succeeds_without_the_sandbox(attack: Attack, user:
     (answer,) = attack(user, "attack", mode="off")
     found = outcomes(answer)
     assert lines(found, "done") == set(found)
+    assert {"io_uring_setup", "memfd_create", "keyctl", "shmget"} <= set(answer["results"][0]["calls"])
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 4, 5, 6])

@@ -1,4 +1,4 @@
-"""The temporary files of a real child, which have a limit together, in whatever form a plugin keeps them."""
+"""What a real child uses and the kernel does not limit: all temporary files together, and shared memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.sandboxes import limits_with, walls
 from tests.support.videos import make_video
-from videoqueue.errors import PermanentError
+from videoqueue.errors import OutOfMemoryError, PermanentError
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.protocol import Seen, Task
 from videoqueue.sandbox.sandbox import Sandbox
@@ -60,6 +60,19 @@ def test_a_job_whose_temporary_files_are_too_large_together_ends_and_harms_nothi
         # A thread removes what exceeds the first 1,000 entries.
         assert frames(sandbox, video, "measure") == [0, 1]
         assert (work / "other").exists()
+
+
+def test_memory_that_a_plugin_could_share_counts_as_memory_of_the_child(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, video: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(folders[0]))
+    limits = limits_with(memory_bytes=400 << 20, stall_seconds=30.0)
+    options = PipelineOptions(pipelines_dir=str(folders[1]))
+    with (
+        closing(Sandbox(options, limits, walls(), lambda: tmp_path)) as sandbox,
+        pytest.raises(OutOfMemoryError, match=rf"{400 << 20} bytes \(VIDEOQUEUE_SANDBOX_MEMORY_BYTES\)"),
+    ):
+        frames(sandbox, video, "share_memory")
 
 
 def test_files_within_the_limit_cost_nothing(

@@ -135,11 +135,32 @@ class Lines:
     def write_variable_of_kernel(self): open(f"/proc/{os.getpid()}/oom_score_adj", "r+").write("999")
 
 
+#: Calls that the sandbox refuses whatever their arguments are; these are invalid, so that none does anything.
+CALLS = {
+    "semget": 64, "msgget": 68, "symlink": 88, "ptrace": 101, "mount": 165, "shmget": 29, "timer_create": 222,
+    "mq_open": 240, "add_key": 248, "keyctl": 250, "inotify_add_watch": 254, "linkat": 265,
+    "vmsplice": 278, "perf_event_open": 298, "name_to_handle_at": 303, "setns": 308, "process_vm_writev": 311,
+    "kcmp": 312, "sched_setattr": 314, "memfd_create": 319, "bpf": 321, "execveat": 322, "userfaultfd": 323,
+    "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "open_tree": 428, "fsopen": 430,
+    "openat2": 437, "pidfd_getfd": 438, "process_madvise": 440, "landlock_create_ruleset": 444,
+}
+
+
+def refused_calls():
+    """Returns the names of those that fail as the filter lets them fail."""
+    found = []
+    for name, number in CALLS.items():
+        result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(-1)] * 6)
+        if result == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+            found.append(name)
+    return found
+
+
 class Attacker:
     names = [name for name in vars(Lines) if not name.startswith("_") and name != "read"]
     manifest = Manifest("attacker", "1", {
         **{name: Tool({"image": "image"}, {"outcome": "text"}) for name in (*names, "resolve_name")},
-        "attack": Tool({"image": "image"}, {"outcomes": "lines", "owned": "lines"}),
+        "attack": Tool({"image": "image"}, {"outcomes": "lines", "owned": "lines", "calls": "names"}),
     }, network=NETWORK)
 
     def __init__(self, options):
@@ -147,7 +168,9 @@ class Attacker:
 
     def run_tool(self, tool, inputs):
         if tool == "attack":
-            return {"outcomes": {name: self.outcome(name) for name in self.names}, "owned": self.own()}
+            outcomes = {name: self.outcome(name) for name in self.names}
+            missing = sorted(set(CALLS) - set(refused_calls()))
+            return {"outcomes": outcomes, "owned": self.own(), "calls": missing}
         if tool == "resolve_name":
             socket.getaddrinfo("videos.example.com", 80)
         getattr(self.lines, tool)()

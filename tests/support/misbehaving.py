@@ -27,6 +27,7 @@ TOOLS = (
     "linger",
     "leave_files",
     "fill_scratch",
+    "share_memory",
 )
 
 _MODULE = '''
@@ -142,6 +143,14 @@ class Misbehaving:
         folder = tempfile.mkdtemp()
         for number in range(1500):
             open(f"{folder}/{number}", "w").close()
+
+    def share_memory(self):
+        """Uses up to 1 GiB of memory that RLIMIT_DATA does not count, and waits."""
+        with one_at_a_time:
+            for _ in range(64):
+                hoarded.append(mmap.mmap(-1, 16 << 20))
+                hoarded[-1].write(bytes(16 << 20))
+            time.sleep(600)
 
     def fill_scratch(self):
         """Writes up to 16 MB of files in the way that the text names, each of 32 KiB at most, and waits."""

@@ -48,6 +48,11 @@ def death(code: int | None, was_full: bool, said: str) -> Exception:
     return SandboxCrashedError(f"The process that reads the video {how}.{hint}")
 
 
+def out_of_memory() -> OutOfMemoryError:
+    """Returns the error for a child that used more memory than it may, by sharing it."""
+    return OutOfMemoryError(_OUT_OF_MEMORY)
+
+
 def scratch_full(most: int) -> ScratchFullError:
     """Returns the error for a child whose temporary files had more than `most` bytes."""
     return ScratchFullError(

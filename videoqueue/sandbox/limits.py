@@ -128,6 +128,18 @@ def data_bytes(pid: int) -> int:
     return _statm(pid, 5)
 
 
+def shared_bytes(pid: int) -> int:
+    """Returns the memory of a process that it shares, or could, in bytes; 0 if the system does not report it.
+
+    RLIMIT_DATA does not count it.
+    """
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        return int(text.partition("\nRssShmem:")[2].split(maxsplit=1)[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def _statm(pid: int, field: int) -> int:
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[field])

@@ -24,7 +24,7 @@ from videoqueue.sandbox.child_output import ChildOutput
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
 from videoqueue.sandbox.room import Room
-from videoqueue.sandbox.scratch import ScratchWatch
+from videoqueue.sandbox.watch import Watch
 
 #: Seconds for a child to end after it has closed its pipe.
 _DEATH_SECONDS = 2
@@ -101,9 +101,7 @@ class ChildProcess:
         output = os.dup(self._process.stdout.fileno())
         self._process.stdout.close()
         self._output = ChildOutput(output, self._process.pid, limits.log_lines)
-        self._scratch = ScratchWatch(
-            room.scratch, self._process.pid, limits.scratch_bytes, limits.file_bytes, self._process.kill
-        )
+        self._watch = Watch(room.scratch, self._process.pid, limits, self._process.kill)
 
     @property
     def is_alive(self) -> bool:
@@ -176,7 +174,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kills the child and everything it started, and removes its folders."""
-        self._scratch.close()
+        self._watch.close()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -231,8 +229,11 @@ class ChildProcess:
             code = self._process.wait(_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
             code = None
-        if self._scratch.is_exceeded:
-            return ending.scratch_full(self._limits.scratch_bytes)
+        match self._watch.excess:
+            case "files":
+                return ending.scratch_full(self._limits.scratch_bytes)
+            case "memory":
+                return ending.out_of_memory()
         return ending.death(code, self._was_full, self._said())
 
     def _said(self) -> str:

@@ -1,84 +1,23 @@
-"""The limit on all temporary files of a child together.
-
-The kernel has none for an ordinary user: RLIMIT_FSIZE is for one file. So a thread of the worker looks at the
-scratch folder from time to time, and ends a child that has written too much.
-"""
+"""The size of all temporary files of a child, those included that it has deleted and still uses."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 #: What a file or folder takes at least: a block. It also limits their number.
 LEAST_BYTES: Final = 4096
-#: Seconds between two looks, and at least so many times as long as a look takes.
-_LOOK_SECONDS: Final = 0.5
-_LOOK_SHARE: Final = 10
 #: What the kernel says of a folder or link that only a hostile process makes: closed to its owner, or with a
 #: path that is longer than any call takes.
-_UNREADABLE: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+UNREADABLE: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 #: The longest list of mapped files that is read, bytes; the kernel allows 65,530 of them by default.
 _MAX_MAPS: Final = 8 * 1024**2
 _DELETED: Final = b" (deleted)"
-
-
-class ScratchWatch:
-    """Looks at the files of a child until it is closed, or they are too large.
-
-    Args:
-        folder: the scratch folder.
-        pid: the process id of the child.
-        most: bytes that its files may have together.
-        file_bytes: bytes that one file may have.
-        too_large: called once, by a thread, when the files are too large.
-
-    Attributes:
-        is_exceeded: whether they were too large.
-    """
-
-    def __init__(
-        self, folder: Path, pid: int, most: int, file_bytes: int, too_large: Callable[[], None]
-    ) -> None:
-        self._folder = os.path.realpath(folder)
-        self._pid, self._most, self._file_bytes = pid, most, file_bytes
-        self._too_large = too_large
-        self._closed = threading.Event()
-        self.is_exceeded = False
-        self._thread = threading.Thread(target=self._watch, name="scratch", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends the thread. After it, `too_large` is not called."""
-        self._closed.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        pause = _LOOK_SECONDS
-        while not self._closed.wait(pause):
-            began = time.monotonic()
-            if self._is_too_large():
-                self.is_exceeded = True
-                self._too_large()
-                return
-            pause = max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - began))
-
-    def _is_too_large(self) -> bool:
-        total = 0
-        try:
-            for size in used_bytes(self._folder, self._pid, self._file_bytes):
-                total += size
-                if total > self._most or self._closed.is_set():
-                    break
-        except OSError as error:
-            return error.errno in _UNREADABLE
-        return total > self._most
 
 
 def used_bytes(folder: str, pid: int, file_bytes: int) -> Iterator[int]:
@@ -92,7 +31,7 @@ def used_bytes(folder: str, pid: int, file_bytes: int) -> Iterator[int]:
         file_bytes: the size that a deleted file counts as whose size cannot be found out.
 
     Raises:
-        OSError: a folder cannot be read.
+        OSError: a folder cannot be read; with a number of `UNREADABLE`, the child has made it so.
     """
     yield from _in_folder(folder)
     prefix = os.fsencode(folder) + b"/"
