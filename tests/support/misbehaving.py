@@ -145,9 +145,9 @@ class Misbehaving:
             open(f"{folder}/{number}", "w").close()
 
     def share_memory(self):
-        """Uses up to 1 GiB of memory that RLIMIT_DATA does not count, and waits."""
+        """Uses up to 512 MiB of memory that RLIMIT_DATA does not count, and waits."""
         with one_at_a_time:
-            for _ in range(64):
+            for _ in range(32):
                 hoarded.append(mmap.mmap(-1, 16 << 20))
                 hoarded[-1].write(bytes(16 << 20))
             time.sleep(600)

@@ -24,7 +24,8 @@ def _statvfs(_folder, folder={folder!r}, size={size}):
                 used += os.lstat(os.path.join(place, name)).st_blocks * 512
             except FileNotFoundError:
                 pass
-    return SimpleNamespace(f_blocks=size, f_frsize=1, f_bavail=max(0, size - used))
+    free = max(0, size - used)
+    return SimpleNamespace(f_blocks=size, f_frsize=1, f_bavail=free, f_files=0, f_favail=0)
 
 os.statvfs = _statvfs
 """

@@ -71,12 +71,15 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free: dict[Path, int] = {}
+        self.free_files = 1000
         real = os.statvfs
 
         def statvfs(folder: Any) -> Any:
             for known, free in self.free.items():
                 if Path(folder).is_relative_to(known):
-                    return SimpleNamespace(f_blocks=1000, f_frsize=MIB, f_bavail=free)
+                    return SimpleNamespace(
+                        f_blocks=1000, f_frsize=MIB, f_bavail=free, f_files=1000, f_favail=self.free_files
+                    )
             return real(folder)
 
         monkeypatch.setattr(os, "statvfs", statvfs)
@@ -85,6 +88,24 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
+
+
+def test_a_volume_without_room_for_further_files_takes_no_videos(disk: Disk) -> None:
+    videos = Path("/videos")
+    disk.free = {videos: 1000}
+    small, large = Reserve(videos, [], 10 * MIB), Reserve(videos, [], 200 * MIB)
+    disk.free_files = 160
+    small.require(MIB)
+    assert list(small.shortages()) == []
+    with pytest.raises(StorageFullError, match=r"further files: .*\(VIDEOQUEUE_RESERVE_BYTES\)"):
+        large.require(MIB)
+    assert [line[:41] for line in large.shortages()] == ["Uploads are refused: the volume of /video"]
+    disk.free_files = 159
+    with pytest.raises(StorageFullError, match="further files"):
+        small.require()
+    Reserve(videos, [], 0).require(MIB)
+    disk.free_files = 250  # a quarter of them all
+    large.require(MIB)
 
 
 def test_only_the_volume_of_the_videos_needs_room_for_them(disk: Disk) -> None:
@@ -125,7 +146,7 @@ def test_the_volumes_are_those_that_hold_what_the_service_keeps(
 def test_a_file_system_that_does_not_know_its_size_accepts_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unknown = SimpleNamespace(f_blocks=0, f_frsize=4096, f_bavail=0)
+    unknown = SimpleNamespace(f_blocks=0, f_frsize=4096, f_bavail=0, f_files=0, f_favail=0)
     monkeypatch.setattr(os, "statvfs", lambda _folder: unknown)
     Reserve(Path("/x"), [], None).require(TIB)
     require_room_for_copy(Path("/x"), TIB, None)

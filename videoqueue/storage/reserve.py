@@ -20,6 +20,8 @@ from videoqueue.storage.base import meaning_of
 _LARGE: Final = 1024**3
 #: The default is at least this share of a volume, and at most that one.
 _LEAST_SHARE, _LARGEST_SHARE = 0.05, 0.25
+#: Where a file system has a fixed number of files, the reserve includes one for so many bytes.
+_BYTES_OF_A_FILE: Final = 64 * 1024
 #: How long the size of a refused video is remembered.
 _REMEMBERED_SECONDS: Final = 60.0
 #: Copies of videos leave half of the reserve free, at most this many bytes.
@@ -78,6 +80,11 @@ class Reserve:
                 volumes[Volume.of(folder)] = folder
         for volume, folder in volumes.items():
             reserve = volume.reserve(self._given)
+            if volume.lacks_files(reserve):
+                yield (
+                    f"Uploads are refused: the volume of {folder} can have {volume.free_files} files more, "
+                    "which is too few for accepted jobs (VIDEOQUEUE_RESERVE_BYTES)."
+                )
             if volume.has_size and volume.free < reserve:
                 yield (
                     f"Uploads are refused: {reserve} bytes have to stay free (VIDEOQUEUE_RESERVE_BYTES), but "
@@ -87,6 +94,12 @@ class Reserve:
     def _require(self, folder: Path, size: int = 0, received: int = 0) -> None:
         volume = Volume.of(folder)
         reserve = volume.reserve(self._given)
+        if volume.lacks_files(reserve):
+            raise StorageFullError(
+                "The disk of the service has no room for further files: some stay free for accepted jobs "
+                "(VIDEOQUEUE_RESERVE_BYTES). Delete jobs that are no longer needed, or send the video again "
+                "when the operator has removed files."
+            )
         if not volume.has_size or volume.free - size >= reserve:
             return
         if 0 < size + received <= volume.total - reserve:
@@ -119,10 +132,15 @@ def require_room_for_copy(folder: Path, size: int, given: int | None) -> None:
 
 @dataclass(frozen=True)
 class Volume:
-    """A file system: its bytes, and those that this user can still write."""
+    """A file system: its bytes and files, and those that this user can still write.
+
+    Files are 0 where their number has no limit.
+    """
 
     total: int
     free: int
+    files: int = 0
+    free_files: int = 0
 
     @classmethod
     def of(cls, folder: Path) -> Volume:
@@ -139,12 +157,18 @@ class Volume:
             except OSError as error:
                 raise meaning_of(error) from error
             else:
-                return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+                size, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+                return cls(size, free, found.f_files, found.f_favail)
 
     @property
     def has_size(self) -> bool:
         """Returns False for file systems that do not know their size, such as some network ones."""
         return self.total > 0
+
+    def lacks_files(self, reserve: int) -> bool:
+        """Returns whether too few files can be made for a reserve of so many bytes, at most a quarter."""
+        wanted = min(reserve // _BYTES_OF_A_FILE, int(self.files * _LARGEST_SHARE))
+        return self.files > 0 and self.free_files < wanted
 
     def reserve(self, given: int | None) -> int:
         """Returns the bytes that uploads leave free.
