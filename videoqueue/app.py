@@ -37,6 +37,7 @@ from videoqueue.jobs.deadline import set_deadline
 from videoqueue.jobs.tables import Base
 from videoqueue.services import Services, build_process
 from videoqueue.settings import Settings, load_settings
+from videoqueue.web import login, page
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,9 @@ def _install_api(app: Flask, services: Services) -> None:
     app.register_blueprint(video_file.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
+    if settings.page:
+        app.register_blueprint(page.blueprint)
+        app.register_blueprint(login.blueprint)
     app.register_blueprint(docs.blueprint)
     problems.register(app, settings)
     if proxies := settings.trusted_proxies:

@@ -24,6 +24,7 @@ Event: TypeAlias = Literal[
     "key_rotated",
     "jobs_adopted",
     "limits_set",
+    "session_created",
 ]
 
 logger = logging.getLogger(logs.AUDIT)

@@ -50,6 +50,12 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, int, int]] = {
     ("GET", "/metrics"): ("metrics", 200, 200),
     ("GET", "/openapi.json"): (None, 200, 200),
     ("GET", "/docs"): (None, 200, 200),
+    ("GET", "/"): (None, 200, 200),
+    ("GET", "/ui/<name>"): (None, 404, 404),
+    ("GET", "/ui/session"): ("read", 200, 200),
+    ("POST", "/ui/login"): (None, 400, 400),
+    ("POST", "/ui/logout"): (None, 204, 204),
+    ("GET", "/ui/jobs/<job_id>/video"): ("read", 404, 404),
     # Last: the job is gone afterwards.
     ("DELETE", "/jobs/<job_id>"): ("submit", 204, 404),
 }

@@ -117,6 +117,7 @@ def answers(up: Up) -> bool:
 
 def test_the_ready_message_has_the_three_curl_lines(up: Up) -> None:
     text = up.log.read_text()
+    assert f"Open {up.url}/ in a browser" in text
     assert f"curl -F file=@video.mp4 {up.url}/video/submit" in text
     assert f"curl {up.url}/video/status/JOB_ID" in text
     assert f"curl {up.url}/video/results/JOB_ID" in text

@@ -51,14 +51,14 @@ def test_a_step_is_a_script_of_the_repository(command: str) -> None:
     assert os.access(script, os.X_OK)
 
 
-@pytest.mark.parametrize("layer", ["unit", "integration", "system"])
+@pytest.mark.parametrize("layer", ["unit", "integration", "system", "browser"])
 def test_every_layer_of_tests_is_run(layer: str) -> None:
     assert f"./scripts/test --coverage tests/{layer}" in LOCAL
 
 
 def test_no_test_stands_outside_the_layers() -> None:
     layers = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
-    assert layers == {"unit", "integration", "system"}
+    assert layers == {"unit", "integration", "system", "browser"}
 
 
 @pytest.mark.parametrize("name", ["pipelines", "plugins", "governance", "migrations", "smoke"])

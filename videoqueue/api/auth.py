@@ -21,11 +21,14 @@ from videoqueue.api.problems import ApiError
 from videoqueue.api.proxies import ADMIN, came_through_proxy, owner_in_header
 from videoqueue.api.refusals import CREATE, SEND, before_body, closing, unauthorized
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.keys import SCOPES, KeyStore, Scope
+from videoqueue.jobs.keys import SCOPES, ApiKey, KeyStore, Scope
+from videoqueue.jobs.sessions import SessionStore
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, OwnerScope
 from videoqueue.services import Services
 from videoqueue.settings.urls import is_loopback
 
+#: The cookie with the token of a session, which the page gets for a key.
+SESSION_COOKIE: Final = "videoqueue_session"
 #: What each scope includes.
 _INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
     "submit": frozenset(("submit", "read")),
@@ -95,8 +98,13 @@ def caller_now(needed: Scope) -> Caller:
     Raises:
         ApiError, DatabaseUnavailableError: as `Authenticator.require`.
     """
-    authenticator: Authenticator = g.authenticator
-    return authenticator.require(request, needed)
+    return current_authenticator().require(request, needed)
+
+
+def current_authenticator() -> Authenticator:
+    """Returns what decides who makes the current request."""
+    found: Authenticator = g.authenticator
+    return found
 
 
 def visitor(*, has_database: bool) -> Caller | None:
@@ -105,8 +113,7 @@ def visitor(*, has_database: bool) -> Caller | None:
     Args:
         has_database: whether the database can be asked about keys.
     """
-    authenticator: Authenticator = g.authenticator
-    return authenticator.visitor(request, has_database=has_database)
+    return current_authenticator().visitor(request, has_database=has_database)
 
 
 class Authenticator:
@@ -119,6 +126,7 @@ class Authenticator:
         self._keys = KnownKeys(KeyStore(services.engine))
         key = services.settings.admin_key
         self._admin = _digest(key) if key else None
+        self.sessions = SessionStore(services.engine, self._admin.hex() if self._admin else "")
 
     def require(self, request: Request, needed: Scope) -> Caller:
         """Returns the caller.
@@ -166,11 +174,13 @@ class Authenticator:
         if names:
             before_body(request, lambda: require_known_host(request, names))
         if token is not None:
-            return self._owner_of(token, request)
+            return self.owner_of_key(token, request)
         if self._settings.owner_header:
             # The proxy lets a browser in by a password or a cookie, which it sends for other sites too.
             before_body(request, lambda: require_same_site(request))
             return Caller(owner_in_header(request, self._settings.owner_header), _INCLUDED["submit"])
+        if (session := request.cookies.get(SESSION_COOKIE)) is not None:
+            return self._owner_of_session(session, request)
         raise unauthorized(request, f"This request has no key. {SEND} {CREATE}")
 
     def _is_open(self, token: str | None) -> bool:
@@ -206,7 +216,13 @@ class Authenticator:
 
         before_body(request, check)
 
-    def _owner_of(self, token: str, request: Request) -> Caller:
+    def owner_of_key(self, token: str, request: Request) -> Caller:
+        """Returns the caller that a key belongs to.
+
+        Raises:
+            ApiError: `unauthorized`.
+            DatabaseUnavailableError: whether the key is valid cannot be found out now.
+        """
         if self._is_admin(token):
             return _ADMIN
         checked = self._keys.check(token)
@@ -215,13 +231,25 @@ class Authenticator:
         key = checked.key
         if (state := key.state(checked.time)) != "valid":
             raise unauthorized(request, f"The key is {state}. Use another one. {CREATE}", True)
-        scopes = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in key.scopes))
-        return Caller(key.owner, scopes, key.key_id)
+        return _caller_with(key)
+
+    def _owner_of_session(self, session: str, request: Request) -> Caller:
+        """Returns the caller that a session belongs to. A browser sends its cookie also for other sites."""
+        before_body(request, lambda: require_same_site(request))
+        found = self.sessions.find(session)
+        if found is None:
+            raise unauthorized(request, "You are no longer logged in. Log in again with your key.", True)
+        return _ADMIN if isinstance(found, str) else _caller_with(found)
 
     def _is_admin(self, token: str | None) -> bool:
         if token is None or self._admin is None:
             return False
         return hmac.compare_digest(_digest(token), self._admin)
+
+
+def _caller_with(key: ApiKey) -> Caller:
+    scopes = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in key.scopes))
+    return Caller(key.owner, scopes, key.key_id)
 
 
 def _token_of(request: Request) -> str | None:

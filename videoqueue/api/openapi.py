@@ -80,7 +80,8 @@ _SCHEMAS: Final[Sequence[type[Schema]]] = (
 
 
 def document(app: Flask, pipelines: Sequence[str], default_pipeline: str) -> dict[str, Any]:
-    """Returns the document for the routes of an application. A view without a description is left out.
+    """Returns the document for the routes of an application. A view without a description is left out,
+    and one that is not documented.
 
     Args:
         app: the application; its blueprints are registered.
@@ -117,7 +118,7 @@ def _operations(app: Flask) -> Iterator[tuple[str, str, str, Operation]]:
     """Yields the path, method, id and description of each route, in the order of registration."""
     for rule in app.url_map.iter_rules():
         found = operation_of(app.view_functions[rule.endpoint])
-        if found is None:
+        if found is None or not found.is_documented:
             continue
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

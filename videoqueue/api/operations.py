@@ -62,6 +62,8 @@ class Operation:
         parameters: the parameters in the path and in headers.
         query: the schemas of the parameters in the query.
         body: returns the request body, given the schemas of the parameters; None if there is none.
+        is_documented: whether the OpenAPI document has it. The addresses of the page are no interface for
+            programs.
     """
 
     scope: Scope | None
@@ -72,6 +74,7 @@ class Operation:
     parameters: Sequence[Described] = ()
     query: Sequence[type[Schema]] = ()
     body: Callable[[Described], Described] | None = None
+    is_documented: bool = True
 
 
 def operation(described: Operation) -> Callable[[View], View]:

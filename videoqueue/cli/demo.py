@@ -37,12 +37,14 @@ def demo(url: str | None, verbose: bool) -> None:
     from videoqueue.cli.client import Client
 
     if url:
-        _show(Client(url))
+        job_id = _show(Client(url))
+        click.echo(f"\nThe page shows it in a browser: {url.rstrip('/')}/#job={job_id}")
         return
     click.echo("Starting web, worker and queue in a temporary folder ...", err=True)
     key = secrets.token_urlsafe(32)
     with _service(verbose, key) as own_url:
         _show(Client(own_url, key))
+    click.echo("\nThe page shows it in a browser: run `videoqueue up`, and open http://127.0.0.1:8000/")
 
 
 @contextmanager
@@ -72,7 +74,8 @@ def _service(verbose: bool, key: str) -> Iterator[str]:
             raise
 
 
-def _show(client: Client) -> None:
+def _show(client: Client) -> str:
+    """Prints what becomes of the sample video. Returns the id of its job."""
     click.echo(f"POST {client.url}/video/submit  ({SAMPLE.name}, {SAMPLE.stat().st_size // 1000} kB)")
     job_id = client.submit(SAMPLE, {})
     click.echo(f"  202, job_id {job_id}\nGET  {client.url}/video/status/{job_id}")
@@ -85,3 +88,4 @@ def _show(client: Client) -> None:
     click.echo("  Texts and [objects] by time:\n")
     for line in lines_of(client.segments(job_id)):
         click.echo(f"  {line}")
+    return job_id

@@ -56,18 +56,21 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
             say(f"Warning: {stack.url} can be reached from the network, without authentication.")
         access = prepare_access(stack.settings, shows_key=sys.stderr.isatty() and not is_json)
         plain = " ".join([f"videoqueue is ready at {stack.url}.", *access.notes])
-        ready = plain if is_json else ready_message(stack.url, folder.path, access)
+        ready = (
+            plain if is_json else ready_message(stack.url, folder.path, access, has_page=stack.settings.page)
+        )
         code = supervisor.run(on_ready=lambda: say(ready))
     sys.exit(code)
 
 
-def ready_message(url: str, data: Path, access: Access) -> str:
+def ready_message(url: str, data: Path, access: Access, *, has_page: bool) -> str:
     """Returns the message for a service that has started: its address, its key and the first commands."""
     curl = "curl -H 'Authorization: Bearer KEY'" if access.needs_key else "curl"
     notes = "".join(f"{note}\n" for note in access.notes)
+    page = f"Open {url}/ in a browser, or:\n" if has_page else ""
     return f"""
 videoqueue is ready at {url}   (data in {data}, Ctrl-C stops it)
-{notes}
+{notes}{page}
   {curl} -F file=@video.mp4 {url}/video/submit
   {curl} {url}/video/status/JOB_ID
   {curl} {url}/video/results/JOB_ID

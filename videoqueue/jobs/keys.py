@@ -111,7 +111,7 @@ class KeyStore:
         """Returns all keys, also revoked and expired ones, the oldest first."""
         query = _SELECT.order_by(API_KEY.c.created_at, API_KEY.c.key_id)
         with reading(self._engine) as connection:
-            return [_key_of(row) for row in connection.execute(query)]
+            return [key_of(row) for row in connection.execute(query)]
 
     def any_made(self) -> bool:
         """Returns whether a key was ever created. Revoked and expired ones count."""
@@ -189,7 +189,7 @@ class KeyStore:
         expected = NO_KEY if row is None else row.secret_sha256
         if not hmac.compare_digest(hashed(secret), expected) or row is None:
             return None
-        return Checked(_key_of(row), time)
+        return Checked(key_of(row), time)
 
     def note_use(self, checked: Checked) -> None:
         """Writes the time of the last use, at most once a minute. Waits for no other writer of the key.
@@ -246,7 +246,7 @@ def _rotatable(connection: Connection, query: sa.Select[Any]) -> ApiKey:
     row = connection.execute(query).one_or_none()
     if row is None:
         raise VideoqueueError(UNKNOWN_KEY)
-    key = _key_of(row)
+    key = key_of(row)
     if (state := key.state(now(connection))) != "valid":
         raise VideoqueueError(f"This key is {state}, so it cannot be rotated. Create a new one.")
     if key.replaced_by is not None:
@@ -263,7 +263,8 @@ def end_of_overlap(old: ApiKey, time: int, seconds: float) -> int:
     return end if old.expires_at is None else min(end, old.expires_at)
 
 
-def _key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:
+def key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:
+    """Returns the key in a row of the table."""
     values = dict(row._mapping)
     values.pop("secret_sha256", None)
     known = frozenset(scope for scope in SCOPES if scope in values["scopes"].split(","))

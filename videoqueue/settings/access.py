@@ -8,7 +8,7 @@ from videoqueue.errors import SettingsError
 from videoqueue.settings.edge import EdgeSettings
 from videoqueue.settings.headers import owner_header
 from videoqueue.settings.urls import is_loopback
-from videoqueue.settings.values import choice, host_names, secret, setting, whole
+from videoqueue.settings.values import choice, host_names, secret, setting, switch, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,13 @@ class AccessSettings(EdgeSettings):
         "names",
         "The names that the header Host may have, separated by commas; others get 421. Default: any if keys "
         "are required, otherwise only names of loopback.",
+    )
+    page: bool = setting(
+        "VIDEOQUEUE_PAGE",
+        switch,
+        True,
+        "on or off",
+        "Whether the service has a page for people at the address /.",
     )
 
     owner_max_pending: int | None = setting(
