@@ -301,6 +301,15 @@ def test_a_snapshot_is_of_one_moment(store: JobStore) -> None:
     assert found.jobs["pending"] == found.counters["jobs_submitted"]["ocr_only",] == 1
 
 
+def test_a_video_that_retries_share_is_stored_once(store: JobStore) -> None:
+    for number, size in enumerate((1, 20)):
+        claim = claimed(store, input_key=f"inputs/{number}", input_bytes=size)
+        store.fail(claim, "why")
+    for _ in range(2):
+        store.retry(claim.job_id, ALL_OWNERS)
+    assert snapshot(store.engine, 60).stored_video_bytes == 21
+
+
 @pytest.mark.parametrize(
     ("seconds", "bucket"), [(0, "1"), (1, "1"), (1.000001, "2"), (21600, "21600"), (21600.1, "+Inf")]
 )

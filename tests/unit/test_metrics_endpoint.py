@@ -57,7 +57,7 @@ def test_the_numbers_after_a_known_load_are_exact(client: FlaskClient, services:
         'videoqueue_jobs{status="failed"}': 1,
         "videoqueue_workers": 2,
         "videoqueue_worker_threads": 5,
-        "videoqueue_stored_video_bytes": 5 * _BYTES,
+        "videoqueue_stored_video_bytes": _BYTES,  # the jobs share a video
         'videoqueue_jobs_submitted_total{pipeline="ocr_only"}': 4,
         'videoqueue_jobs_submitted_total{pipeline="removed"}': 1,
         'videoqueue_jobs_submitted_total{pipeline="yolo_ocr"}': 0,

@@ -134,7 +134,7 @@ def _gauges(found: Snapshot) -> Iterator[Metric]:
         ("worker_threads", "Jobs that the live workers can run at once.", found.worker_threads),
         (
             "stored_video_bytes",
-            "Sizes of the videos of all jobs. A video that a retry shares counts for each of its jobs.",
+            "Sizes of all stored videos. A video that a retry shares counts once.",
             found.stored_video_bytes,
         ),
     ):

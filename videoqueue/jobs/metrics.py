@@ -22,7 +22,7 @@ class Snapshot:
     jobs: Mapping[Status, int]
     #: The age of the oldest pending job; 0 when no job is pending.
     oldest_pending_seconds: float
-    #: The sizes of the videos of all jobs together.
+    #: The sizes of all stored videos together. A video that a retry shares counts once.
     stored_video_bytes: int
     #: Live worker processes, and the number of jobs that they can run at once.
     workers: int
@@ -52,15 +52,11 @@ def snapshot(engine: Engine, alive_seconds: float) -> Snapshot:
         return Snapshot(
             jobs=_jobs(connection),
             oldest_pending_seconds=0.0 if oldest is None else max(0, time - oldest) / 1_000_000,
-            stored_video_bytes=int(connection.execute(_STORED).scalar_one()),
+            stored_video_bytes=_stored(connection),
             workers=workers,
             worker_threads=threads,
             counters=read_counters(connection),
         )
-
-
-#: The index of owners' lists has the sizes, so no row is read.
-_STORED = sa.select(sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0))
 
 
 def _is(status: Status) -> sa.ColumnElement[bool]:
@@ -78,3 +74,14 @@ def _alive(connection: Connection, since: int) -> tuple[int, int]:
     query = sa.select(sa.func.count(), threads).where(HEARTBEAT.c.seen_at >= since)
     workers, total = connection.execute(query).one()
     return workers, int(total)
+
+
+def _stored(connection: Connection) -> int:
+    """Returns the size of all stored videos, from indexes: rows are read only of jobs that share a video."""
+    of_jobs = sa.select(sa.func.coalesce(sa.func.sum(JOB.c.input_bytes), 0))
+    key, count = JOB.c.input_key, sa.func.count()
+    shared = sa.select(key, (count - 1).label("more")).group_by(key).having(count > 1).subquery()
+    one = JOB.alias()
+    size = sa.select(sa.func.max(one.c.input_bytes)).where(one.c.input_key == shared.c.input_key)
+    twice = sa.select(sa.func.coalesce(sa.func.sum(shared.c.more * size.scalar_subquery()), 0))
+    return int(connection.execute(of_jobs).scalar_one()) - int(connection.execute(twice).scalar_one())
