@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from tests.support.records import lease_policy, new_job
 from tests.support.stack import Service, eventually
 from videoqueue.broker import QUEUE
+from videoqueue.errors import ErrorCode
 from videoqueue.jobs.chunk_encoding import EncodedChunk
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.results import ResultReader
@@ -73,6 +74,13 @@ class Web:
                 store.checkpoint(claim, seq, chunk.payload, chunk.frames, 0.5, chunk.form)
         store.complete(claim, ResultReader(self.engine).etag(claim.job_id, ALL_OWNERS))
         return claim.job_id
+
+    def fail(self, job_id: str, message: str = "It ends early.", code: ErrorCode = "truncated_mp4") -> None:
+        """Makes a pending job a failed one, as a worker does."""
+        store = JobStore(self.engine, lease_policy(lease_seconds=600))
+        claim = store.claim(uuid.UUID(job_id), "test")
+        assert claim is not None
+        store.fail(claim, message, code=code)
 
 
 @contextmanager

@@ -8,10 +8,26 @@ import socket
 import ssl
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _PIECE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to one connection. With `response`, the server is not asked: this is the answer.
+
+    Otherwise the connection ends after so many bytes of the request, or of the response; with `gently` as
+    by a peer that closes it, else by a reset. After 0 bytes of the response, the server has done its work.
+    """
+
+    request: int | None = None
+    response_after: int | None = None
+    gently: bool = False
+    response: bytes = b""
 
 
 class TcpProxy:
@@ -30,6 +46,9 @@ class TcpProxy:
         self._delay = 0.0
         self._eating = False
         self._trap = b""
+        #: The faults of the next connections, in turn; later ones have none.
+        self.faults: deque[Fault] = deque()
+        self.connections = 0
         self.trapped = threading.Event()
         self._eaten = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
@@ -134,6 +153,11 @@ class TcpProxy:
         if not self._open.is_set():
             _reset(writer)
             return
+        self.connections += 1
+        fault = self.faults.popleft() if self.faults else Fault()
+        if fault.response:
+            await _answer(reader, writer, fault.response)
+            return
         try:
             if isinstance(self._upstream, Path):
                 up_reader, up_writer = await asyncio.open_unix_connection(str(self._upstream))
@@ -142,7 +166,7 @@ class TcpProxy:
         except OSError:
             _reset(writer)
             return
-        pair = _Pair(writer, up_writer)
+        pair = _Pair(writer, up_writer, fault)
         self._pairs.add(pair)
         try:
             await asyncio.gather(
@@ -156,6 +180,7 @@ class TcpProxy:
     async def _pump(
         self, pair: _Pair, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool
     ) -> None:
+        rest = pair.fault.response_after if replies else pair.fault.request
         with contextlib.suppress(OSError, RuntimeError):
             while piece := await source.read(_PIECE):
                 if self._delay:
@@ -171,8 +196,12 @@ class TcpProxy:
                 if not replies and self._trap and self._trap in piece:
                     self._trap = b""
                     pair.trapped = True
-                target.write(piece)
+                target.write(piece if rest is None else piece[:rest])
                 await target.drain()
+                if rest is not None and len(piece) >= rest:
+                    await pair.end(replies=replies)
+                    return
+                rest = None if rest is None else rest - len(piece)
             if replies:
                 pair.close()  # the server hung up
             elif target.can_write_eof():
@@ -182,8 +211,9 @@ class TcpProxy:
 class _Pair:
     """A client's connection and the one to the server that belongs to it."""
 
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter, fault: Fault) -> None:
         self._client, self._server = client, server
+        self.fault = fault
         self.eaten = False
         self.trapped = False
 
@@ -191,9 +221,29 @@ class _Pair:
         self._client.close()
         self._server.close()
 
+    async def end(self, *, replies: bool) -> None:
+        """Ends as the fault says."""
+        if not self.fault.gently:
+            self.reset()
+        elif replies:
+            self.close()
+        else:
+            self._server.write_eof()
+
     def reset(self) -> None:
         _reset(self._client)
         _reset(self._server)
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: bytes) -> None:
+    """Sends the response when the head of the request is there, and reads what still arrives."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response)
+        writer.write_eof()
+        while await reader.read(_PIECE):
+            pass
+    writer.close()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

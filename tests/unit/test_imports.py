@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+_HEAVY = ["flask", "sqlalchemy", "dramatiq", "redis", "boto3", "av", "cv2", "openvino", "numpy", "rapidocr"]
 
 
 def test_imports_go_one_way() -> None:
@@ -24,6 +25,7 @@ def test_imports_go_one_way() -> None:
         ("videoqueue.pipeline.service", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "openvino"]),
         ("videoqueue.pipeline.definitions.definition", ["av", "numpy", "openvino", "flask"]),
         ("videoqueue.sandbox.sandbox", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "av"]),
+        ("videoqueue.client", [*_HEAVY, "click", "tqdm", "marshmallow", "gunicorn"]),
         ("videoqueue.cli", ["flask", "dramatiq", "sqlalchemy", "boto3", "redis", "av", "requests", "tqdm"]),
     ],
 )
@@ -31,6 +33,14 @@ def test_importing_a_module_stays_light(module: str, never: list[str]) -> None:
     code = f"import sys, {module}; print(*sorted(set({never}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_client_loads_nothing_else_of_this_package() -> None:
+    code = "import sys, videoqueue.client; print(*(name for name in sys.modules if 'videoqueue' in name))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split()) - {"videoqueue"}
+    assert [name for name in loaded if not name.startswith("videoqueue.client")] == []
+    assert (ROOT / "videoqueue" / "__init__.py").read_text() == ""
 
 
 def test_a_worker_loads_nothing_of_the_web_application(tmp_path: Path) -> None:

@@ -3,60 +3,32 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import Settings
-from videoqueue.settings.urls import is_loopback
 from videoqueue.storage.filesystem import sync_folder
 
-if TYPE_CHECKING:
-    import requests
-
 _FILE: Final = "api-key"
-
-
-class KeyHeader:
-    """Sends the key with a request of `requests`, which would replace a plain header by one from ~/.netrc."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Returns the request with the header."""
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
 
 
 def key_for(url: str, settings: Settings) -> str | None:
     """Returns the key to send to the service at `url`: VIDEOQUEUE_API_KEY, or that of the file.
 
-    The file is for the service of this machine, so its key is sent to loopback addresses only.
-
     Raises:
         VideoqueueError: other users can read the file.
     """
+    from videoqueue.client.address import key_of_file
+    from videoqueue.client.errors import ClientError
+
     if settings.api_key:
         return settings.api_key
-    if not is_loopback(urlsplit(url).hostname or ""):
-        return None
-    file = key_file(settings.data_path)
     try:
-        with file.open() as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            text = opened.read(1000).strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise VideoqueueError(
-            f"Other users can read the key in {file}. Revoke it with `videoqueue keys revoke`, and write "
-            "another one to a file of the mode 0600."
-        )
-    return text if text and all("!" <= character <= "~" for character in text) else None
+        return key_of_file(url, settings.data_path)
+    except ClientError as error:
+        raise VideoqueueError(error.detail) from None
 
 
 def key_file(data: Path) -> Path:

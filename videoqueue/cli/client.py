@@ -1,180 +1,113 @@
-"""The client of the service, and the commands submit, status and results."""
+"""The commands submit, status and results, and the client that commands use."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import click
 
-from videoqueue.cli.api_key import KeyHeader, key_for
+from videoqueue.cli.api_key import key_for
 from videoqueue.cli.option_types import HeaderText, Text
 from videoqueue.cli.options import output_option, service_option, submission_options
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import load_settings, shown
 
 if TYPE_CHECKING:
-    import requests
     from tqdm import tqdm
-    from tqdm.utils import CallbackIOWrapper
 
-#: Seconds to connect, and between two bytes of a response.
-_TIMEOUT = (5, 60)
+    from videoqueue.client import Client, ClientError, JobStatus
 
 
-class Client:
-    """A client of the service.
+@contextmanager
+def connected(
+    url: str | None = None, key: str | None = None, *, writes_output: bool = False
+) -> Iterator[Client]:
+    """Yields a client that sends each request once, so that a command fails at once.
 
-    All methods raise VideoqueueError when the request fails; the message is the service's.
+    Args:
+        url: the address of the service; VIDEOQUEUE_URL by default.
+        key: the key to send; by default that of the settings or of the file.
+        writes_output: whether the block copies a response to the output of the command.
+
+    Raises:
+        VideoqueueError: the file of the key can be read by other users; or a request in the block fails, and
+            the message says what to do about it on the command line.
     """
+    from videoqueue.client import Client, ClientError
 
-    def __init__(self, url: str | None = None, key: str | None = None) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            url: the address of the service; VIDEOQUEUE_URL by default.
-            key: the key to send; by default that of the settings or of the file.
-
-        Raises:
-            VideoqueueError: the file of the key can be read by other users.
-        """
-        settings = load_settings()
-        self.url = (url or settings.url).rstrip("/")
-        key = key or key_for(self.url, settings)
-        self._auth = None if key is None else KeyHeader(key)
-
-    def submit(
-        self, file: Path, parameters: Mapping[str, str | int | None], idempotency_key: str | None = None
-    ) -> str:
-        """Uploads a video, with a progress bar if stderr is a terminal.
-
-        Args:
-            file: the video.
-            parameters: the parameters of the submission; those that are None are left out.
-            idempotency_key: the idempotency key.
-
-        Returns:
-            The job id.
-        """
-        from tqdm.utils import CallbackIOWrapper
-
-        headers = {"Content-Type": "video/mp4"}
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
-        given = {name: value for name, value in parameters.items() if value is not None}
-        with (
-            file.open("rb") as stream,
-            _bar(file.stat().st_size, "uploading", unit="B", unit_scale=True) as bar,
-        ):
-            body = CallbackIOWrapper(bar.update, stream, "read")
-            response = self._request("POST", "/video/submit", parameters=given, body=body, headers=headers)
-        job_id: str = response.json()["job_id"]
-        return job_id
-
-    def status(self, job_id: str) -> dict[str, Any]:
-        """Returns the status of a job, as the service sends it."""
-        status: dict[str, Any] = self._request("GET", f"/video/status/{job_id}").json()
-        return status
-
-    def wait(self, job_id: str) -> None:
-        """Polls until the job is completed, with a progress bar if stderr is a terminal.
-
-        Raises:
-            VideoqueueError: also when the job has failed; the message contains its reason.
-        """
-        with _bar(100, "processing", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}") as bar:
-            while True:
-                job = self.status(job_id)
-                bar.update(round(job["progress"] * 100) - bar.n)
-                if job["status"] == "failed":
-                    raise VideoqueueError(f"Job {job_id} failed: {job['error_message']}")
-                if job["status"] == "completed":
-                    return
-                time.sleep(0.5)
-
-    def results(self, job_id: str, output: IO[bytes]) -> None:
-        """Copies the results of a job to `output`, as JSON and in pieces of 64 KiB."""
-        response = self._request("GET", f"/video/results/{job_id}", stream=True)
-        _copy(response, output)
-
-    def segments(self, job_id: str, min_confidence: float | None = None) -> dict[str, Any]:
-        """Returns the segments of a completed job, as the service sends them."""
-        given = {} if min_confidence is None else {"min_confidence": f"{min_confidence:f}"}
-        found: dict[str, Any] = self._request("GET", f"/jobs/{job_id}/segments", parameters=given).json()
-        return found
-
-    def export(self, job_id: str, output: IO[bytes], name: str, min_confidence: float | None = None) -> None:
-        """Copies the results of a completed job to `output`, in the format `name`, in pieces of 64 KiB."""
-        given = {"format": name}
-        if min_confidence is not None:
-            given["min_confidence"] = f"{min_confidence:f}"
-        response = self._request("GET", f"/jobs/{job_id}/export", parameters=given, stream=True)
-        _copy(response, output)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        parameters: Mapping[str, str | int] | None = None,
-        body: CallbackIOWrapper | None = None,
-        headers: Mapping[str, str] | None = None,
-        stream: bool = False,
-    ) -> requests.Response:
-        import requests
-
+    settings = load_settings()
+    url = (url or settings.url).rstrip("/")
+    key = key or key_for(url, settings) or ""
+    try:
+        client = Client(url, key, retry_seconds=0)
+    except ValueError as error:
+        raise VideoqueueError(str(error)) from None
+    with client:
         try:
-            response = requests.request(
-                method,
-                self.url + path,
-                params=parameters,
-                data=body,
-                headers=headers,
-                stream=stream,
-                auth=self._auth,
-                timeout=_TIMEOUT,
-            )
-        except requests.RequestException:
-            raise VideoqueueError(
-                f"No response from {shown(self.url)}. Start the service with `videoqueue up`, "
-                "or name another service with --url."
-            ) from None
-        if response.ok:
-            return response
-        try:
-            detail = response.json()["detail"]
-            if response.status_code == 401:
-                detail += f" {self._remedy()}"
-        except (requests.JSONDecodeError, KeyError, TypeError):
-            detail = (
-                f"{shown(self.url)} returned status {response.status_code} without a problem description. "
-                "Check that --url or VIDEOQUEUE_URL is the address of a videoqueue service."
-            )
-        raise VideoqueueError(detail)
+            yield client
+        except ClientError as error:
+            if writes_output and error.code == "broken_response":
+                message = "The connection broke off, so the output is incomplete. Run the command again."
+            else:
+                message = _message(error, shown(url), has_key=bool(key))
+        else:
+            return
+    raise VideoqueueError(message)
 
-    def _remedy(self) -> str:
-        """Returns how a command sends a key that the service takes."""
-        if self._auth is None:
-            return "This command sends the key in VIDEOQUEUE_API_KEY: set it."
+
+def _message(error: ClientError, url: str, *, has_key: bool) -> str:
+    if error.code in ("no_response", "broken_response"):
         return (
-            "This command sent the key in VIDEOQUEUE_API_KEY, or in the file `api-key` of the data folder: "
-            "set VIDEOQUEUE_API_KEY to another one."
+            f"No response from {url}. Start the service with `videoqueue up`, or name another service with "
+            "--url."
+        )
+    if error.code is None and error.status is not None and "problem description" in error.detail:
+        return (
+            f"{url} returned status {error.status} without a problem description. Check that --url or "
+            "VIDEOQUEUE_URL is the address of a videoqueue service."
+        )
+    return f"{error.detail} {_remedy(has_key=has_key)}" if error.status == 401 else error.detail
+
+
+def _remedy(*, has_key: bool) -> str:
+    """Returns how a command sends a key that the service takes."""
+    if not has_key:
+        return "This command sends the key in VIDEOQUEUE_API_KEY: set it."
+    return (
+        "This command sent the key in VIDEOQUEUE_API_KEY, or in the file `api-key` of the data folder: "
+        "set VIDEOQUEUE_API_KEY to another one."
+    )
+
+
+def upload(
+    client: Client, file: Path, parameters: Mapping[str, str | int | None], idempotency_key: str | None = None
+) -> str:
+    """Uploads a video, with a progress bar if stderr is a terminal. Returns the job id."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    with _bar(file.stat().st_size, "uploading", unit="B", unit_scale=True) as bar:
+        return client.submit(
+            file,
+            idempotency_key=idempotency_key,
+            progress=lambda sent, _total: bar.update(sent - bar.n),
+            **given,  # type: ignore[arg-type]
         )
 
 
-def _copy(response: requests.Response, output: IO[bytes]) -> None:
-    import requests
+def wait_for(client: Client, job_id: str) -> None:
+    """Polls until the job is completed, with a progress bar if stderr is a terminal.
 
-    try:
-        for piece in response.iter_content(64 * 1024):
-            output.write(piece)
-    except requests.RequestException:
-        raise VideoqueueError(
-            "The connection broke off, so the output is incomplete. Run the command again."
-        ) from None
+    Raises:
+        ClientError: also when the job has failed; the message contains its reason.
+    """
+
+    def show(job: JobStatus) -> None:
+        bar.update(round(job["progress"] * 100) - bar.n)
+
+    with _bar(100, "processing", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}") as bar:
+        client.wait(job_id, on_status=show)
 
 
 def _bar(
@@ -225,12 +158,11 @@ def submit(
     **parameters: str | int | None,
 ) -> None:
     """Submit FILE to the service and print its job id."""
-    client = Client(url)
-    shown = os.fsencode(file.name).decode(errors="replace") if name is None else name
-    job_id = client.submit(file, parameters | {"name": shown}, idempotency_key)
-    click.echo(job_id)
-    if wait:
-        client.wait(job_id)
+    with connected(url) as client:
+        job_id = upload(client, file, parameters | {"name": name}, idempotency_key)
+        click.echo(job_id)
+        if wait:
+            wait_for(client, job_id)
 
 
 @click.command()
@@ -240,7 +172,8 @@ def status(job_id: str, url: str | None) -> None:
     """Print the status of the job JOB_ID, as JSON."""
     import json
 
-    click.echo(json.dumps(Client(url).status(job_id), indent=2, ensure_ascii=False))
+    with connected(url) as client:
+        click.echo(json.dumps(client.status(job_id), indent=2, ensure_ascii=False))
 
 
 @click.command()
@@ -249,4 +182,5 @@ def status(job_id: str, url: str | None) -> None:
 @service_option
 def results(job_id: str, output: IO[bytes], url: str | None) -> None:
     """Print the results of the completed job JOB_ID, as JSON."""
-    Client(url).results(job_id, output)
+    with connected(url, writes_output=True) as client:
+        client.save_results(job_id, output)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from videoqueue.cli.segments import lines_of
 from videoqueue.cli.wording import counted
 
 if TYPE_CHECKING:
-    from videoqueue.cli.client import Client
+    from videoqueue.client import Client
 
 SAMPLE = Path(__file__).with_name("sample.mp4")
 
@@ -34,16 +32,17 @@ SAMPLE = Path(__file__).with_name("sample.mp4")
 @click.option("--verbose", is_flag=True, help="Show the log of the processes.")
 def demo(url: str | None, verbose: bool) -> None:
     """Submit the sample video to a real service, wait, and print the objects and the text in it."""
-    from videoqueue.cli.client import Client
+    from videoqueue.cli.client import connected
 
     if url:
-        job_id = _show(Client(url))
+        with connected(url) as client:
+            job_id = _show(client)
         click.echo(f"\nThe page shows it in a browser: {url.rstrip('/')}/#job={job_id}")
         return
     click.echo("Starting web, worker and queue in a temporary folder ...", err=True)
     key = secrets.token_urlsafe(32)
-    with _service(verbose, key) as own_url:
-        _show(Client(own_url, key))
+    with _service(verbose, key) as own_url, connected(own_url, key) as client:
+        _show(client)
     click.echo("\nThe page shows it in a browser: run `videoqueue up`, and open http://127.0.0.1:8000/")
 
 
@@ -76,14 +75,14 @@ def _service(verbose: bool, key: str) -> Iterator[str]:
 
 def _show(client: Client) -> str:
     """Prints what becomes of the sample video. Returns the id of its job."""
+    from videoqueue.cli.client import upload, wait_for
+
     click.echo(f"POST {client.url}/video/submit  ({SAMPLE.name}, {SAMPLE.stat().st_size // 1000} kB)")
-    job_id = client.submit(SAMPLE, {})
+    job_id = upload(client, SAMPLE, {})
     click.echo(f"  202, job_id {job_id}\nGET  {client.url}/video/status/{job_id}")
-    client.wait(job_id)
+    wait_for(client, job_id)
     click.echo(f"  completed\nGET  {client.url}/video/results/{job_id}")
-    body = io.BytesIO()
-    client.results(job_id, body)
-    items = json.loads(body.getvalue())["results"]
+    items = client.results(job_id)["results"]
     click.echo(f"  {counted(len(items), 'frame')}\nGET  {client.url}/jobs/{job_id}/segments")
     click.echo("  Texts and [objects] by time:\n")
     for line in lines_of(client.segments(job_id)):

@@ -28,6 +28,7 @@ def export(
     \b
     videoqueue export 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8 --format csv -o match.csv
     """
-    from videoqueue.cli.client import Client
+    from videoqueue.cli.client import connected
 
-    Client(url).export(job_id, output, format_name, min_confidence)
+    with connected(url, writes_output=True) as client:
+        client.export(job_id, format_name, output, min_confidence=min_confidence)

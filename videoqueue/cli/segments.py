@@ -29,9 +29,10 @@ def segments(job_id: str, min_confidence: float | None, as_json: bool, url: str 
     videoqueue segments 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8
     videoqueue segments 7c3ea37d-a05f-44ac-9cf1-6e5cee6bfec8 --json | jq -r '.texts[].text'
     """
-    from videoqueue.cli.client import Client
+    from videoqueue.cli.client import connected
 
-    found = Client(url).segments(job_id, min_confidence)
+    with connected(url) as client:
+        found = client.segments(job_id, min_confidence=min_confidence)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
