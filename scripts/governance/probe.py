@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import uuid
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -250,6 +251,7 @@ def kinds(field: Any) -> list[str]:
     return [kind.__name__ for kind in type(field).__mro__ if kind.__module__ != "builtins"]
 
 
+@cache  # reading the source of a class parses its file
 def place(thing: Any, root: Path) -> dict[str, Any]:
     thing = inspect.unwrap(thing)
     path = Path(inspect.getsourcefile(thing) or "")

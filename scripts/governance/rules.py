@@ -11,6 +11,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from governance.tree import Found, Module, ProbeError, Tree, dotted
@@ -416,6 +417,7 @@ def _forbidden(
             yield found.file, found.line, f"{found.name} is required. {remedy}"
 
 
+@cache
 def _covers(names: tuple[str, ...], imported: str) -> bool:
     return any(imported == name or imported.startswith(f"{name}.") for name in names)
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -32,11 +32,23 @@ class ProbeError(Exception):
     """The application could not be built or did not answer as a videoqueue does."""
 
 
+def _once(look: Callable[[Module], Iterator[Found]]) -> Callable[[Module], tuple[Found, ...]]:
+    """Makes a method look once: the rules ask for the same again and again."""
+
+    def looked(module: Module) -> tuple[Found, ...]:
+        if look.__name__ not in module.seen:
+            module.seen[look.__name__] = tuple(look(module))
+        return module.seen[look.__name__]
+
+    return looked
+
+
 class Module:
     """One Python file, read but not run."""
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
+        self.seen: dict[str, tuple[Found, ...]] = {}
         self._nodes: dict[type[ast.AST], list[Any]] = {}
         for node in ast.walk(ast.parse(text, file)):
             self._nodes.setdefault(type(node), []).append(node)
@@ -44,6 +56,7 @@ class Module:
     def nodes(self, *kinds: type[ast.AST]) -> Iterator[Any]:
         return (node for kind in kinds for node in self._nodes.get(kind, ()))
 
+    @_once
     def imports(self) -> Iterator[Found]:
         """Every module or name that is imported, wherever in the file, also by `import_module("...")`."""
         for node in self.nodes(ast.Import):
@@ -59,11 +72,13 @@ class Module:
             if by_name and given and isinstance(given[0], ast.Constant):
                 yield self._found(str(given[0].value), call.node)
 
+    @_once
     def calls(self) -> Iterator[Found]:
         """Every call, by the dotted name of what is called; its last part when there is no such name."""
         for node in self.nodes(ast.Call):
             yield self._found(dotted(node.func), node)
 
+    @_once
     def texts(self) -> Iterator[Found]:
         """Every text that the code uses; docstrings are prose."""
         prose = {id(node.value) for node in self.nodes(ast.Expr)}
@@ -121,17 +136,21 @@ class Tree:
         Raises:
             ProbeError: with what Python had to say.
         """
-        done = subprocess.run(
-            [sys.executable, "-B", str(PROBE), str(self.root)],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
+        done = run_probe(self.root)
         if done.returncode != 0:
             raise ProbeError((done.stderr.strip().splitlines() or ["no reason given"])[-1])
         facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return facts
+
+
+def run_probe(root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-B", str(PROBE), str(root)],
+        capture_output=True,
+        text=True,
+        timeout=_PROBE_SECONDS,
+        check=False,
+    )
 
 
 def dotted(node: ast.expr) -> str:

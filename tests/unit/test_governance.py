@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.prober import Prober
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from governance.rules import RULES, check  # noqa: E402
-from governance.tree import Tree  # noqa: E402
+from governance.tree import PROBE, Tree  # noqa: E402
 
 Plant = tuple[str, str, str]  # rule, file, code to append
 
@@ -224,13 +226,13 @@ EDITS = [
 ]
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the rules look at: the package without its weights, and what it requires.
 
     The compiled modules come along: they are valid as long as the times of the files are.
     """
-    root = tmp_path / "copy"
+    root = tmp_path_factory.mktemp("governance") / "copy"
     ignored = shutil.ignore_patterns("weights", "*.onnx", "*.xml", "*.bin")
     shutil.copytree(ROOT / "videoqueue", root / "videoqueue", ignore=ignored)
     for name in ("pyproject.toml", "requirements.txt"):
@@ -238,16 +240,47 @@ def copy(tmp_path: Path) -> Path:
     return root
 
 
+class Copy:
+    """A copy of the tree, in which a test plants something."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._planted: list[str] = []
+
+    def plant(self, file: str, change: Callable[[str], str]) -> None:
+        path = self.root / file
+        before = path.read_text()
+        path.write_text(change(before))
+        assert path.read_text() != before
+        self._planted.append(file)
+
+    def restore(self) -> None:
+        for file in self._planted:
+            shutil.copy2(ROOT / file, self.root / file)
+
+
+@pytest.fixture
+def copy(whole_copy: Copy) -> Iterator[Copy]:
+    copy = Copy(whole_copy)
+    yield copy
+    copy.restore()
+
+
 @pytest.fixture(scope="module")
 def served() -> dict[str, Any]:
     return Tree(ROOT).served
 
 
-def plant(root: Path, file: str, change: Callable[[str], str]) -> None:
-    path = root / file
-    before = path.read_text()
-    path.write_text(change(before))
-    assert path.read_text() != before
+@pytest.fixture(scope="module")
+def prober() -> Iterator[Prober]:
+    with Prober(PROBE) as prober:
+        yield prober
+
+
+@pytest.fixture
+def quick(prober: Prober, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application of a tree is probed by a process that has imported its packages before."""
+    monkeypatch.setattr("governance.tree.run_probe", prober.probe)
 
 
 def test_this_tree_breaks_no_rule(served: dict[str, Any]) -> None:
@@ -256,30 +289,32 @@ def test_this_tree_breaks_no_rule(served: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("rule", "file", "code"), IN_CODE)
 def test_a_violation_in_the_code_is_seen(
-    copy: Path, served: dict[str, Any], rule: str, file: str, code: str
+    copy: Copy, served: dict[str, Any], rule: str, file: str, code: str
 ) -> None:
-    lines = (copy / file).read_text().count("\n")
-    plant(copy, file, lambda text: f"{text}\n{code}\n")
-    tree = Tree(copy)
+    lines = (copy.root / file).read_text().count("\n")
+    copy.plant(file, lambda text: f"{text}\n{code}\n")
+    tree = Tree(copy.root)
     tree.__dict__["served"] = served
     faults = check(tree)
     assert [(fault.rule, fault.file) for fault in faults] == [(rule, file)]
     assert faults[0].line > lines
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("rule", "file", "code"), IN_APPLICATION)
-def test_a_violation_in_the_application_is_seen(copy: Path, rule: str, file: str, code: str) -> None:
-    plant(copy, file, lambda text: f"{text}\n{code}\n")
-    faults = check(Tree(copy))
+def test_a_violation_in_the_application_is_seen(copy: Copy, rule: str, file: str, code: str) -> None:
+    copy.plant(file, lambda text: f"{text}\n{code}\n")
+    faults = check(Tree(copy.root))
     assert {fault.rule for fault in faults} == {rule}, faults
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("rule", "file", "behind", "added"), EDITS)
 def test_a_changed_line_is_seen(
-    copy: Path, served: dict[str, Any], rule: str, file: str, behind: str, added: str
+    copy: Copy, served: dict[str, Any], rule: str, file: str, behind: str, added: str
 ) -> None:
-    plant(copy, file, lambda text: text.replace(behind, behind + added, 1))
-    tree = Tree(copy)
+    copy.plant(file, lambda text: text.replace(behind, behind + added, 1))
+    tree = Tree(copy.root)
     if not file.endswith(".py"):
         tree.__dict__["served"] = served
     faults = check(tree)
@@ -290,24 +325,24 @@ def test_every_rule_has_a_violation_that_is_seen() -> None:
     assert {case[0] for case in [*IN_CODE, *IN_APPLICATION, *EDITS]} == set(RULES)
 
 
-def test_prose_may_say_anything(copy: Path, served: dict[str, Any]) -> None:
+def test_prose_may_say_anything(copy: Copy, served: dict[str, Any]) -> None:
     prose = (
         '# No websockets, no GPU.\ndef f():\n    """Not text/event-stream, nor NOTIFY jobs, nor CUDA."""\n'
     )
-    plant(copy, "videoqueue/maintenance/sweeper.py", lambda text: f"{text}\n{prose}")
-    tree = Tree(copy)
+    copy.plant("videoqueue/maintenance/sweeper.py", lambda text: f"{text}\n{prose}")
+    tree = Tree(copy.root)
     tree.__dict__["served"] = served
     assert check(tree) == []
 
 
-def test_an_application_that_cannot_be_built_is_a_fault(copy: Path) -> None:
-    plant(copy, "videoqueue/api/video.py", lambda text: f"{text}\nimport no_such_module\n")
-    assert [fault.rule for fault in check(Tree(copy))] == ["application"]
+def test_an_application_that_cannot_be_built_is_a_fault(copy: Copy) -> None:
+    copy.plant("videoqueue/api/video.py", lambda text: f"{text}\nimport no_such_module\n")
+    assert [fault.rule for fault in check(Tree(copy.root))] == ["application"]
 
 
-def test_the_script_prints_a_line_for_each_fault_and_ends_with_1(copy: Path) -> None:
-    plant(copy, "videoqueue/worker/lease.py", lambda text: f"{text}\nimport ray\nimport celery\n")
-    done = run_script(str(copy))
+def test_the_script_prints_a_line_for_each_fault_and_ends_with_1(copy: Copy) -> None:
+    copy.plant("videoqueue/worker/lease.py", lambda text: f"{text}\nimport ray\nimport celery\n")
+    done = run_script(str(copy.root))
     assert done.returncode == 1
     assert [line.split(": ")[1:] for line in done.stderr.splitlines()] == [
         ["worker-channel", "ray is imported. Workers meet in the database alone."],
