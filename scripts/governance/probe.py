@@ -15,7 +15,6 @@ import json
 import sys
 import tempfile
 import uuid
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -107,9 +106,8 @@ def settings(root: Path) -> dict[str, dict[str, Any]]:
 
     from videoqueue.settings import Settings
 
-    return {
-        entry.metadata["name"]: place(table, root) for table in Settings.__bases__ for entry in fields(table)
-    }
+    places = {table: place(table, root) for table in Settings.__bases__}
+    return {entry.metadata["name"]: places[table] for table in places for entry in fields(table)}
 
 
 def steps() -> list[float]:
@@ -251,7 +249,6 @@ def kinds(field: Any) -> list[str]:
     return [kind.__name__ for kind in type(field).__mro__ if kind.__module__ != "builtins"]
 
 
-@cache  # reading the source of a class parses its file
 def place(thing: Any, root: Path) -> dict[str, Any]:
     thing = inspect.unwrap(thing)
     path = Path(inspect.getsourcefile(thing) or "")

@@ -12,6 +12,7 @@ from videoqueue.cli.segments import lines_of
 from videoqueue.errors import InvalidVideoError, VideoqueueError
 from videoqueue.exports.formats import FORMATS
 from videoqueue.pipeline.decode.video_info import VideoInfo
+from videoqueue.pipeline.results import FrameItem
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,17 @@ def test_process_prints_the_results_as_json(tmp_path: Path) -> None:
     assert items[0]["result"]["text"] == "HELLO 42"
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_process_prints_each_format_of_an_export(tmp_path: Path, name: str) -> None:
-    video = make_video(tmp_path / "v.mp4", "HELLO 42", frames=4)
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[FrameItem]]:
+    """A video, and its results."""
+    video = make_video(tmp_path_factory.mktemp("processed") / "v.mp4", "HELLO 42", frames=4)
     plain = CliRunner().invoke(cli, ["process", str(video)], catch_exceptions=False)
-    items = json.loads(plain.stdout)["results"]
+    return video, json.loads(plain.stdout)["results"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_process_prints_each_format_of_an_export(processed: tuple[Path, list[FrameItem]], name: str) -> None:
+    video, items = processed
     done = CliRunner().invoke(cli, ["process", str(video), "--format", name], catch_exceptions=False)
     info = VideoInfo(width=320, height=180, fps=10.0, duration=0.4)
     expected = b"".join(FORMATS[name].write(lambda: iter(items), info))

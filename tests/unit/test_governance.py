@@ -260,7 +260,7 @@ class Copy:
 
 
 @pytest.fixture
-def copy(whole_copy: Copy) -> Iterator[Copy]:
+def copy(whole_copy: Path) -> Iterator[Copy]:
     copy = Copy(whole_copy)
     yield copy
     copy.restore()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ from videoqueue.pipeline.decode.colour_tags import colour_tags, fill_in
 from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.decode.frame import Frame, Look
 from videoqueue.pipeline.decode.hdr import colours_of
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline.service import build_service
 
 SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
@@ -88,9 +90,16 @@ def test_hdr_that_only_the_box_tells_becomes_sdr(
     assert np.abs(image.astype(int) - picture)[16, 16::32].max() <= KINDS[kind].error
 
 
+@cache
 def slides() -> list[Picture]:
     with open_video(SAMPLE) as video:
         return [frame.image() for frame in video.frames() if frame.index % 10 == 5]
+
+
+@cache
+def read_in_sdr() -> list[FrameItem]:
+    """What is found in the slides as they are."""
+    return build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]
 
 
 @pytest.mark.parametrize(("transfer", "signal_of"), TRANSFERS)
@@ -105,7 +114,7 @@ def test_the_sample_in_hdr_that_only_the_box_tells_is_read_as_in_sdr(
     for image, picture in zip(images(file), pictures, strict=True):
         assert image.mean() == pytest.approx(picture.mean(), rel=0.1)
     items = build_service().run_on_file(file, "yolo_ocr")
-    plain = build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]
+    plain = read_in_sdr()
     assert [item["result"]["text"] for item in items] == [item["result"]["text"] for item in plain]
     persons = [persons_in(items), persons_in(plain)]
     assert max(persons[1]) > 0.6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tests.support.hdr_videos import (
 from tests.support.small_videos import Picture, flat
 from videoqueue.pipeline.decode import hdr
 from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline.service import build_service
 
 SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
@@ -168,9 +170,16 @@ def test_any_number_of_threads_gives_the_same_pixels(tmp_path: Path) -> None:
     assert (found[0] == found[2]).all()
 
 
+@cache
 def slides() -> list[Picture]:
     with open_video(SAMPLE) as video:
         return [frame.image() for frame in video.frames() if frame.index % 10 == 5]
+
+
+@cache
+def read_in_sdr() -> list[FrameItem]:
+    """What is found in the slides as they are."""
+    return build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]
 
 
 @pytest.mark.parametrize(("transfer", "signal_of"), [(PQ, pq), (HLG, hlg)])
@@ -183,7 +192,7 @@ def test_the_sample_in_hdr_is_read_as_in_sdr(tmp_path: Path, transfer: int, sign
     for image, picture in zip(images(file), pictures, strict=True):
         assert image.mean() == pytest.approx(picture.mean(), rel=0.1)
     items = build_service().run_on_file(file, "yolo_ocr")
-    plain = build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]
+    plain = read_in_sdr()
     assert [item["result"]["text"] for item in items] == [item["result"]["text"] for item in plain]
     persons = [
         [
