@@ -1,0 +1,62 @@
+"""Does the steps of the Dockerfile in a folder made by debootstrap, runs the image's command there as its
+user, submits the sample with curl and compares the ETag of its results with that of this checkout.
+
+Needs root, `apt install debootstrap curl`, and a few GB of disk space. Exit code 0 if all is well, 1 if
+something fails, 2 if it cannot be done here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from container.build import Image, left_out
+from container.dockerfile import read
+from container.root import Root
+from container.service import expected_etag, results_of, running
+
+TOP = Path(__file__).resolve().parents[2]
+SAMPLE = TOP / "videoqueue" / "cli" / "sample.mp4"
+_NEEDED = ("debootstrap", "unshare", "chroot", "curl")
+
+
+def main() -> int:
+    """Builds, runs and compares. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="check_container", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", type=Path, help="build in this folder, and keep it; a Debian in it is used")
+    parser.add_argument("--bind", type=Path, action="append", default=[], help="a folder that pip needs")
+    given = parser.parse_args()
+    missing = [name for name in _NEEDED if shutil.which(name) is None]
+    if os.geteuid() != 0 or missing:
+        why = f"not installed: {', '.join(missing)}" if missing else "it needs root"
+        print(f"check_container: cannot be done here: {why}", file=sys.stderr)
+        return 2
+    with ExitStack() as stack:
+        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vq-image-")))
+        image = Image(Root(folder.absolute(), given.bind), TOP)
+        image.build(read(TOP / "Dockerfile"))
+        return _check(image)
+
+
+def _check(image: Image) -> int:
+    size = image.root.size()
+    (packages,) = image.root.folder.glob("srv/venv/lib/python3*/site-packages")
+    print(f"check_container: {(size + left_out(packages)) / 1e6:.0f} MB with all of OpenVINO", flush=True)
+    print(f"check_container: {size / 1e6:.0f} MB as built", flush=True)
+    with running(image) as url:
+        key = (image.root.folder / "data" / "api-key").read_text().strip()
+        found = results_of(url, key, SAMPLE)
+    expected = expected_etag(SAMPLE)
+    print(f"check_container: ETag {found}, {'as' if found == expected else 'NOT as'} in this checkout")
+    return int(found != expected)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Runs the service of an image, and submits the sample with curl."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from container.build import Image
+
+_START_SECONDS = 180
+_JOB_SECONDS = 900
+_STOP_SECONDS = 35
+
+
+def expected_etag(sample: Path) -> str:
+    """Returns the ETag that this checkout's pipeline leads to: the SHA-256 of the results array."""
+    command = [sys.executable, "-P", "-m", "videoqueue.cli", "process", str(sample)]
+    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    items = [line.rstrip(b",") for line in lines[1:-1]]
+    return hashlib.sha256(b"[" + b",".join(items) + b"]").hexdigest()
+
+
+@contextmanager
+def running(image: Image) -> Iterator[str]:
+    """Runs the image's own command as process 1. Yields the URL, when its health check passes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = image.root.command([*image.entrypoint, *image.command], {"PORT": port}, new_pids=True)
+    health_check = image.root.command(image.health_check, {"PORT": port})
+    service = subprocess.Popen(command)
+    try:
+        _wait(
+            lambda: subprocess.run(health_check, capture_output=True).returncode == 0,
+            _START_SECONDS,
+            "health",
+        )
+        yield f"http://127.0.0.1:{port}"
+        _stop(service)
+    finally:
+        service.kill()
+        service.wait()
+
+
+def _stop(service: subprocess.Popen[bytes]) -> None:
+    """Sends SIGTERM to process 1, as an engine does, and waits until everything has ended."""
+    (first,) = children(service.pid)
+    started = time.monotonic()
+    subprocess.run(["kill", f"-{signal.SIGTERM.value}", str(first)], check=True)
+    service.wait(_STOP_SECONDS)
+    print(f"check_container: ended {time.monotonic() - started:.1f} s after SIGTERM", flush=True)
+
+
+def children(pid: int) -> list[int]:
+    """Returns the processes that a process has started."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def results_of(url: str, key: str, sample: Path) -> str:
+    """Submits the sample with curl. Returns the ETag of its results, which have to match it.
+
+    Raises:
+        SystemExit: the job fails, or the results are not those of the ETag.
+    """
+    job_id = json.loads(_curl(key, "--form", f"file=@{sample}", f"{url}/video/submit"))["job_id"]
+    state: dict[str, Any] = {}
+
+    def has_ended() -> bool:
+        state.update(json.loads(_curl(key, f"{url}/video/status/{job_id}")))
+        return state["status"] in ("completed", "failed")
+
+    _wait(has_ended, _JOB_SECONDS, "the job")
+    if state["status"] == "failed":
+        raise SystemExit(f"check_container: the job failed: {state['error_message']}")
+    head = _curl(key, "--head", f"{url}/video/results/{job_id}").decode()
+    return next(line.split('"')[1] for line in head.splitlines() if line.lower().startswith("etag:"))
+
+
+def _curl(key: str, *arguments: str) -> bytes:
+    command = ["curl", "--silent", "--show-error", "--fail-with-body", "--header", "@-", *arguments]
+    header = f"Authorization: Bearer {key}\n".encode()
+    return subprocess.run(command, input=header, stdout=subprocess.PIPE, check=True).stdout
+
+
+def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"check_container: not within {seconds:g} s: {what}")
+        time.sleep(0.5)
