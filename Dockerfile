@@ -5,7 +5,7 @@ FROM debian:trixie-20250811-slim
 ENV DEBIAN_FRONTEND=noninteractive \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    PATH=/srv/venv/bin:/usr/local/bin:/usr/bin:/bin
+    PATH=/srv/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 RUN apt-get update \
     && apt-get upgrade -y \

@@ -21,8 +21,8 @@ STEPS = [step for job in JOBS.values() for step in job["steps"]]
 LOCAL = re.findall(r"^\./.*$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
-#: Steps of GitHub Actions alone: they need the internet.
-ONLINE = ["./scripts/audit"]
+#: Steps of GitHub Actions alone: they need the internet, and the first a container engine.
+ONLINE = ["./scripts/check_container --compose", "./scripts/audit"]
 
 
 def test_the_workflow_and_ci_run_have_the_same_steps_but_for_those_that_need_the_internet() -> None:
