@@ -43,6 +43,8 @@ class Root:
             check=True,
             stdout=subprocess.DEVNULL,
         )
+        for package in self.folder.glob("var/cache/apt/archives/*.deb"):  # which the base image does not have
+            package.unlink()
 
     def inside(self, path: str) -> Path:
         """Returns where a path of the system is on this machine."""

@@ -23,9 +23,8 @@ _STOP_SECONDS = 35
 
 def expected_etag(sample: Path) -> str:
     """Returns the ETag that this checkout's pipeline leads to: the SHA-256 of the results array."""
-    command = [sys.executable, "-P", "-m", "videoqueue.cli", "process", str(sample)]
-    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
-    items = [line.rstrip(b",") for line in lines[1:-1]]
+    command = [sys.executable, "-P", "-m", "videoqueue.cli", "process", str(sample), "--format", "jsonl"]
+    items = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
     return hashlib.sha256(b"[" + b",".join(items) + b"]").hexdigest()
 
 
