@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from videoqueue.pipeline.decode.video_info import VideoInfo
 OpenPage = Callable[..., Page]
 #: JavaScript: reports what the policy has blocked.
 REPORT = "addEventListener('securitypolicyviolation', (event) => console.error('policy', event.blockedURI))"
+BROKEN = re.compile(r"^policy |Content Security Policy")
 #: Makes a completed job of a video with these results; returns its id.
 Complete = Callable[..., str]
 
@@ -63,9 +65,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         context.add_init_script(REPORT)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"{error}\n{error.stack}"))
-        page.on(
-            "console", lambda said: complaints.append(said.text) if "policy" in said.text.lower() else None
-        )
+        page.on("console", lambda said: complaints.append(said.text) if BROKEN.search(said.text) else None)
         page.goto(url)
         return page
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -28,10 +29,11 @@ OPTIONS: Final = [
 #: The longest time that a download or an installation may take, and that a host may take to accept; seconds.
 FETCH_SECONDS: Final = 600
 CONNECT_SECONDS: Final = 10
+PACKAGES: Final = ("chromium", "fonts-dejavu-core", "libatomic1")
 NONE_FOUND: Final = (
     "No Chromium or Chrome was found, and none could be fetched. Install one (on Debian, as root: apt-get "
-    "install chromium), or leave out the tests of the page: ./scripts/test tests/unit tests/integration "
-    "tests/system"
+    f"install {' '.join(PACKAGES)}), or leave out the tests of the page: ./scripts/test tests/unit "
+    "tests/integration tests/system"
 )
 _APT: Final = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--yes")
 
@@ -47,6 +49,9 @@ def browser() -> Iterator[Browser]:
     Raises:
         NoBrowserError: there is none.
     """
+    node, _ = compute_driver_executable()
+    if not (_succeeds(node, "--version") or (_installed() and _succeeds(node, "--version"))):
+        raise NoBrowserError(NONE_FOUND)  # a library is missing that is a package of the system too
     with sync_playwright() as playwright:
         started = next(filter(None, _attempts(playwright)), None)
         if started is None:
@@ -64,9 +69,15 @@ def _attempts(playwright: Playwright) -> Iterator[Browser | None]:
     yield _started(playwright, playwright.chromium.executable_path)
     if _succeeds(sys.executable, "-m", "playwright", "install", "chromium"):
         yield _started(playwright, playwright.chromium.executable_path)
-    if os.geteuid() == 0 and shutil.which("apt-get") and _succeeds(*_APT, "update"):
-        _succeeds(*_APT, "install", "--no-install-recommends", "chromium", "fonts-dejavu-core")
+    if _installed():
         yield _started(playwright, shutil.which("chromium"))
+
+
+def _installed() -> bool:
+    """Installs Debian's Chromium, and what Playwright itself needs. Returns whether it could."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or not _succeeds(*_APT, "update"):
+        return False
+    return _succeeds(*_APT, "install", "--no-install-recommends", *PACKAGES)
 
 
 def _started(playwright: Playwright, path: str | None) -> Browser | None:

@@ -96,3 +96,24 @@ def numbers_of(file: Path, is_turned: bool = False) -> Iterator[tuple[int, float
             bits = [int(line[step // 2 + step * bit].mean()) > 128 for bit in range(BITS)]
             number = sum(1 << bit for bit, is_set in enumerate(bits) if is_set)
             yield frame.index, round(frame.timestamp, 6), number, (width, height)
+
+
+def make_large(file: Path, seconds: int) -> Path:
+    """A VP9 MP4 with about 1 MB a second: one picture of noise, again and again."""
+    noise = np.random.default_rng(1).integers(0, 256, (720, 1280, 3), np.uint8)
+    with av.open(str(file), "w", format="mp4") as output:
+        options = {**_VP9, "crf": "4"}
+        stream = add_video_stream(
+            output, "libvpx-vp9", rate=1, width=1280, height=720, pix_fmt="yuv420p", options=options
+        )
+        stream.time_base = Fraction(1)
+        frame = av.VideoFrame.from_ndarray(noise, format="bgr24")
+        (picture,) = [*stream.encode(frame), *stream.encode()]
+        content = bytes(picture)
+        for number in range(seconds):
+            packet = av.Packet(content)
+            packet.stream, packet.is_keyframe = stream, True
+            packet.pts = packet.dts = number
+            packet.time_base, packet.duration = Fraction(1), 1
+            output.mux(packet)
+    return file

@@ -57,13 +57,17 @@ export async function getJson(path, signal) {
   }
 }
 
-/** The same; while the service is busy or cannot be reached, it is asked again. */
-export async function getJsonPatiently(path, signal) {
+/**
+ * The same; while the service is busy or cannot be reached, it is asked again.
+ * @param failed gets each error that may pass
+ */
+export async function getJsonPatiently(path, signal, failed = () => {}) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await getJson(path, signal);
     } catch (error) {
       if (!(error instanceof Problem && error.isTemporary) || attempt === ATTEMPTS) throw error;
+      failed(error);
       await pause(error.retryAfter ?? AGAIN, signal);
     }
   }
@@ -78,8 +82,9 @@ export const post = (path, body) =>
 /**
  * Asks again and again, as the service says in Retry-After, until it says no more: then the job has ended.
  * While the page is not visible, it asks nothing.
+ * @param failed gets each error that may pass
  */
-export async function poll(path, seen, signal) {
+export async function poll(path, seen, signal, failed = () => {}) {
   for (;;) {
     let wait = AGAIN;
     try {
@@ -89,6 +94,7 @@ export async function poll(path, seen, signal) {
       if (wait === null) return;
     } catch (error) {
       if (!(error instanceof Problem && error.isTemporary)) throw error;
+      failed(error);
       wait = error.retryAfter ?? AGAIN;
     }
     await pause(wait, signal);

@@ -33,10 +33,12 @@ export function announce(text) {
   byId("live").textContent = text;
 }
 
-/** Asks in the dialog. Returns whether the answer is to delete. */
-export function confirmDeletion(text) {
+/** Asks in the dialog whether to delete a job of this name. Returns whether it shall be deleted. */
+export function confirmDeletion(name) {
   const dialog = byId("confirm");
-  byId("confirm-text").textContent = text;
+  // The direction of a name must not turn what is behind it.
+  const rest = ", with its video and its results. This cannot be undone.";
+  byId("confirm-text").replaceChildren(make("bdi", {}, name), rest);
   dialog.returnValue = "keep";
   dialog.showModal();
   return new Promise((resolve) => {

@@ -5,6 +5,9 @@ import { TEXT } from "./findings.js";
 import { percent } from "./format.js";
 import { markedSpan } from "./search.js";
 
+/** The maximum number of lines of the list. */
+const MOST_LINES = 300;
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 /** Whether a plugin has put a box with a name and a confidence there, and not something of its own. */
@@ -43,9 +46,11 @@ export function boxesOf(result, findings, leastConfidence) {
 /** Returns the lines of the list of what is in the frame shown. */
 export function listOf(boxes, found, isLoaded) {
   if (!found) return [make("li", { class: "quiet" }, isLoaded ? "This frame was not processed." : "Loading")];
-  const lines = boxes.map(({ label, confidence }) =>
+  const lines = boxes.slice(0, MOST_LINES).map(({ label, confidence }) =>
     make("li", {}, make("bdi", {}, label), " ", make("span", { class: "quiet" }, percent(confidence))),
   );
+  const more = boxes.length - lines.length;
+  if (more > 0) lines.push(make("li", { class: "quiet" }, `and ${more} more`));
   if (!lines.length) lines.push(make("li", { class: "quiet" }, "Nothing was found."));
   if (!found.isExact) {
     const text = `This frame was not processed. Shown is frame ${found.item.frame_index}.`;

@@ -64,7 +64,7 @@ export function closeJob() {
 
 async function follow(id, signal) {
   try {
-    await poll(`/jobs/${id}`, showJob, signal);
+    await poll(`/jobs/${id}`, showJob, signal, (error) => complain(error.message));
     if (signal.aborted) return;
     if (current.job.status === "completed") await showFindings(current.job, signal);
   } catch (error) {
@@ -113,12 +113,19 @@ function factsOf(job) {
 
 async function showFindings(job, signal) {
   const { fps, duration } = job.video;
-  const results = new Results(job.job_id, { stride: job.frame_stride, fps, duration }, () => screen.refresh());
+  const facts = { stride: job.frame_stride, fps, duration };
+  const failed = (error) => signal.aborted || complain(error.message);
+  const loaded = () => {
+    complain(null);
+    screen.refresh();
+  };
+  const results = new Results(job.job_id, facts, loaded, failed);
   signal.addEventListener("abort", () => results.close(), { once: true });
   screen.setResults(results); // the frame shown does not wait for the segments
   byId("findings").hidden = false;
   say(byId("segments-note"), "The segments are being made.");
-  const found = await getJsonPatiently(`/jobs/${job.job_id}/segments`, signal);
+  const found = await getJsonPatiently(`/jobs/${job.job_id}/segments`, signal, failed);
+  complain(null);
   screen.setFindings(new Findings(found), job);
 }
 

@@ -1,6 +1,6 @@
 // The list of jobs, newest first. Jobs that have not ended are asked for until they do.
 
-import { getJson, poll, post, send } from "./api.js";
+import { getJsonPatiently, poll, post, send } from "./api.js";
 import { announce, byId, confirmDeletion, make, say } from "./dom.js";
 import { nameOf, stateOf, when } from "./format.js";
 
@@ -42,12 +42,16 @@ export function clearJobs() {
   byId("jobs").replaceChildren();
 }
 
+const complain = (error) => say(byId("jobs-error"), error.message);
+
 async function loadPage(token) {
   const { signal } = stopper;
   const list = byId("jobs");
   say(byId("jobs-error"), null);
   try {
-    const page = await getJson(`/jobs?page_size=${PAGE}${token ? `&page_token=${token}` : ""}`, signal);
+    const path = `/jobs?page_size=${PAGE}${token ? `&page_token=${token}` : ""}`;
+    const page = await getJsonPatiently(path, signal, complain);
+    say(byId("jobs-error"), null);
     if (token === null) {
       list.replaceChildren();
       rows.clear();
@@ -59,7 +63,7 @@ async function loadPage(token) {
     queue.push(...page.jobs.filter((job) => !ENDED.has(job.status)).map((job) => job.job_id));
     watchMore(signal);
   } catch (error) {
-    if (error.name !== "AbortError") say(byId("jobs-error"), error.message);
+    if (error.name !== "AbortError") complain(error);
   }
 }
 
@@ -83,8 +87,9 @@ async function watch(jobId, signal) {
   try {
     await poll(`/jobs/${jobId}`, (job) => {
       update(job);
+      say(byId("jobs-error"), null);
       if (ENDED.has(job.status)) announce(`${nameOf(job)}: ${stateOf(job)}`);
-    }, signal);
+    }, signal, complain);
   } catch (error) {
     if (error.name !== "AbortError" && error.status === 404) removeRow(jobId);
   }
@@ -146,8 +151,7 @@ function removeRow(jobId) {
 
 /** Deletes a job after a question. Returns whether it is gone. */
 export async function deleteJob(job, complain) {
-  const text = `${nameOf(job)}, with its video and its results. This cannot be undone.`;
-  if (!(await confirmDeletion(text))) return false;
+  if (!(await confirmDeletion(nameOf(job)))) return false;
   try {
     await send(`/jobs/${job.job_id}`, { method: "DELETE" });
   } catch (error) {
@@ -166,7 +170,7 @@ async function retryJob(jobId) {
     await refreshJobs();
     byId("jobs-title").focus();
   } catch (error) {
-    say(byId("jobs-error"), error.message);
+    complain(error);
   }
 }
 

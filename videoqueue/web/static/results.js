@@ -7,6 +7,8 @@ import { getJsonPatiently } from "./api.js";
 const WINDOW = 10;
 /** The maximum number of frames that are kept. */
 const MOST_FRAMES = 6000;
+/** Milliseconds until a window that could not be loaded is asked for again. */
+const AGAIN = 5000;
 const EPSILON = 1e-5;
 
 /** Returns the index of the last time that is not after `time`; -1 if there is none. */
@@ -26,11 +28,13 @@ export class Results {
    * @param jobId the id of a completed job
    * @param facts `stride` of the processed frames, `fps` and `duration` of the video, null where unknown
    * @param onLoaded called when frames have come
+   * @param onFailed called with the error when they have not
    */
-  constructor(jobId, facts, onLoaded) {
+  constructor(jobId, facts, onLoaded, onFailed) {
     this.jobId = jobId;
     this.facts = facts;
     this.onLoaded = onLoaded;
+    this.onFailed = onFailed;
     this.windows = new Map(); // in the order of their last use
     this.stopper = new AbortController();
   }
@@ -108,11 +112,13 @@ export class Results {
         return entry;
       },
       (error) => {
-        this.windows.delete(index);
+        // Each frame asks, and a service that has failed is not asked by each.
+        setTimeout(() => this.windows.get(index) === entry && this.windows.delete(index), AGAIN);
+        if (error.name !== "AbortError") this.onFailed(error);
         throw error;
       },
     );
-    entry.loading.catch(() => {}); // shown when the next request fails too
+    entry.loading.catch(() => {});
     return entry.loading;
   }
 
@@ -122,7 +128,7 @@ export class Results {
     let from = index * WINDOW;
     while (from !== null && from < end) {
       const path = `/jobs/${this.jobId}/results?from=${from}&to=${end}`;
-      const page = await getJsonPatiently(path, this.stopper.signal);
+      const page = await getJsonPatiently(path, this.stopper.signal, this.onFailed);
       for (const item of page.results) items.push(item);
       from = page.next_from;
     }

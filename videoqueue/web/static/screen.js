@@ -205,7 +205,7 @@ class Screen {
           this.showChoices();
         });
         const swatch = make("span", { class: `swatch color-${findings.color(kind)}`, "aria-hidden": "true" });
-        return make("label", { class: "toggle" }, box, swatch, kind === TEXT ? "text" : kind);
+        return make("label", { class: "toggle" }, box, swatch, kind === TEXT ? "text" : make("bdi", {}, kind));
       }),
     );
     byId("toggles").closest("fieldset").hidden = kinds.length === 0;

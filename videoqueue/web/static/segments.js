@@ -61,7 +61,7 @@ export class SegmentList {
       { type: "button", click: () => this.onSeek(found.start) },
       swatch,
       make("span", { class: "times" }, `${clock(found.start)} – ${clock(found.end)}`),
-      isText ? this.#text(found) : make("span", {}, found.name),
+      isText ? this.#text(found) : make("bdi", {}, found.name),
       make("span", { class: "quiet" }, facts),
     );
     return make("li", {}, button);
