@@ -6,6 +6,7 @@ harmless, so the broker fails fast instead of waiting, and the sweeper announces
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 from dramatiq.errors import ConnectionClosed
 from dramatiq.message import Message
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, Retries
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
@@ -25,6 +26,8 @@ from redis.retry import Retry
 from videoqueue.errors import QueueUnavailableError, SettingsError
 from videoqueue.queue_faults import FAULTS, explain
 from videoqueue.queue_messages import MessageFilter
+
+logger = logging.getLogger(__name__)
 
 QUEUE = "video"
 ACTOR = "process_video"
@@ -73,7 +76,36 @@ class _Broker(RedisBroker):
             except FAULTS as error:
                 raise ConnectionClosed(explain(error)) from error  # type: ignore[no-untyped-call]
 
+        def finish(queue: str, *arguments: Any) -> Any:
+            # Dramatiq tries again after a lost connection, and calls any other error a bug of its own.
+            try:
+                return dispatch(queue, *arguments)
+            except redis.ConnectionError:
+                raise
+            except FAULTS as error:
+                logger.warning(
+                    "A message stays in the queue although its job has been processed. It will be delivered "
+                    "again, which changes nothing.",
+                    extra={"reason": explain(error)},
+                )
+                return None
+
+        if command in ("ack", "nack"):
+            return finish
         return consume if command in ("fetch", "requeue") else dispatch
+
+
+class RetriesLater(Retries):
+    """Dramatiq's retries. A message that the queue refuses is left out: the job is announced later."""
+
+    def after_process_message(self, broker: Any, message: Any, **outcome: Any) -> None:
+        try:
+            super().after_process_message(broker, message, **outcome)  # type: ignore[no-untyped-call]
+        except FAULTS as error:
+            logger.warning(
+                "A message was not put back on the queue. Its job will be announced later.",
+                extra={"reason": explain(error)},
+            )
 
 
 def build_broker(

@@ -19,7 +19,7 @@ import requests
 from corpus.service import free_port, started
 
 from servers.page import adapted, block, settings
-from servers.parts import Check, program
+from servers.parts import Check, Options, program
 from servers.recorder import Recorder, recorder
 from tests.support.certificate import write_certificate
 
@@ -58,7 +58,7 @@ class Site:
             return session.request(method, url, verify=str(self.certificate), timeout=60, **options)
 
 
-def checks() -> Iterator[Check]:
+def checks(_options: Options) -> Iterator[Check]:
     """Starts nginx and the service, and yields what was found.
 
     Raises:

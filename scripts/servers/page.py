@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
 _INDENT = "    "
@@ -37,3 +39,24 @@ def adapted(text: str, changes: Mapping[str, str]) -> str:
             sys.exit(f"check_servers: the configuration in {PAGE.name} has no {old!r}, or several.")
         text = text.replace(old, new)
     return text
+
+
+def rights_of_redis(password: str) -> list[str]:
+    """Returns the rules of the Redis user in the section on the queue, with a password."""
+    start = "    ACL SETUSER videoqueue "
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith(start)]
+    if len(lines) != 1:
+        sys.exit(f"check_servers: {PAGE.name} has {len(lines)} lines that begin with {start.strip()!r}.")
+    rules = adapted(lines[0].removeprefix(start), {">PASSWORD": f">{password}"})
+    # Rules are added to those that the user has: `reset` takes these away.
+    return ["reset", *rules.split()]
+
+
+def policy_of_s3(bucket: str, prefix: str) -> dict[str, Any]:
+    """Returns the policy of the section on S3, for a bucket and a prefix."""
+    found = re.findall(r"^```json\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    policies = [text for text in found if "s3:GetObject" in text]
+    if len(policies) != 1:
+        sys.exit(f"check_servers: {PAGE.name} has {len(policies)} policies for S3.")
+    policy: dict[str, Any] = json.loads(policies[0].replace("BUCKET", bucket).replace("PREFIX", prefix))
+    return policy

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.chaos.backlog import drain_backlog
 from tests.chaos.recovery import measure_recovery
+from tests.chaos.routes import Ways
 from tests.chaos.run import run_chaos, short_folder
 from tests.chaos.settings import QUICK
 from tests.chaos.storages import STORAGES
@@ -47,8 +48,9 @@ def _run(arguments: argparse.Namespace, seed: int, folder: Path) -> tuple[list[s
         seconds = 120 + arguments.backlog / _JOBS_A_SECOND
         return drain_backlog(folder, database, arguments.backlog, seconds, QUICK)
     storage = arguments.storage
-    print(f"seed {seed}, {arguments.seconds:g} seconds, {database}, {storage}", flush=True)
-    outcome = run_chaos(folder, database, seed, arguments.seconds, storage=storage)
+    ways = Ways(arguments.pgbouncer, arguments.tls)
+    print(f"seed {seed}, {arguments.seconds:g} seconds, {database}, {storage}, {ways}", flush=True)
+    outcome = run_chaos(folder, database, seed, arguments.seconds, storage=storage, ways=ways)
     return outcome.broken, outcome.report
 
 
@@ -61,6 +63,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
     parser.add_argument("--storage", choices=STORAGES, default="folder")
     parser.add_argument(
+        "--pgbouncer",
+        action="store_true",
+        help="put PgBouncer in transaction mode in front of Postgres (apt install pgbouncer)",
+    )
+    parser.add_argument("--tls", action="store_true", help="reach the queue by TLS, with an own authority")
+    parser.add_argument(
         "--measure-recovery",
         type=int,
         metavar="N",
@@ -69,7 +77,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--backlog", type=int, metavar="N", help="instead: let two workers process N pending jobs"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.pgbouncer and arguments.database != "postgres":
+        parser.error("--pgbouncer needs --database postgres")
+    return arguments
 
 
 if __name__ == "__main__":

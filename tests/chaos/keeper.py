@@ -80,15 +80,16 @@ class Keeper:
     def stop(self) -> None:
         """SIGTERM to every process of a program, as Heroku does; raises when one does not end by that.
 
-        The first program, which the others need, ends last.
+        Programs in front of the web process in `programs`, which it needs, end after the others.
         """
         if self._thread.ident is None:
             return
         self._held.update(self._programs)
-        first, *others = self._programs
+        names = list(self._programs)
+        needed = names[: names.index("web")]
         try:
-            self._end(others)
-            self._end([first])
+            self._end(names[len(needed) :])
+            self._end(needed)
         finally:
             # The thread goes last, because the kernel kills with it what it has started.
             self._stopping.set()

@@ -14,8 +14,9 @@ from tests.chaos.catalogue import Catalogue
 from tests.chaos.crew import Crew
 from tests.chaos.faults import FaultInjector
 from tests.chaos.oracle import Oracle
+from tests.chaos.routes import Ways
 from tests.chaos.schedule import PAUSE_SECONDS, plan
-from tests.chaos.service import ChaosService
+from tests.chaos.service import DIRECT, ChaosService
 from tests.chaos.settings import OWNED, QUICK
 from tests.chaos.transitions import DELETED
 from tests.chaos.watch import Watch
@@ -54,9 +55,10 @@ def run_chaos(
     pause: float = PAUSE_SECONDS,
     settings: Mapping[str, str] = QUICK,
     rest_seconds: float = _REST_SECONDS,
+    ways: Ways = DIRECT,
 ) -> Outcome:
     """Faults planned from the seed hit a service under load for so many seconds."""
-    with ChaosService(folder, database, OWNED | dict(settings), storage) as service:
+    with ChaosService(folder, database, OWNED | dict(settings), storage, ways) as service:
         catalogue = Catalogue(folder, service.workplace.pipelines)
         crew = Crew(service, catalogue, seed)
         injector = FaultInjector(service)

@@ -1,14 +1,21 @@
-"""Valkey and Postgres as the harness needs them: to be killed, and to come back with what they had."""
+"""Valkey, Postgres and PgBouncer as the harness needs them: to be killed, and to come back."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import socket
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import redis
 
 from tests.support.stack import free_port
+
+#: How often a start of Postgres may take longer than the 10 seconds that its package waits.
+_STARTS = 12
 
 
 class Valkey:
@@ -69,7 +76,56 @@ class Postgres:
         pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
 
     def restart(self) -> None:
-        self._server.ensure_postgres_running()
+        """Starts it again. A recovery takes long on a busy machine; a further call waits for the same one."""
+        for _ in range(_STARTS):
+            with suppress(subprocess.TimeoutExpired):
+                self._server.ensure_postgres_running()
+                return
+        raise TimeoutError("Postgres did not start again.")
+
+    @property
+    def user(self) -> str | None:
+        """The user of the operating system that the server runs as; None if it is that of this process."""
+        user: str | None = self._server.system_user
+        return user
 
     def stop(self) -> None:
         self._server.cleanup()
+
+
+#: The pool has fewer connections than the service opens, so that its processes share them.
+_POOLER = """\
+[databases]
+* = host={host} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 6
+server_login_retry = 1
+"""
+
+
+class PgBouncer:
+    """A pool in transaction mode in front of `postgres`; somebody else starts it.
+
+    Raises:
+        FileNotFoundError: pgbouncer is not installed.
+    """
+
+    def __init__(self, folder: Path, postgres: Postgres) -> None:
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise FileNotFoundError("pgbouncer is not installed. Install it: apt install pgbouncer")
+        folder.mkdir()
+        self.port = free_port()
+        file = folder / "pgbouncer.ini"
+        file.write_text(_POOLER.format(host=postgres.socket.parent, port=self.port))
+        user = ["-u", postgres.user] if postgres.user else []  # it does not run as root
+        self.command = "exec " + shlex.join([program, *user, str(file)])
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -19,13 +20,14 @@ import sqlalchemy as sa
 
 from tests.chaos.keeper import Keeper
 from tests.chaos.processes import first_below, is_child, running_from
+from tests.chaos.routes import Routes, Ways
 from tests.chaos.servers import Postgres, Valkey
 from tests.chaos.settings import ALWAYS, QUICK
 from tests.chaos.storages import chaos_storage
 from tests.chaos.transitions import TransitionLog
 from tests.chaos.workplace import Workplace
 from tests.support.records import lease_policy
-from tests.support.stack import ROOT, environment, eventually, free_port, procfile
+from tests.support.stack import ROOT, environment, eventually, procfile
 from tests.support.tcp_proxy import TcpProxy
 from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.store import JobStore
@@ -34,6 +36,7 @@ from videoqueue.maintenance.retention import Retention
 
 WORKERS = ("worker-1", "worker-2")
 QUEUE = "valkey"
+DIRECT = Ways()
 #: Seconds after which the harness calls a leftover old.
 _MOMENT = 0.001
 
@@ -42,12 +45,17 @@ class ChaosService:
     """Started by `with`; leaving it stops everything and raises when a process does not end in order.
 
     `database` is "sqlite" or "postgres", `storage` "folder" or "s3". Clients, and the service itself, go
-    through the proxies `web`, `queue`, `database` (None before SQLite) and that of the storage (None before
-    a folder); the harness looks into database and storage directly.
+    through the proxies of `routes` and that of the storage (None before a folder), and with `ways` through
+    PgBouncer and TLS; the harness looks into database and storage directly.
     """
 
     def __init__(
-        self, folder: Path, database: str, settings: Mapping[str, str] = QUICK, storage: str = "folder"
+        self,
+        folder: Path,
+        database: str,
+        settings: Mapping[str, str] = QUICK,
+        storage: str = "folder",
+        ways: Ways = DIRECT,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -59,10 +67,7 @@ class ChaosService:
         self.postgres = Postgres(folder / "postgres") if database == "postgres" else None
         self._close = ExitStack()
         self.storage = chaos_storage(storage, self.data / "objects", self._close)
-        self._port = free_port()
-        self.web = self._proxy(("127.0.0.1", self._port))
-        self.queue = self._proxy(("127.0.0.1", self.valkey.port))
-        self.database = self._proxy(self.postgres.socket) if self.postgres else None
+        self.routes = Routes(folder, self.valkey, self.postgres, ways, self._close)
         self.environ = environment(ALWAYS | self.workplace.environ | self._settings() | dict(settings))
         # A process that is killed writes no coverage.
         self.environ.pop("COVERAGE_PROCESS_CONFIG", None)
@@ -70,23 +75,21 @@ class ChaosService:
         self.log = TransitionLog(self.engine)
         self.keeper = Keeper(self._programs(), folder)
 
-    def _proxy(self, upstream: tuple[str, int] | Path) -> TcpProxy:
-        return self._close.enter_context(TcpProxy(upstream))
-
     @property
     def proxies(self) -> dict[str, TcpProxy]:
-        found = {"web": self.web, "queue": self.queue, "database": self.database}
+        routes = self.routes
+        found = {"web": routes.web, "queue": routes.queue, "database": routes.database}
         found["storage"] = self.storage.proxy
         return {name: proxy for name, proxy in found.items() if proxy}
 
     @property
     def url(self) -> str:
         """Where clients go: through the proxy."""
-        return f"http://127.0.0.1:{self.web.port}"
+        return f"http://127.0.0.1:{self.routes.web.port}"
 
     @property
     def direct_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.routes.port}"
 
     @property
     def admin_key(self) -> str:
@@ -101,22 +104,19 @@ class ChaosService:
         return self.postgres.uri if self.postgres else f"sqlite:///{self.data / 'videoqueue.db'}"
 
     def _settings(self) -> dict[str, str]:
-        url = f"postgresql://postgres@127.0.0.1:{self.database.port}/postgres" if self.database else ""
-        return self.storage.environ | {
-            "PORT": str(self._port),
-            "VIDEOQUEUE_DATA_DIR": str(self.data),
-            "DATABASE_URL": url,
-            "REDIS_URL": f"redis://127.0.0.1:{self.queue.port}/0",
-            "VIDEOQUEUE_FAILPOINTS_DIR": str(self.orders),
-        }
+        folders = {"VIDEOQUEUE_DATA_DIR": self.data, "VIDEOQUEUE_FAILPOINTS_DIR": self.orders}
+        paths = {name: str(folder) for name, folder in folders.items()}
+        return self.storage.environ | self.routes.environ | paths
 
     def _programs(self) -> dict[str, tuple[str, Mapping[str, str]]]:
-        lines = procfile() | {QUEUE: self.valkey.command} | dict.fromkeys(WORKERS, procfile()["worker"])
-        return {name: (lines[name], self.environ) for name in (QUEUE, "web", *WORKERS)}
+        lines = {QUEUE: self.valkey.command} | self.routes.programs | {"web": procfile()["web"]}
+        lines |= dict.fromkeys(WORKERS, procfile()["worker"])
+        return {name: (line, self.environ) for name, line in lines.items()}
 
     def __enter__(self) -> ChaosService:
         try:
-            self.run(procfile()["release"])
+            # Directly: the keeper has not started PgBouncer yet.
+            self.run(f"DATABASE_URL={shlex.quote(self._direct_url())} {procfile()['release']}")
             self.log.install()
             self.keeper.start()
             self.await_ready()

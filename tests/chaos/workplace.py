@@ -21,14 +21,14 @@ class Workplace:
     """Where the Procfile's commands come from. A worker's child is shown no PYTHONPATH, so the plugin is
     installed as any other: with an entry point, where the interpreter looks."""
 
-    def __init__(self, folder: Path, root: Path = ROOT) -> None:
-        """`root` is the tree of the code."""
+    def __init__(self, folder: Path, root: Path = ROOT, libraries: Path | None = None) -> None:
+        """`root` is the tree of the code; `libraries` has its packages, by default those of this process."""
         self.folder = folder
         self.pipelines = folder / "pipelines"
         venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
         (packages,) = folder.glob("lib/python*/site-packages")
         self._plugin = packages / "chaos_plugin.py"
-        inherited = (sysconfig.get_path("purelib"), str(root))
+        inherited = (str(libraries or sysconfig.get_path("purelib")), str(root))
         (packages / "inherited.pth").write_text("\n".join(inherited))
         self._install_plugin(packages)
         for name in _COMMANDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
 from videoqueue.errors import DatabaseUnavailableError, StorageUnavailableError
 from videoqueue.jobs.database import reading, writing
+from videoqueue.jobs.database_errors import REFUSES
 from videoqueue.jobs.tables import JOB, Base
 from videoqueue.services import Services
 from videoqueue.settings import load_settings
@@ -172,6 +173,21 @@ def test_a_read_only_postgres(stack: Stack) -> None:
     assert stack.client.get(f"/video/status/{uuid.uuid4()}").status_code == 404
     stack.spoil(f"ALTER ROLE {stack.role} RESET default_transaction_read_only")
     is_well(stack)
+
+
+@postgres
+def test_connections_to_a_primary_that_became_a_standby_are_replaced(stack: Stack) -> None:
+    """Such a server may keep them open. New connections reach the new primary."""
+    is_well(stack)
+    with ExitStack() as pool:
+        for _ in range(stack.services.settings.database_connections):
+            connection = pool.enter_context(stack.engine.connect())
+            connection.exec_driver_sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            connection.commit()
+    answer = stack.submit()
+    refused(answer)
+    assert answer.get_json()["detail"] == REFUSES
+    assert stack.submit().status_code == 202
 
 
 @postgres

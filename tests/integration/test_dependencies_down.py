@@ -73,14 +73,8 @@ def video(tmp_path: Path) -> Path:
 @contextmanager
 def silent(proxy: TcpProxy) -> Iterator[None]:
     """Connections are taken, and nobody is there."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        upstream, proxy._upstream = proxy._upstream, nobody.getsockname()
-        proxy.cut()
-        try:
-            yield
-        finally:
-            proxy._upstream = upstream
-            proxy.cut()
+    with socket.create_server(("127.0.0.1", 0)) as nobody, proxy.redirected(nobody.getsockname()):
+        yield
 
 
 @contextmanager

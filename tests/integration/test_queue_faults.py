@@ -24,7 +24,7 @@ from tests.support.tcp_proxy import TcpProxy
 from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
-from videoqueue.broker import QUEUE, announce, build_broker, queued
+from videoqueue.broker import QUEUE, RetriesLater, announce, build_broker, queued
 from videoqueue.errors import QueueUnavailableError, SettingsError
 from videoqueue.jobs import workers
 from videoqueue.jobs.tables import Base
@@ -82,9 +82,11 @@ def degraded(client: FlaskClient) -> list[str]:
 
 
 @contextmanager
-def working(broker: RedisBroker, run: Callable[[uuid.UUID], None]) -> Iterator[None]:
+def working(
+    broker: RedisBroker, run: Callable[[uuid.UUID], float | None], max_retries: int = 0
+) -> Iterator[None]:
     """A Dramatiq worker over this broker."""
-    actors.declare(broker, run, max_retries=0)
+    actors.declare(broker, run, max_retries)
     worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
     worker.start()
     try:
@@ -163,6 +165,29 @@ def test_a_consumer_names_a_full_queue_in_one_line(tmp_path: Path, log_lines: Lo
         said = "Consumer encountered a connection error: Redis has reached its maxmemory"
         eventually(lambda: said in str(log_lines.written))
     assert "Traceback" not in str(log_lines.written)
+
+
+@pytest.mark.parametrize(
+    ("retry", "says"),
+    [(None, "A message stays in the queue"), (0.01, "A message was not put back on the queue")],
+    ids=["ended", "retried"],
+)
+def test_a_worker_that_ends_or_retries_a_job_while_the_queue_is_full_says_so_in_one_line(
+    retry: float | None, says: str, tmp_path: Path, log_lines: LogLines
+) -> None:
+    """Dramatiq would log a traceback, and ask the operator to report a bug."""
+    with valkey(tmp_path) as (_, admin, url):
+
+        def fill(_job_id: uuid.UUID) -> float | None:
+            admin.config_set("maxmemory", 1)
+            return retry
+
+        broker = build_broker(url, [RetriesLater()])
+        with working(broker, fill, max_retries=5):
+            announce(broker, uuid.uuid4())
+            eventually(lambda: says in str(log_lines.written), "the worker says so")
+    assert "Redis has reached its maxmemory" in log_lines.having(says)[0]
+    assert not any("bug" in line or "Traceback" in line for line in log_lines.written)
 
 
 @pytest.fixture

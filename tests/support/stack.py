@@ -50,8 +50,8 @@ def folder_of_another_user(folder: Path) -> Path:
     return folder
 
 
-def procfile() -> dict[str, str]:
-    lines = (ROOT / "Procfile").read_text().splitlines()
+def procfile(root: Path = ROOT) -> dict[str, str]:
+    lines = (root / "Procfile").read_text().splitlines()
     return dict(line.split(": ", 1) for line in lines)
 
 
@@ -64,17 +64,23 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 class Service:
     """The Procfile's release, web and worker, as a platform would run them.
 
-    In `cwd`; web and worker behind `prelude` in their shell.
+    In `cwd`; web and worker behind `prelude` in their shell. The Procfile is that of `root`.
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str], cwd: Path = ROOT, prelude: str = ""
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        cwd: Path = ROOT,
+        prelude: str = "",
+        root: Path = ROOT,
     ) -> None:
         port = settings.get("PORT") or str(free_port())
         self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
         self._cwd = cwd
-        self._prelude = prelude
+        self.prelude = prelude
+        self.commands = procfile(root)
         self._environ = environment(
             {"PORT": port, "VIDEOQUEUE_HOST": "127.0.0.1", "VIDEOQUEUE_DATA_DIR": str(folder)}
             | dict(settings)
@@ -100,7 +106,7 @@ class Service:
     def release(self) -> None:
         self.folder.mkdir(exist_ok=True)
         subprocess.run(
-            ["bash", "-c", procfile()["release"]],
+            ["bash", "-c", self.commands["release"]],
             env=self._environ,
             cwd=self._cwd,
             check=True,
@@ -117,7 +123,7 @@ class Service:
         """`changes` are settings that this start has beside or instead of the service's."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                ["bash", "-c", self._prelude + procfile()[name]],
+                ["bash", "-c", self.prelude + self.commands[name]],
                 env=self._environ | dict(changes or {}),
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,
@@ -142,9 +148,10 @@ class Service:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
-    def stop(self) -> None:
-        """TERM to every process of both, as Heroku does; then nothing may be left."""
-        running = [leader for leader in self._processes.values() if leader.poll() is None]
+    def stop(self, *names: str) -> None:
+        """TERM to every process of those named, or of both, as Heroku does; then nothing may be left."""
+        leaders = [self._processes[name] for name in names or self._processes]
+        running = [leader for leader in leaders if leader.poll() is None]
         processes = [member for leader in running for member in family(leader.pid)]
         for leader in running:
             os.killpg(leader.pid, signal.SIGTERM)

@@ -51,6 +51,8 @@ class TcpProxy:
         self.connections = 0
         self.trapped = threading.Event()
         self._eaten = threading.Event()
+        #: Bytes that clients were sent.
+        self.replied = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.port: int = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -70,6 +72,17 @@ class TcpProxy:
             yield
         finally:
             self._open.set()
+
+    @contextlib.contextmanager
+    def redirected(self, upstream: tuple[str, int] | Path) -> Iterator[None]:
+        """Forwards to another server for the block; resets every connection at its begin and its end."""
+        before, self._upstream = self._upstream, upstream
+        self.cut()
+        try:
+            yield
+        finally:
+            self._upstream = before
+            self.cut()
 
     @contextlib.contextmanager
     def delayed(self, seconds: float) -> Iterator[None]:
@@ -196,7 +209,10 @@ class TcpProxy:
                 if not replies and self._trap and self._trap in piece:
                     self._trap = b""
                     pair.trapped = True
-                target.write(piece if rest is None else piece[:rest])
+                sent = piece if rest is None else piece[:rest]
+                if replies:
+                    self.replied += len(sent)
+                target.write(sent)
                 await target.drain()
                 if rest is not None and len(piece) >= rest:
                     await pair.end(replies=replies)
@@ -248,7 +264,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Ends the connection as a crashed peer does: no goodbye, and what is on its way is lost."""
-    connection = writer.get_extra_info("socket")
+    connection = None
+    with contextlib.suppress(AttributeError):  # asyncio's TLS transport has none once it is closed
+        connection = writer.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

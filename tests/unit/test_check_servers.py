@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from servers import __main__, nginx, page, parts  # noqa: E402
-from servers.parts import Check  # noqa: E402
+from servers.parts import Check, NotInstalled, Options, at_most  # noqa: E402
 
 
 def test_a_missing_server_is_named_with_its_package(
@@ -38,11 +38,47 @@ def test_a_missing_server_is_named_with_its_package(
 def test_a_failed_check_is_told_with_what_was_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: int, code: int, line: str
 ) -> None:
-    def checks() -> Iterator[Check]:
+    def checks(_options: Options) -> Iterator[Check]:
         yield Check("it is refused", 401, found)
 
     monkeypatch.setattr(__main__, "PARTS", {"nginx": checks})
     assert (__main__.main([]), capsys.readouterr().out) == (code, line)
+
+
+def test_the_other_parts_are_checked_if_a_server_is_missing_or_a_part_breaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_options: Options) -> Iterator[Check]:
+        raise NotInstalled("squid is not installed.")
+
+    def broken(_options: Options) -> Iterator[Check]:
+        yield Check("it starts", True, True)
+        raise SystemExit("it ended")
+
+    def well(options: Options) -> Iterator[Check]:
+        yield at_most("it lasts, in seconds", options.seconds, 3.0)
+
+    monkeypatch.setattr(__main__, "PARTS", {"a": missing, "b": broken, "c": well})
+    assert __main__.main(["--seconds", "4", "a", "c"]) == 2
+    assert __main__.main([]) == 1
+    said = capsys.readouterr()
+    assert said.err == "check_servers: squid is not installed.\n" * 2
+    assert "b: FAILED  the part was not completed: SystemExit: it ended\nb: 1 checks failed\n" in said.out
+    assert said.out.endswith("c: ok      it lasts, in seconds\nc: all checks passed\n")
+
+
+def test_a_number_that_is_too_high_or_missing_fails_its_check() -> None:
+    assert at_most("x", 5, 7.04).line() == "FAILED  x: expected at most 5, found 7.0"
+    assert at_most("x", 5, None).line() == "FAILED  x: expected at most 5, found nothing"
+    assert at_most("x", 5, 5.0).line() == "ok      x"
+
+
+def test_rights_and_policy_are_those_of_the_page() -> None:
+    rules = page.rights_of_redis("secret")
+    assert rules[:4] == ["reset", "on", ">secret", "~dramatiq*"]
+    policy = str(page.policy_of_s3("videos", "own"))
+    assert "arn:aws:s3:::videos/own/*" in policy
+    assert "PREFIX" not in policy
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,16 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.database_errors import AWAY, is_out_of_space, message_for, was_rolled_back
+from videoqueue.jobs.database_errors import (
+    AWAY,
+    is_out_of_space,
+    is_read_only,
+    message_for,
+    was_rolled_back,
+)
 from videoqueue.jobs.deadline import set_deadline
 
 logger = logging.getLogger(__name__)
@@ -76,9 +82,9 @@ def engine_options(url: str, connections: int) -> dict[str, Any]:
 def prepare(engine: Engine) -> None:
     """Installs the engine's event handlers; call it once, before the first connection.
 
-    Postgres: limits the wait for locks. SQLite: WAL, durable commits, foreign keys, and BEGIN IMMEDIATE for
-    write transactions. With the driver's own deferred transactions, two processes that read and then write
-    fail, or lose an update.
+    Postgres: limits the wait for locks, and closes connections to a server that is read-only.
+    SQLite: WAL, durable commits, foreign keys, and BEGIN IMMEDIATE for write transactions. With the driver's
+    own deferred transactions, two processes that read and then write fail, or lose an update.
     """
     if engine.dialect.name != "sqlite":
 
@@ -86,6 +92,12 @@ def prepare(engine: Engine) -> None:
         def _limit_locks(connection: Connection) -> None:
             # A process that froze within a transaction must not block the others.
             connection.exec_driver_sql(_LOCAL_TIMEOUTS)
+
+        @event.listens_for(engine, "handle_error")
+        def _leave_standby(context: ExceptionContext) -> None:
+            # A primary that became a standby may keep its connections open. New ones find the new primary.
+            if is_read_only(context.original_exception):
+                context.is_disconnect = True
 
         return
 

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 AWAY: Final = "The database does not answer. Try again in a moment."
 REFUSES: Final = "The database cannot be used at the moment. Try again in a minute."
+#: The SQLSTATE of a write to a server that is read-only, such as a standby.
+READ_ONLY: Final = "25006"
 IN_USE: Final = (
     "All connections of this process to the database are in use (VIDEOQUEUE_DATABASE_CONNECTIONS). "
     "Try again in a moment."
@@ -24,7 +26,7 @@ IN_USE: Final = (
 _CLASSES: Final = ("08", "28", "53", "54", "55", "57", "58", "72", "F0", "XX")
 _STATES: Final = frozenset(
     {
-        "25006",  # the server is read only, such as a standby
+        READ_ONLY,
         "25P03",  # the transaction was idle for too long
         "25P04",  # the transaction took too long
         "3D000",  # the database is missing
@@ -89,11 +91,20 @@ def message_for(error: sa.exc.SQLAlchemyError) -> str | None:
     if state is None:
         lost = isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
         return AWAY if lost or error.connection_invalidated else None
-    if state.startswith(_LOST) or error.connection_invalidated:
+    if state.startswith(_LOST) or (error.connection_invalidated and state != READ_ONLY):
         return AWAY
     if state.startswith(_CLASSES) or state in _STATES or isinstance(error, sa.exc.OperationalError):
         return REFUSES
     return None
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Returns whether a Postgres server, such as a standby, refused a write because it is read-only.
+
+    Args:
+        error: the driver's error.
+    """
+    return getattr(error, "sqlstate", None) == READ_ONLY
 
 
 def is_out_of_space(error: sa.exc.SQLAlchemyError) -> bool:

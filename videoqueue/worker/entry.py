@@ -13,9 +13,9 @@ import threading
 import uuid
 
 import dramatiq
-from dramatiq.middleware import Retries
 
 from videoqueue import log_setup
+from videoqueue.broker import RetriesLater
 from videoqueue.causes import cause_fields
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
@@ -58,7 +58,7 @@ class WorkerProcess:
             on_stop=self._stop,
             on_stopped=self._workspace.remove,
         )
-        self.broker = build_queue(self._settings, [lifecycle, Retries()])
+        self.broker = build_queue(self._settings, [lifecycle, RetriesLater()])
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
         retention = Retention(services.store, services.storage)
