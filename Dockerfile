@@ -11,7 +11,8 @@ RUN apt-get update \
     && apt-get upgrade -y \
     && apt-get install -y --no-install-recommends ca-certificates python3 tini \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin videoqueue \
+    && groupadd --system --gid 10001 videoqueue \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin videoqueue \
     && install -d -o videoqueue -g videoqueue -m 0700 /data
 
 WORKDIR /srv/videoqueue
