@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -94,6 +95,8 @@ def _row(job_id: uuid.UUID, etag: str) -> dict[str, Any]:
         "created_at": now,
         "updated_at": now,
         "finished_at": now,
+        "width": 640,
+        "height": 360,
     }
 
 
@@ -111,6 +114,51 @@ def _text(index: int) -> dict[str, Any]:
         for line in range(index // 250 % 20)
     ]
     result = {"timestamp": round(index / 25, 6), "text_blocks": lines}
+    return {"frame_index": index, "result": result}
+
+
+#: Lines of text in a broadcast.
+_LINES: Final = (
+    "BREAKING NEWS",
+    "Chapter 3: the market",
+    "LIVE",
+    "12:05",
+    "Weather tomorrow in the north",
+    "Score 2 : 1",
+    "www.example.org",
+)
+
+
+def mixed(index: int) -> dict[str, Any]:
+    """Returns the item of a frame with objects that move and lines of text, of which a tenth are misread."""
+    dice = random.Random(index)
+    boxes = [
+        {
+            "label": label,
+            "confidence": round(dice.uniform(0.5, 0.99), 3),
+            "box": [
+                dice.randint(0, 300),
+                dice.randint(0, 200),
+                dice.randint(301, 640),
+                dice.randint(201, 360),
+            ],
+        }
+        for label in ("person", "person", "cat", "cup")[: 1 + index // 300 % 4]
+    ]
+    lines = []
+    for number in range(index // 150 % 4 + 1):
+        text = _LINES[(index // 150 + number) % len(_LINES)]
+        if dice.random() < 0.1:
+            place = dice.randrange(len(text))
+            text = text[:place] + dice.choice("abcdelmnop015") + text[place + 1 :]
+        box = [10 + dice.randint(0, 2), 40 * number + dice.randint(0, 2), 300, 40 * number + 30]
+        lines.append({"text": text, "confidence": round(0.9 + dice.uniform(0, 0.09), 3), "box": box})
+    result = {
+        "detections": boxes,
+        "text": "\n".join(str(line["text"]) for line in lines),
+        "text_blocks": lines,
+        "timestamp": round(index / 30, 6),
+    }
     return {"frame_index": index, "result": result}
 
 
