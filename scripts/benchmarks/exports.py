@@ -1,9 +1,10 @@
 """Segments and exports of the results of many frames, from the web process over a socket.
 
-Frames have one to four objects that move and one to four lines of text, a tenth of them misread. For each format:
-the time until the last byte, output per second, output per second of the web process's processor time, and that
-processor time compared with the floor: a loop of json.loads over the same items in this process. Other load on the
-machine changes processor time less. The segments are requested twice: they are made first, and kept then.
+Frames have one to four objects that move and one to four lines of text, a tenth of them misread. For each
+format: the time until the last byte, output per second, output per second of the web process's processor
+time, and that processor time compared with the floor: a loop of json.loads over the same items in this
+process. Other load on the machine changes processor time less. The segments are requested twice: they are
+made first, and kept then.
 
 Then the peak memory of the web process, with a tenth of the frames before, and with all of them after.
 """
@@ -96,8 +97,8 @@ def _line(title: str, one: Taken, frames: int, floor: float) -> str:
     megabytes = one.size / 1e6
     return (
         f"  {title:17} {one.seconds:7.2f} s {megabytes:8.2f} MB {megabytes / one.seconds:7.1f} MB/s  "
-        f"processor {processor:6.2f} s {megabytes / processor:7.1f} MB/s {frames / processor:11,.0f} frames/s  "
-        f"x{processor / floor:.2f}"
+        f"processor {processor:6.2f} s {megabytes / processor:7.1f} MB/s "
+        f"{frames / processor:11,.0f} frames/s  x{processor / floor:.2f}"
     )
 
 

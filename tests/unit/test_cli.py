@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -76,6 +77,19 @@ def test_process_of_a_broken_video_says_why_and_leaves_the_json_open(tmp_path: P
     done = CliRunner().invoke(cli, ["process", str(video)])
     assert isinstance(done.exception, InvalidVideoError)
     assert "]}" not in done.stdout
+
+
+def test_a_program_without_stdout_discards_what_it_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr(
+        "sys.argv", ["videoqueue", "export", "x", "--format", "csv", "--url", "http://127.0.0.1:1"]
+    )
+    with pytest.raises(SystemExit):
+        main()
+    sys.stdout.close()
+    assert capsys.readouterr().err.startswith("videoqueue: No response")
 
 
 def test_an_expected_error_is_one_line_and_exit_code_1(

@@ -5,6 +5,7 @@ import videoqueue.search_path  # noqa: F401 - first: it removes the working dire
 # isort: split
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -96,13 +97,15 @@ def main() -> None:
     So is an error of the system, such as a full disk: also of the one that stdout is redirected to.
     """
     private_files()
+    # A program that was started without them has no stdout and stderr: what it prints is discarded.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - open to the end
     configure_command()
     try:
         try:
             cli()
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except VideoqueueError as error:
         _fail(str(error))
     except OSError as error:
