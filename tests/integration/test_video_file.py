@@ -136,6 +136,7 @@ def test_head_and_an_unchanged_video_have_no_body(url: str) -> None:
     assert head.headers["Accept-Ranges"] == "bytes"
     unchanged = get(url, **{"If-None-Match": head.headers["ETag"], "Range": "bytes=0-1"})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert get(url, **{"If-None-Match": f"W/{head.headers['ETag']}"}).status_code == 304
 
 
 def test_clients_that_hang_up_leave_no_slot_taken(web: Web, url: str) -> None:

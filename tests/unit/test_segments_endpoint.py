@@ -110,6 +110,16 @@ def test_unchanged_segments_are_neither_sent_nor_made(
     assert (head.status_code, head.headers["ETag"]) == (200, etag)
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"), [("W/{}", 304), ('"x", W/{}', 304), ("*", 304), ('W/"x"', 200), ("x", 200), ("", 200)]
+)
+def test_a_tag_that_a_proxy_has_made_weak_is_compared_as_well(
+    client: FlaskClient, path: str, sent: str, status: int
+) -> None:
+    etag = client.get(path).headers["ETag"]
+    assert client.get(path, headers={"If-None-Match": sent.format(etag)}).status_code == status
+
+
 def test_gzip_holds_the_same_bytes_under_another_etag(client: FlaskClient, path: str) -> None:
     plain, packed = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip"})
     assert gzip.decompress(packed.data) == plain.data

@@ -57,7 +57,8 @@ class Derived:
         packed = wants_gzip(request.accept_encodings)
         etag = f"{self.etag}-gzip" if packed else self.etag
         # Response.make_conditional would read the whole body first, to get its length.
-        if request.if_none_match.contains(etag):
+        # Proxies that compress make a tag weak; the comparison is a weak one (RFC 9110 section 13.1.2).
+        if request.if_none_match.contains_weak(etag):
             response = Response(iter(()), 304, content_type=self.media_type)
         elif request.method == "HEAD":
             response = Response(iter(()), content_type=self.media_type, headers=self.headers)

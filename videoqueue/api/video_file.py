@@ -87,7 +87,7 @@ def video(job_id: str) -> Response:
     job = services.store.get(parsed_job_id(job_id), caller().scope)
     if job is None:
         raise job_not_found()
-    if request.if_none_match.contains(job.input_sha256):
+    if request.if_none_match.contains_weak(job.input_sha256):
         response = Response(status=304)
     elif request.method == "HEAD":
         if not services.storage.exists(job.input_key):
