@@ -85,7 +85,7 @@ def test_it_names_every_code_of_the_table_of_problems() -> None:
         .get("allOf", [])
         for code in part.get("properties", {}).get("code", {}).get("enum", [])
     }
-    assert described == set(PROBLEMS) - {"not_found", "method_not_allowed"}
+    assert described == set(PROBLEMS) - {"not_found", "method_not_allowed", "expectation_failed"}
 
 
 def test_every_operation_that_needs_a_key_names_the_problem_of_a_database_that_is_away() -> None:
