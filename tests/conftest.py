@@ -6,10 +6,12 @@ import logging
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import coverage
 import hypothesis
 import pytest
 import redis
@@ -68,6 +70,21 @@ def pytest_configure() -> None:
 def no_context() -> None:
     """A response that an earlier test did not close leaves its request id to this thread."""
     logs.set_context()
+
+
+@pytest.fixture
+def unmeasured() -> Iterator[None]:
+    """Without coverage, which doubles the time: the same code runs thousands of times."""
+    measured = coverage.Coverage.current()
+    if measured is None:
+        yield
+        return
+    measured.stop()
+    yield
+    with warnings.catch_warnings():
+        # It says that the modules are loaded already: they were measured then.
+        warnings.simplefilter("ignore", coverage.exceptions.CoverageWarning)
+        measured.start()
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from tests.support.mp4_boxes import (
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits, Mp4Check, Mp4Info
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 PIECE = 1 << 16
 STEPS = 20_000  # the limit for the floods below
 FEW_STEPS = CheckLimits(steps=STEPS, setting_names=DEFAULTS.setting_names)

@@ -29,6 +29,8 @@ from tests.support.mp4_boxes import (
 from videoqueue.errors import InvalidVideoError
 from videoqueue.mp4 import CheckLimits, ColourTags, Mp4Check, Mp4Info, video_track
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 CALM = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NUMBERS = st.one_of(
