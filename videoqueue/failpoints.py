@@ -52,6 +52,8 @@ STEPS: Final[Mapping[str, str]] = {
     "deletion.row_deleted": "a job is deleted, its video is not",
     "deletion.video_deleted": "job and video are removed, the deletion is not recorded as finished",
     "deletion.finished": "a deletion is finished, the response is not sent",
+    "webhook.taken": "a webhook event is taken, and not sent",
+    "webhook.sent": "a webhook has a response, its outcome is not stored",
     "purger.deletion_found": "an interrupted deletion is found, its video is not yet removed",
     "purger.row_deleted": "an ended job is removed, its video is not",
     "purger.object_deleted": "job and video are removed, the pass is not over",

@@ -128,7 +128,9 @@ def build_engine(settings: Settings, *, pool_size: int) -> Engine:
 
 def build_store(settings: Settings, engine: Engine) -> JobStore:
     """Returns the store, with the lease policy and the limits of owners of the settings."""
-    return JobStore(engine, LeasePolicy.of(settings), OwnerLimits.of(settings))
+    return JobStore(
+        engine, LeasePolicy.of(settings), OwnerLimits.of(settings), webhooks=bool(settings.webhook_url)
+    )
 
 
 def build_storage(settings: Settings) -> ObjectStorage:

@@ -22,6 +22,8 @@ _LEGAL = {(None, "pending"), ("pending", "running")} | {
     ("running", after) for after in ("pending", "completed", "failed")
 }
 _LEGAL |= {(before, DELETED) for before in ("pending", "running", "completed", "failed")}
+#: An event that was taken before the deletion may still be sent; a process can be frozen in between.
+_ON_ITS_WAY_SECONDS = 10.0
 _COMPLETED_LINE = re.compile(r"\[job_id=(\S+) attempt=(\d+)\] Job completed\.")
 
 
@@ -42,6 +44,7 @@ class Oracle:
             *self._owners(),
             *self._leases(),
             *self._counts(),
+            *self._told(),
             *self._processes(),
             *self._files(),
             *self._objects(),
@@ -152,6 +155,24 @@ class Oracle:
             yield f"videoqueue_job_setbacks is {setbacks}, but {back} attempts ended in pending"
         if not changes["completed", DELETED] and found["videoqueue_frames"] != (frames := self._frames()):
             yield f"videoqueue_frames is {found['videoqueue_frames']}, but completed jobs have {frames}"
+
+    def _told(self) -> Iterator[str]:
+        """Every end is told, no other is, and none of a job that was deleted before."""
+        self._service.await_told()
+        receiver = self._service.receiver
+        yield from receiver.broken
+        told = list(receiver.told)
+        accepted = {(one.job_id, one.status) for one in told if one.accepted}
+        for job_id, way in self._service.log.by_job().items():
+            ends = {(job_id, one.after) for one in way if one.after in TERMINAL}
+            deleted = [one.at / 1_000_000 for one in way if one.after == DELETED]
+            if not deleted and not ends <= accepted:
+                yield f"{job_id}: its end is not told"
+            for one in told:
+                if one.job_id == job_id and (one.job_id, one.status) not in ends:
+                    yield f"{job_id}: told as {one.status}"
+                if one.job_id == job_id and deleted and one.sent > deleted[0] + _ON_ITS_WAY_SECONDS:
+                    yield f"{job_id}: told {one.sent - deleted[0]:.1f} s after its deletion"
 
     def _frames(self) -> int:
         query = "SELECT coalesce(sum(frame_count), 0) FROM result_chunk JOIN job USING (job_id)"

@@ -63,6 +63,7 @@ def lines(
         *(f"  {kind:17}{count}" for kind, count in sorted(kinds.items())),
         f"attempts     {sum(1 for t in service.log.transitions() if t.after == 'running')} claims "
         f"of {len({one.job_id for one in submitted if one.job_id})} jobs",
+        _webhooks(service),
         f"lost         {lost}",
         f"double       {double}",
         *recovery_lines(recoveries(service, damage.kills)),
@@ -77,6 +78,13 @@ def _deletions(service: ChaosService, submitted: Sequence[Submitted]) -> str:
     each = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=str))
     retried = sum(not one.key for one in submitted)
     return f"deleted      {states.total()} jobs ({each}); {retried} failed jobs retried"
+
+
+def _webhooks(service: ChaosService) -> str:
+    told = service.receiver.told
+    accepted = [one for one in told if one.accepted]
+    jobs = len({one.job_id for one in accepted})
+    return f"webhooks     {len(told)} arrived, {len(accepted)} accepted, of {jobs} jobs"
 
 
 def recovery_lines(found: Recoveries) -> list[str]:

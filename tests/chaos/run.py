@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,7 @@ def run_chaos(
         catalogue = Catalogue(folder, service.workplace.pipelines)
         crew = Crew(service, catalogue, seed)
         injector = FaultInjector(service)
+        service.receiver.dice = random.Random(seed)
         with Watch(service) as watch:
             crew.start()
             try:

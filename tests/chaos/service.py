@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from tests.chaos.keeper import Keeper
 from tests.chaos.processes import first_below, is_child, running_from
+from tests.chaos.receiver import chaos_receiver
 from tests.chaos.routes import Routes, Ways
 from tests.chaos.servers import Postgres, Valkey
 from tests.chaos.settings import ALWAYS, QUICK
@@ -32,6 +33,7 @@ from tests.support.tcp_proxy import TcpProxy
 from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.types import ALL_OWNERS
+from videoqueue.jobs.webhooks import WebhookEvents
 from videoqueue.maintenance.retention import Retention
 
 WORKERS = ("worker-1", "worker-2")
@@ -67,6 +69,7 @@ class ChaosService:
         self.postgres = Postgres(folder / "postgres") if database == "postgres" else None
         self._close = ExitStack()
         self.storage = chaos_storage(storage, self.data / "objects", self._close)
+        self.receiver = self._close.enter_context(chaos_receiver())
         self.routes = Routes(folder, self.valkey, self.postgres, ways, self._close)
         self.environ = environment(ALWAYS | self.workplace.environ | self._settings() | dict(settings))
         # A process that is killed writes no coverage.
@@ -106,7 +109,7 @@ class ChaosService:
     def _settings(self) -> dict[str, str]:
         folders = {"VIDEOQUEUE_DATA_DIR": self.data, "VIDEOQUEUE_FAILPOINTS_DIR": self.orders}
         paths = {name: str(folder) for name, folder in folders.items()}
-        return self.storage.environ | self.routes.environ | paths
+        return self.storage.environ | self.routes.environ | self.receiver.environ | paths
 
     def _programs(self) -> dict[str, tuple[str, Mapping[str, str]]]:
         lines = {QUEUE: self.valkey.command} | self.routes.programs | {"web": procfile()["web"]}
@@ -155,6 +158,13 @@ class ChaosService:
         retention = Retention(JobStore(self.engine, lease_policy()), self.storage.objects)
         for _ in retention.round(ALL_OWNERS, None, _MOMENT, batch=1000):
             pass
+
+    def await_told(self) -> None:
+        """Until every event is accepted, by a receiver that behaves from now on."""
+        self.receiver.dice = None
+        events = WebhookEvents(self.engine)
+        events.retry_waiting()  # some wait for minutes, as the schedule says
+        eventually(lambda: not events.waiting(1), "all webhooks are accepted")
 
     def await_ready(self) -> None:
         """Until queue and web answer and each master's worker process listens."""

@@ -76,7 +76,7 @@ def bench(running: Bench) -> Iterator[Bench]:
 
 
 #: Steps that not every job comes to; they have tests of their own.
-_SPECIAL = ("purger.", "deletion.", "worker.segments_")
+_SPECIAL = ("purger.", "deletion.", "worker.segments_", "webhook.")
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if not step.startswith(_SPECIAL)])
@@ -132,6 +132,18 @@ def test_segments_of_a_worker_killed_around_them_are_there_when_asked_for(
     address = f"{bench.service.url}/jobs/{submitted.accepted}/segments"
     assert requests.get(address, timeout=60).json()["truncated"] is False
     bench.assert_nothing_is_broken(submitted)
+
+
+@pytest.mark.parametrize(("step", "arrivals"), [("webhook.taken", 1), ("webhook.sent", 2)])
+def test_the_webhook_of_a_worker_killed_while_it_sends_is_sent_by_another(
+    bench: Bench, step: str, arrivals: int
+) -> None:
+    bench.service.order(step, "kill")
+    submitted = bench.submit(bench.catalogue.quick)
+    bench.await_obeyed(step)
+    bench.assert_nothing_is_broken(submitted)
+    told = [one.status for one in bench.service.receiver.told if one.job_id == submitted.job_id]
+    assert told == ["completed"] * arrivals
 
 
 @pytest.mark.parametrize("step", ["purger.row_deleted", "deletion.video_deleted", "purger.object_deleted"])

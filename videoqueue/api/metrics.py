@@ -140,6 +140,12 @@ def _gauges(found: Snapshot) -> Iterator[Metric]:
     ):
         name = f"videoqueue_{name}"
         yield GaugeMetricFamily(name, about, value, unit=_unit(name))
+    events = GaugeMetricFamily(
+        "videoqueue_webhook_events", "Webhook events that are not delivered.", labels=["state"]
+    )
+    events.add_metric(["waiting"], found.webhooks_waiting)
+    events.add_metric(["given_up"], found.webhooks_given_up)
+    yield events
 
 
 def _cumulated(counts: Mapping[float, int]) -> list[tuple[str, float]]:

@@ -23,6 +23,7 @@ from videoqueue.cli.segments import segments
 from videoqueue.cli.settings import settings
 from videoqueue.cli.up import up
 from videoqueue.cli.validate import validate
+from videoqueue.cli.webhooks import webhooks
 from videoqueue.errors import VideoqueueError
 from videoqueue.hardening import private_files
 from videoqueue.log_setup import configure_command
@@ -84,6 +85,7 @@ for command in (
     keys,
     owners,
     process,
+    webhooks,
     validate,
     settings,
     doctor,

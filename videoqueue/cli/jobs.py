@@ -79,7 +79,7 @@ def show(job_id: str, as_json: bool) -> None:
 
     settings = load_settings()
     with opened_database(settings) as engine:
-        job = build_store(settings, engine).get(_parsed(job_id), ALL_OWNERS)
+        job = build_store(settings, engine).get(parsed_id(job_id), ALL_OWNERS)
         if job is None:
             raise _unknown(job_id)
         queries = JobQueries(engine)
@@ -104,7 +104,7 @@ def delete(job_ids: tuple[str, ...]) -> None:
 
     settings = load_settings()
     storage = _storage(settings)
-    wanted = list(dict.fromkeys(map(_parsed, job_ids)))
+    wanted = list(dict.fromkeys(map(parsed_id, job_ids)))
     unknown = []
     with opened_database(settings) as engine:
         remover = Remover(engine, storage, OwnerLimits.of(settings))
@@ -136,7 +136,7 @@ def retry(job_id: str) -> None:
     storage = _storage(settings)
     with opened_database(settings) as engine:
         store = build_store(settings, engine)
-        job = store.get(_parsed(job_id), ALL_OWNERS)
+        job = store.get(parsed_id(job_id), ALL_OWNERS)
         if job is None:
             raise _unknown(job_id)
         if job.status != "failed":
@@ -226,7 +226,8 @@ def _announce(settings: Settings, job_id: uuid.UUID) -> None:
         click.echo(f"{error} A worker will find the job within {counted(seconds, 'second')}.", err=True)
 
 
-def _parsed(job_id: str) -> uuid.UUID:
+def parsed_id(job_id: str) -> uuid.UUID:
+    """Returns the id of a job. Raises VideoqueueError if the text is none."""
     try:
         return uuid.UUID(job_id)
     except ValueError:

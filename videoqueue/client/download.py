@@ -22,7 +22,7 @@ class Writable(Protocol):
     """A binary file object."""
 
     def write(self, data: bytes, /) -> object:
-        """Writes all bytes."""
+        """Writes all bytes. Returns anything; it is ignored."""
         ...
 
 

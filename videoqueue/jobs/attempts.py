@@ -197,7 +197,9 @@ class Attempts(Claims):
     ) -> Status:
         """Ends the attempt; see `end_attempt`. Raises LeaseLostError if the job does not belong to it."""
         own = JOB.c.attempt == claim.attempt
-        status = end_attempt(connection, claim.job_id, own, changes, self.limits, time, setback)
+        status = end_attempt(
+            connection, claim.job_id, own, changes, self.limits, time, setback, webhooks=self.webhooks
+        )
         if status is None:
             raise lost()
         return status

@@ -24,17 +24,26 @@ from videoqueue.jobs.types import ALL_OWNERS, Claim, Job, LeasePolicy, OwnerLimi
 class Claims:
     """Leases pending jobs to workers; the first part of `JobStore`."""
 
-    def __init__(self, engine: Engine, policy: LeasePolicy, limits: OwnerLimits | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: LeasePolicy,
+        limits: OwnerLimits | None = None,
+        *,
+        webhooks: bool = False,
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
             engine: the database; see `videoqueue.jobs.database.prepare`.
             policy: durations and limits of a job.
             limits: the limits of each owner that has no exceptions; None for no limits.
+            webhooks: whether a webhook event is stored for each job that ends.
         """
         self.engine = engine
         self.policy = policy
         self.limits = limits or OwnerLimits()
+        self.webhooks = webhooks
 
     def get(self, job_id: uuid.UUID, owner: OwnerScope) -> Job | None:
         """Returns the job, or None if the owner has no job with this id."""

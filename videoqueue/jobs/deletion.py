@@ -1,8 +1,8 @@
 """Removes the rows of jobs, and remembers which videos are still to be removed.
 
-A deletion is one transaction: the job, its results and its segments go, and a row of `deleted_job` comes,
-with the key of the video. The caller then removes the video, and after it that row. If the caller is killed
-in between, the next purge finds the row.
+A deletion is one transaction: the job, its results, its segments and its webhook event go, and a row of
+`deleted_job` comes, with the key of the video. The caller then removes the video, and after it that row. If
+the caller is killed in between, the next purge finds the row.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from videoqueue.jobs.database import now, reading, writing
 from videoqueue.jobs.tables import DELETED_JOB, JOB, JOB_SEGMENTS, owned_by
 from videoqueue.jobs.turns import pass_turn
 from videoqueue.jobs.types import OwnerLimits, OwnerScope
+from videoqueue.jobs.webhook_table import drop_event
 
 _DELETED: Final = (JOB.c.input_key, JOB.c.owner, JOB.c.status, JOB.c.pipeline_id)
 
@@ -72,6 +73,7 @@ class Deletions:
                 if (row := connection.execute(query).one_or_none()) is None:
                     return None
                 connection.execute(sa.delete(JOB_SEGMENTS).where(JOB_SEGMENTS.c.job_id == job_id))
+                drop_event(connection, job_id)
                 time = now(connection)
                 values = {"job_id": job_id, "input_key": row.input_key, "deleted_at": time}
                 connection.execute(sa.insert(DELETED_JOB).values(values))

@@ -1,6 +1,7 @@
 """The end of an attempt, whichever way: everything that belongs in its transaction is done here.
 
-The row changes first, then the owner's next job becomes due, and the counters are raised last.
+The row changes first, then the owner's next job becomes due, then the webhook event is stored, and the
+counters are raised last.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from videoqueue.jobs.counters import raise_counters
 from videoqueue.jobs.measures import Ended, ended
 from videoqueue.jobs.tables import CHUNK, JOB
 from videoqueue.jobs.turns import pass_turn
-from videoqueue.jobs.types import OwnerLimits, Setback, Status
+from videoqueue.jobs.types import TERMINAL, OwnerLimits, Setback, Status
+from videoqueue.jobs.webhook_table import record_event
 
 _COLUMNS: Final = (
     JOB.c.owner,
@@ -36,6 +38,8 @@ def end_attempt(
     limits: OwnerLimits,
     time: int,
     setback: Setback | Literal["expiry"] | None = None,
+    *,
+    webhooks: bool,
 ) -> Status | None:
     """Ends the attempt of a running job: the job is completed, failed, or pending again.
 
@@ -47,6 +51,7 @@ def end_attempt(
         limits: the limits of owners.
         time: the time of the transaction.
         setback: why the attempt ended without an outcome; None if it ended with one.
+        webhooks: whether a webhook event is stored if the job ends.
 
     Returns:
         The state of the job, or None if the condition was not met. Then nothing was changed.
@@ -61,6 +66,8 @@ def end_attempt(
         return None
     status: Status = changed.status
     pass_turn(connection, limits, changed.owner, time)
+    if webhooks and status in TERMINAL:
+        record_event(connection, job_id, time)
     job = Ended(
         status=status,
         pipeline_id=changed.pipeline_id,

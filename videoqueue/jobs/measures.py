@@ -26,6 +26,9 @@ _KINDS: Final[dict[Setback | Literal["expiry"], str]] = {
 }
 KINDS: Final = tuple(_KINDS.values())
 
+#: How a try to send a webhook ended. `given_up` is a failed try that was the last.
+DeliveryOutcome: TypeAlias = Literal["delivered", "failed", "given_up"]
+
 _MICROSECONDS: Final = 1_000_000
 
 #: The upper bounds of the buckets of histograms, in seconds.
@@ -86,7 +89,12 @@ DURATION: Final = Measure(
     labels={"outcome": TERMINAL},
     unit=_MICROSECONDS,
 )
-COUNTERS: Final = (SUBMITTED, FINISHED, SETBACKS, FRAMES, VIDEO_SECONDS)
+WEBHOOKS: Final = Measure(
+    name="webhook_deliveries",
+    about="Tries to send a webhook, by outcome.",
+    labels={"outcome": get_args(DeliveryOutcome)},
+)
+COUNTERS: Final = (SUBMITTED, FINISHED, SETBACKS, FRAMES, VIDEO_SECONDS, WEBHOOKS)
 HISTOGRAMS: Final = (WAIT, DURATION)
 
 
@@ -137,6 +145,11 @@ def ended(job: Ended, setback: Setback | Literal["expiry"] | None) -> list[Count
 def deleted(status: Status, pipeline_id: str) -> list[Count]:
     """Returns the counts of a job that was deleted in this state."""
     return [] if status in TERMINAL else [Count(FINISHED.name, ("deleted", pipeline_id))]
+
+
+def delivery(outcome: DeliveryOutcome) -> list[Count]:
+    """Returns the counts of a try to send a webhook."""
+    return [Count(WEBHOOKS.name, (outcome,))]
 
 
 def _observed(histogram: Measure, labels: Labels, amount: int) -> list[Count]:

@@ -12,6 +12,7 @@ from videoqueue.jobs.counters import Labels, read_counters
 from videoqueue.jobs.database import microseconds, now, reading
 from videoqueue.jobs.tables import HEARTBEAT, JOB
 from videoqueue.jobs.types import STATUSES, Status
+from videoqueue.jobs.webhooks import count_events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,9 @@ class Snapshot:
     #: Live worker processes, and the number of jobs that they can run at once.
     workers: int
     worker_threads: int
+    #: Webhook events that wait for a try, and those that were given up.
+    webhooks_waiting: int
+    webhooks_given_up: int
     #: As `read_counters` returns them.
     counters: Mapping[str, Mapping[Labels, int]]
 
@@ -38,6 +42,9 @@ def snapshot(engine: Engine, alive_seconds: float) -> Snapshot:
         engine: the database.
         alive_seconds: the maximum age of a live worker's last heartbeat.
 
+    Returns:
+        The metrics.
+
     Raises:
         DatabaseUnavailableError: the database cannot be used.
     """
@@ -45,6 +52,7 @@ def snapshot(engine: Engine, alive_seconds: float) -> Snapshot:
         if connection.dialect.name != "sqlite":  # where a transaction always reads one state
             connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         time = now(connection)
+        waiting, given_up = count_events(connection)
         workers, threads = _alive(connection, time - microseconds(alive_seconds))
         oldest = connection.execute(
             sa.select(sa.func.min(JOB.c.created_at)).where(_is("pending"))
@@ -55,6 +63,8 @@ def snapshot(engine: Engine, alive_seconds: float) -> Snapshot:
             stored_video_bytes=_stored(connection),
             workers=workers,
             worker_threads=threads,
+            webhooks_waiting=waiting,
+            webhooks_given_up=given_up,
             counters=read_counters(connection),
         )
 

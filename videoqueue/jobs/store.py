@@ -162,7 +162,9 @@ class JobStore(Attempts):
             reason = "The worker stopped while processing this video."
             changes = set_back(self.policy, "crashes", reason, time) | end_of_attempt(JOB.c.lease_until)
             over = JOB.c.lease_until < time
-            status = end_attempt(connection, job_id, over, changes, self.limits, time, "expiry")
+            status = end_attempt(
+                connection, job_id, over, changes, self.limits, time, "expiry", webhooks=self.webhooks
+            )
             return status is not None
 
     def take_announcements(

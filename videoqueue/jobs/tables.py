@@ -19,6 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from videoqueue.jobs.counters import COUNTER
 from videoqueue.jobs.owner_tables import API_KEY, MAX_OWNER, OWNER_STATE, SESSION, Base
 from videoqueue.jobs.types import ALL_OWNERS, STATUSES, TERMINAL, Job, OwnerScope
+from videoqueue.jobs.webhook_table import WEBHOOK_EVENT
 
 #: With the tables of owners: whoever imports this module has all tables in `Base.metadata`.
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MAX_OWNER",
     "OWNER_STATE",
     "SESSION",
+    "WEBHOOK_EVENT",
     "Base",
     "DeletedJobRow",
     "JobRow",

@@ -17,6 +17,7 @@ from videoqueue.settings.machine import usable_cores, usable_memory
 from videoqueue.settings.pipeline import PipelineSettings
 from videoqueue.settings.urls import sqlite_url
 from videoqueue.settings.values import SECRET, require_utf8
+from videoqueue.settings.webhooks import WebhookSettings
 from videoqueue.settings.worker import WorkerSettings
 
 #: Small plans of hosted Postgres allow 20 connections; three web processes and one worker process use 16.
@@ -29,7 +30,7 @@ _SCHEME = re.compile(r"[a-z0-9+]{1,20}://")
 
 # The fields of the last base class come first, also in the generated documentation.
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkerSettings, PipelineSettings, AccessSettings):
+class Settings(WebhookSettings, WorkerSettings, PipelineSettings, AccessSettings):
     """All settings with their parsed values."""
 
 
@@ -138,6 +139,7 @@ def _with_derived_defaults(given: Settings, root: Path) -> Settings:
         )
     settings = Settings(**values)
     settings.require_consistent_access()
+    settings.require_signed_webhooks()
     return settings
 
 

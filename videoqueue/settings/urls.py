@@ -94,6 +94,16 @@ def http_url(value: str) -> str:
     return value
 
 
+def webhook_url(value: str) -> str:
+    """Returns the URL of a receiver of webhooks. It may have a query."""
+    require_scheme(value, "http", "https")
+    url = _parse(value, _HTTP)
+    _require_host(url, _HTTP)
+    if url.user is not None:
+        raise _bad(_HTTP, "it has a user; a receiver checks the signature instead")
+    return value
+
+
 def storage_url(value: str) -> str:
     """Returns the URL of a folder or bucket. Only the scheme is checked; `open_storage` checks the rest."""
     require_scheme(value, "file", "s3")

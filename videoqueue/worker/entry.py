@@ -19,6 +19,7 @@ from videoqueue.broker import RetriesLater
 from videoqueue.causes import cause_fields
 from videoqueue.errors import SettingsError, VideoqueueError
 from videoqueue.hardening import harden
+from videoqueue.maintenance.notifier import Notifier
 from videoqueue.maintenance.purger import Purger
 from videoqueue.maintenance.retention import Retention
 from videoqueue.maintenance.sweeper import Sweeper
@@ -42,7 +43,7 @@ _UNUSABLE_FOLDER = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errn
 
 
 class WorkerProcess:
-    """Broker, actor, sweeper, purger and work folder of one process; each thread has its own sandbox."""
+    """Broker, actor, periodic threads and work folder of one process; each thread has its own sandbox."""
 
     def __init__(self, services: Services, network_pipelines: frozenset[str]) -> None:
         self._services = services
@@ -63,6 +64,7 @@ class WorkerProcess:
         self._sweeper = Sweeper(services.store, self.broker, self._settings, self._name)
         retention = Retention(services.store, services.storage)
         self._purger = Purger(services.engine, retention, self._settings)
+        self._notifier = Notifier(services.engine, self._settings) if self._settings.webhook_url else None
         actors.declare(self.broker, self.run, self._settings.max_attempts)
 
     def run(self, job_id: uuid.UUID) -> float | None:
@@ -97,6 +99,8 @@ class WorkerProcess:
         """Starts the periodic threads. Nothing here waits for database, queue or storage."""
         self._sweeper.start()
         self._purger.start()
+        if self._notifier is not None:
+            self._notifier.start()
         threading.Thread(target=self._check_storage, name="storage-check", daemon=True).start()
 
     def _log_ready(self) -> None:
@@ -112,6 +116,8 @@ class WorkerProcess:
     def _stop(self) -> None:
         self._sweeper.stop()
         self._purger.stop()
+        if self._notifier is not None:
+            self._notifier.stop()
 
 
 def _build() -> WorkerProcess:

@@ -1,0 +1,156 @@
+"""Takes webhook events in order to send them, and stores the outcome.
+
+Whoever takes an event holds it for a time. If the process is killed, or the connection is lost before the
+outcome is stored, the event is due again after that time: events are sent at least once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from videoqueue.failpoints import failpoint
+from videoqueue.jobs.changes import select_job
+from videoqueue.jobs.counters import raise_counters
+from videoqueue.jobs.database import microseconds, now, reading, writing
+from videoqueue.jobs.measures import DeliveryOutcome, delivery
+from videoqueue.jobs.tables import JOB, WEBHOOK_EVENT
+from videoqueue.jobs.types import TERMINAL, Job
+from videoqueue.jobs.webhook_table import MAX_ERROR, drop_event
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An event that the caller sends."""
+
+    job: Job
+    #: Which try this is; the first is 1.
+    tries: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An event that its receiver has not accepted. Times are microseconds since 1970."""
+
+    job_id: uuid.UUID
+    created_at: int
+    tries: int
+    #: None when it is given up.
+    next_at: int | None
+    error: str | None
+
+
+class WebhookEvents:
+    """The stored events. Each method is one short transaction.
+
+    All methods raise DatabaseUnavailableError when the database cannot be used.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def seconds_until_due(self) -> float | None:
+        """Returns the seconds until the next event is due, at least 0; None if none waits."""
+        with reading(self._engine) as connection:
+            first = connection.execute(sa.select(sa.func.min(WEBHOOK_EVENT.c.next_at))).scalar_one()
+            return None if first is None else max(0, first - now(connection)) / 1_000_000
+
+    def take(self, hold_seconds: float) -> Taken | None:
+        """Takes the event that is due for the longest time. No one else takes it for `hold_seconds`.
+
+        Returns:
+            The event, or None if none is due.
+        """
+        with writing(self._engine) as connection:
+            time = now(connection)
+            query = sa.select(WEBHOOK_EVENT.c.job_id, WEBHOOK_EVENT.c.tries)
+            query = query.where(WEBHOOK_EVENT.c.next_at <= time).order_by(WEBHOOK_EVENT.c.next_at).limit(1)
+            row = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            if row is None:
+                return None
+            job = select_job(connection, JOB.c.job_id == row.job_id)
+            if job is None:  # a release without webhooks deleted it
+                drop_event(connection, row.job_id)
+                return None
+            held = {"tries": row.tries + 1, "next_at": time + microseconds(hold_seconds)}
+            connection.execute(
+                sa.update(WEBHOOK_EVENT).where(WEBHOOK_EVENT.c.job_id == row.job_id).values(held)
+            )
+        failpoint("webhook.taken")
+        return Taken(job, row.tries + 1)
+
+    def accepted(self, event: Taken) -> None:
+        """Removes an event that its receiver has accepted."""
+        self._store(event, sa.delete(WEBHOOK_EVENT).where(_held(event)), "delivered")
+
+    def failed(self, event: Taken, error: str, delay: float | None) -> None:
+        """Stores that a try failed.
+
+        Args:
+            event: the event.
+            error: why, for operators.
+            delay: seconds until the next try; None to give up.
+        """
+        with reading(self._engine) as connection:
+            time = now(connection)
+        values = {
+            "error": error[:MAX_ERROR],
+            "next_at": None if delay is None else time + microseconds(delay),
+        }
+        statement = sa.update(WEBHOOK_EVENT).where(_held(event)).values(values)
+        self._store(event, statement, "given_up" if delay is None else "failed")
+
+    def _store(self, event: Taken, statement: sa.Update | sa.Delete, outcome: DeliveryOutcome) -> None:
+        with writing(self._engine) as connection:
+            # Nothing is stored if the job was deleted, or the event was taken again, in the meantime.
+            if connection.execute(statement).rowcount == 1:
+                raise_counters(connection, event.job.job_id, delivery(outcome))
+
+    def waiting(self, limit: int) -> Sequence[Waiting]:
+        """Returns at most `limit` events that were not accepted, the oldest first."""
+        columns = [WEBHOOK_EVENT.c[name] for name in Waiting.__annotations__]
+        query = sa.select(*columns).order_by(WEBHOOK_EVENT.c.created_at, WEBHOOK_EVENT.c.job_id).limit(limit)
+        with reading(self._engine) as connection:
+            return [Waiting(*row) for row in connection.execute(query)]
+
+    def retry_waiting(self) -> int:
+        """Makes all events due that were not accepted, also those that were given up.
+
+        Returns:
+            The number of events.
+        """
+        with writing(self._engine) as connection:
+            values = {"tries": 0, "next_at": now(connection)}
+            return connection.execute(sa.update(WEBHOOK_EVENT).values(values)).rowcount
+
+    def retry(self, job_id: uuid.UUID) -> bool:
+        """Makes the event of an ended job due, also if it was accepted before.
+
+        Returns:
+            False if there is no job with this id, or it has not ended.
+        """
+        with writing(self._engine) as connection:
+            job = select_job(connection, JOB.c.job_id == job_id, lock=True)
+            if job is None or job.status not in TERMINAL:
+                return False
+            time = now(connection)
+            drop_event(connection, job_id)
+            values = {"job_id": job_id, "created_at": job.finished_at or time, "tries": 0, "next_at": time}
+            connection.execute(sa.insert(WEBHOOK_EVENT).values(values))
+            return True
+
+
+def _held(event: Taken) -> sa.ColumnElement[bool]:
+    """Returns the condition that nobody has taken the event since."""
+    return (WEBHOOK_EVENT.c.job_id == event.job.job_id) & (WEBHOOK_EVENT.c.tries == event.tries)
+
+
+def count_events(connection: Connection) -> tuple[int, int]:
+    """Returns the numbers of events that wait for a try, and of those that were given up."""
+    given_up = sa.func.count().filter(WEBHOOK_EVENT.c.next_at.is_(None))
+    waiting, lost = connection.execute(sa.select(sa.func.count(WEBHOOK_EVENT.c.next_at), given_up)).one()
+    return waiting, lost
