@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -39,9 +40,13 @@ class ChaosReceiver(TestReceiver):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def environ(self) -> dict[str, str]:
-        """The settings with which a service tells this receiver."""
-        return {"VIDEOQUEUE_WEBHOOK_URL": self.url, "VIDEOQUEUE_WEBHOOK_SECRET": self.secret}
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    def environ(self, port: int) -> dict[str, str]:
+        """The settings with which a service tells this receiver through the port."""
+        url = self.url.replace(f":{self.port}/", f":{port}/")
+        return {"VIDEOQUEUE_WEBHOOK_URL": url, "VIDEOQUEUE_WEBHOOK_SECRET": self.secret}
 
     def reply(self, message: Message) -> bytes | None:
         """Returns the reply, and notes what was told."""

@@ -50,7 +50,11 @@ def plan(
     """The faults of a run of that length, in order."""
     dice = random.Random(seed)
     kinds = [kind for kind in WEIGHTS if database == "postgres" or kind not in POSTGRES_ONLY]
-    proxies = ["web", "queue"] + ["database"] * (database == "postgres") + ["storage"] * (storage == "s3")
+    proxies = (
+        ["web", "queue", "receiver"]
+        + ["database"] * (database == "postgres")
+        + ["storage"] * (storage == "s3")
+    )
     faults = []
     at = dice.uniform(0, pause)
     while at < seconds:

@@ -70,6 +70,7 @@ class ChaosService:
         self._close = ExitStack()
         self.storage = chaos_storage(storage, self.data / "objects", self._close)
         self.receiver = self._close.enter_context(chaos_receiver())
+        self.told = self._close.enter_context(TcpProxy(("127.0.0.1", self.receiver.port)))
         self.routes = Routes(folder, self.valkey, self.postgres, ways, self._close)
         self.environ = environment(ALWAYS | self.workplace.environ | self._settings() | dict(settings))
         # A process that is killed writes no coverage.
@@ -82,7 +83,7 @@ class ChaosService:
     def proxies(self) -> dict[str, TcpProxy]:
         routes = self.routes
         found = {"web": routes.web, "queue": routes.queue, "database": routes.database}
-        found["storage"] = self.storage.proxy
+        found |= {"storage": self.storage.proxy, "receiver": self.told}
         return {name: proxy for name, proxy in found.items() if proxy}
 
     @property
@@ -109,7 +110,7 @@ class ChaosService:
     def _settings(self) -> dict[str, str]:
         folders = {"VIDEOQUEUE_DATA_DIR": self.data, "VIDEOQUEUE_FAILPOINTS_DIR": self.orders}
         paths = {name: str(folder) for name, folder in folders.items()}
-        return self.storage.environ | self.routes.environ | self.receiver.environ | paths
+        return self.storage.environ | self.routes.environ | paths | self.receiver.environ(self.told.port)
 
     def _programs(self) -> dict[str, tuple[str, Mapping[str, str]]]:
         lines = {QUEUE: self.valkey.command} | self.routes.programs | {"web": procfile()["web"]}
