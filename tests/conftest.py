@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ from tests.support.stack import free_port
 from videoqueue import logs
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
+from videoqueue.logs import AUDIT
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -70,6 +73,23 @@ def pytest_configure() -> None:
 def no_context() -> None:
     """A response that an earlier test did not close leaves its request id to this thread."""
     logs.set_context()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging, for the rest of the process."""
+    root, audit = logging.getLogger(), logging.getLogger(AUDIT)
+    level, ours = root.level, [one for one in root.handlers if type(one) is logging.StreamHandler]
+    of_audit = audit.level, audit.propagate, audit.handlers
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler and handler not in ours:
+            root.removeHandler(handler)
+    audit.setLevel(of_audit[0])
+    audit.propagate, audit.handlers = of_audit[1:]
+    sys.excepthook, threading.excepthook = hooks
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ KEYS = ["type", "title", "status", "detail", "instance", "code"]
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/jobs/1/nothing", 404, "not_found"),
         ("GET", "/video", 404, "not_found"),
         ("GET", "/video/submit", 405, "method_not_allowed"),
         ("PUT", "/video/submit", 405, "method_not_allowed"),

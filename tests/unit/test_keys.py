@@ -201,7 +201,7 @@ def test_owners_are_listed_with_what_they_have(engine: Engine, store: JobStore, 
     revoked, _ = keys.create("anna", SUBMIT)
     keys.revoke(revoked.key_id)
     running, _ = store.create(new_job(owner="bert"))
-    store.create(new_job(owner="bert"))
+    store.create(new_job(owner="bert", input_key="inputs/y.mp4"))
     store.claim(running, "worker")
     owners = OwnerStore(engine)
     owners.set_limits("carl", {"max_pending": 5, "max_running": 0})

@@ -90,7 +90,7 @@ def test_no_label_names_a_job_an_owner_or_a_worker(client: FlaskClient, services
     text = client.get("/metrics").get_data(as_text=True)
     assert [word for word in (*ids, "anna", "host:") if word in text] == []
     labels = set(re.findall(r'(\w+)="', text))
-    assert labels == {"status", "pipeline", "outcome", "kind", "le", "version", "python"}
+    assert labels == {"status", "state", "pipeline", "outcome", "kind", "le", "version", "python"}
 
 
 def test_another_web_process_shows_the_same_numbers(
@@ -133,7 +133,7 @@ def test_the_format_is_the_one_that_the_client_prefers(client: FlaskClient, acce
     else:
         families = list(openmetrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
     assert all(family.name.startswith("videoqueue_") and family.documentation for family in families)
-    assert len(families) == 13
+    assert len(families) == 15
 
 
 def test_without_the_database_it_is_unavailable(app: Flask, services: Services) -> None:
