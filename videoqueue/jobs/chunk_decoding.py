@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.jobs.chunk_encoding import LINES, MAX_ITEM_BYTES
 
-#: Uncompressed bytes that are read at once.
+_decoder = json.JSONDecoder()
+#: Uncompressed bytes that are read or yielded at once.
 _PIECE: Final = 256 * 1024
 #: Compressed bytes that are read at once.
 _INPUT: Final = 64 * 1024
@@ -143,3 +145,30 @@ class _Reader:
                 raise damaged()
             start, middle, end = self._template
             yield b"".join((start, values[0], middle, values[1], end))
+
+
+def served_items(payload: bytes, encoding: str | None, served_bytes: int | None) -> Iterator[bytes]:
+    """Yields the items of a chunk, each as it is served."""
+    if encoding is not None:
+        yield from items_of(payload, encoding, served_bytes)
+        return
+    text = payload.decode()
+    start = 0
+    while start < len(text):
+        _, end = _decoder.raw_decode(text, start)
+        yield text[start:end].encode()
+        start = end + 1  # the comma
+
+
+def gathered(items: Iterable[bytes], separator: bytes = b",") -> Iterator[tuple[int, bytes]]:
+    """Yields the items joined by the separator, as many as make a piece, and their number."""
+    piece: list[bytes] = []
+    size = 0
+    for item in items:
+        piece.append(item)
+        size += len(item)
+        if size >= _PIECE:
+            yield len(piece), separator.join(piece)
+            piece, size = [], 0
+    if piece:
+        yield len(piece), separator.join(piece)

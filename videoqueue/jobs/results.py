@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from videoqueue.errors import JobGoneError
-from videoqueue.jobs.chunk_decoding import damaged, items_of, json_of
+from videoqueue.jobs.chunk_decoding import damaged, gathered, json_of, served_items
 from videoqueue.jobs.chunk_encoding import to_json
 from videoqueue.jobs.database import reading
 from videoqueue.jobs.tables import CHUNK, JOB, owned_by
@@ -28,9 +28,6 @@ _PAYLOAD = (
 )
 #: The payload of a chunk, its encoding, and the bytes of its items as served; None where not known.
 _Stored: TypeAlias = tuple[bytes, str | None, int | None]
-_decoder = json.JSONDecoder()
-#: Bytes of a page that are yielded at once, at least.
-_PIECE: Final = 256 * 1024
 #: Items that are decoded at once. With more, Python's garbage collector takes half of the time.
 _DECODED: Final = 16
 
@@ -181,7 +178,7 @@ class ResultReader:
         """
         digest, separator = hashlib.sha256(b"["), b""
         for chunk in self._stored(job_id, owner):
-            for _, piece in _gathered(_split(*chunk), b"\n"):
+            for _, piece in gathered(served_items(*chunk), b"\n"):
                 digest.update(separator)
                 digest.update(piece.replace(b"\n", b","))  # JSON escapes those inside of items
                 separator = b","
@@ -215,7 +212,7 @@ class ResultReader:
             VideoqueueError: a chunk is damaged; it is raised before any of its items is yielded.
         """
         for chunk in self._stored(job_id, owner, seq):
-            yield list(_split(*chunk))
+            yield list(served_items(*chunk))
 
     def page(
         self, job_id: uuid.UUID, owner: OwnerScope, etag: str, start: Position, size: int
@@ -244,10 +241,10 @@ class ResultReader:
             if left == 0:
                 yield b"]"
                 return Position(seq, offset)
-            items = _split(*chunk)
+            items = served_items(*chunk)
             skipped = sum(1 for _ in islice(items, offset))
             taken = 0
-            for count, piece in _gathered(islice(items, left)):
+            for count, piece in gathered(islice(items, left)):
                 yield separator + piece
                 separator = b","
                 taken += count
@@ -281,30 +278,3 @@ class ResultReader:
             found = connection.execute(query, {"wanted_job": job_id, "wanted_seq": seq})
             row = found.one_or_none()
         return None if row is None else (row.payload, row.encoding, row.served_bytes)
-
-
-def _split(payload: bytes, encoding: str | None, served_bytes: int | None) -> Iterator[bytes]:
-    """Yields the items of a chunk, each as it is served."""
-    if encoding is not None:
-        yield from items_of(payload, encoding, served_bytes)
-        return
-    text = payload.decode()
-    start = 0
-    while start < len(text):
-        _, end = _decoder.raw_decode(text, start)
-        yield text[start:end].encode()
-        start = end + 1  # the comma
-
-
-def _gathered(items: Iterable[bytes], separator: bytes = b",") -> Iterator[tuple[int, bytes]]:
-    """Yields the items joined by the separator, as many as make a piece, and their number."""
-    gathered: list[bytes] = []
-    size = 0
-    for item in items:
-        gathered.append(item)
-        size += len(item)
-        if size >= _PIECE:
-            yield len(gathered), separator.join(gathered)
-            gathered, size = [], 0
-    if gathered:
-        yield len(gathered), separator.join(gathered)
