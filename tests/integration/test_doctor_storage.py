@@ -52,7 +52,7 @@ def test_rights_below_the_prefix_suffice_and_nothing_is_left(s3: S3Server, s3_fi
         "ok",
         "Videos can be stored, read, listed and deleted in S3.",
     )
-    assert "Contents" not in s3.client.list_objects_v2(Bucket=BUCKET)
+    assert "Contents" not in s3.client.list_objects_v2(Bucket=BUCKET, Prefix="pre/")
 
 
 def test_rights_that_are_missing(s3: S3Server, s3_finding: Examine) -> None:

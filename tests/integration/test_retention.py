@@ -167,7 +167,7 @@ def test_a_job_tried_again_while_it_is_purged_keeps_its_video(
 
     @sa.event.listens_for(store.engine, "before_cursor_execute")
     def _inserting(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
-        if statement.startswith("INSERT"):
+        if statement.startswith("INSERT INTO job "):
             purge.start()
             # Long enough for a purge that is not held up to finish; one that is, waits for this very thread.
             purge.join(1)

@@ -99,7 +99,7 @@ def _handed_over(token: str) -> Iterator[str]:
     Raises:
         VideoqueueError: it cannot be printed.
     """
-    if sys.stdout is None:  # the file descriptor 1 is closed
+    if sys.__stdout__ is None:  # the file descriptor 1 was closed at the start
         raise VideoqueueError("The key cannot be printed: stdout is closed. No key was created.")
     try:
         click.echo(token)

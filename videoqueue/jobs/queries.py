@@ -23,6 +23,7 @@ from videoqueue.jobs.tables import (
     JOB_SEGMENTS,
     OWNER_STATE,
     SESSION,
+    WEBHOOK_EVENT,
     owned_by,
 )
 from videoqueue.jobs.turns import count_claimable
@@ -67,12 +68,14 @@ _HARMLESS_WRITES: Final = (
             API_KEY,
             OWNER_STATE,
             SESSION,
+            WEBHOOK_EVENT,
         )
     ),
     sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
     sa.update(COUNTER).values(value=COUNTER.c.value).where(sa.false()),
     sa.update(API_KEY).values(last_used_at=API_KEY.c.last_used_at).where(sa.false()),
     sa.update(OWNER_STATE).values(last_claim=OWNER_STATE.c.last_claim).where(sa.false()),
+    sa.update(WEBHOOK_EVENT).values(tries=WEBHOOK_EVENT.c.tries).where(sa.false()),
     sa.update(HEARTBEAT).values(seen_at=HEARTBEAT.c.seen_at).where(sa.false()),
 )
 
