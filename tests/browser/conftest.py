@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.chromium import browser
 from tests.support.records import lease_policy
@@ -25,6 +25,10 @@ REPORT = "addEventListener('securitypolicyviolation', (event) => console.error('
 BROKEN = re.compile(r"^policy |Content Security Policy")
 #: Makes a completed job of a video with these results; returns its id.
 Complete = Callable[..., str]
+
+
+# How long a page takes depends on the machine.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session", name="browser")

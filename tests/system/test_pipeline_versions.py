@@ -66,7 +66,7 @@ def test_a_job_that_resumes_under_another_version_is_made_anew(
     service.wait_for_end("worker")
 
     workplace.edit_plugin('Manifest("chaos", "1.0"', 'Manifest("chaos", "2.0"')
-    workplace.edit_plugin('{"digest": hashlib', '{"digest": "by 2.0: " + hashlib')
+    workplace.edit_plugin("else digest}", 'else "by 2.0: " + digest}')
     service.start_process("worker")
     wait_for(service.url, job_id, "completed")
     undisturbed = submit(service.url, video)
