@@ -29,7 +29,6 @@ from tests.support.stack import free_port
 from videoqueue import logs
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.store import JobStore
-from videoqueue.logs import AUDIT
 from videoqueue.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -78,17 +77,20 @@ def no_context() -> None:
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """A command that a test runs in this process sets up logging, for the rest of the process."""
-    root, audit = logging.getLogger(), logging.getLogger(AUDIT)
+    root = logging.getLogger()
     level, ours = root.level, [one for one in root.handlers if type(one) is logging.StreamHandler]
-    of_audit = audit.level, audit.propagate, audit.handlers
     hooks = sys.excepthook, threading.excepthook
     yield
     root.setLevel(level)
     for handler in list(root.handlers):
         if type(handler) is logging.StreamHandler and handler not in ours:
             root.removeHandler(handler)
-    audit.setLevel(of_audit[0])
-    audit.propagate, audit.handlers = of_audit[1:]
+    for name, logger in root.manager.loggerDict.items():
+        if not name.startswith("videoqueue") or not isinstance(logger, logging.Logger):
+            continue
+        if logger.level or logger.handlers or not logger.propagate:
+            logger.handlers, logger.propagate = [], True
+            logger.setLevel(logging.NOTSET)
     sys.excepthook, threading.excepthook = hooks
 
 

@@ -93,7 +93,9 @@ def test_the_time_in_retry_after_may_be_a_date() -> None:
     assert retry_after("7") == 7
     assert 50 < (retry_after(formatdate(time.time() + 60, usegmt=True)) or 0) <= 60
     assert retry_after(formatdate(0, usegmt=True)) == 0
-    assert [retry_after(text) for text in (None, "", "soon", "-1", "²")] == [None] * 5
+    assert [
+        retry_after(text) for text in (None, "", "soon", "-1", "²", "Mon, 01 Jan 9999999999 00:00:00 GMT")
+    ] == [None] * 6
 
 
 def test_without_a_service_the_error_says_so_and_has_a_request_id() -> None:
@@ -170,6 +172,23 @@ def test_the_key_is_that_of_the_argument_the_environment_or_the_file(
     assert "secret" not in str(refused.value)
 
 
+def test_no_proxy_of_the_environment_gets_what_is_for_this_machine(environ: pytest.MonkeyPatch) -> None:
+    with ScriptedServer([status_of("pending")]) as proxy, ScriptedServer([status_of("pending")]) as service:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            environ.setenv(name, proxy.url)
+        with Client(service.url, "a-key") as client:
+            client.status(ID)
+        assert (len(service.requests), proxy.requests) == (1, [])
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000])
+def test_a_body_of_endless_depth_is_an_error_of_the_client(body: bytes) -> None:
+    head = f"HTTP/1.1 {{}} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    for status, code in ((200, "broken_response"), (400, None)):
+        error, _ = refused([head.format(status).encode() + body], retry_seconds=0)
+        assert error.code == code
+
+
 @pytest.mark.parametrize(
     ("given", "path"), [("", ""), ("/", ""), ("/videos", "/videos"), ("/a%20b/videos/", "/a%20b/videos")]
 )
@@ -196,6 +215,7 @@ def test_the_address_may_be_one_of_ipv6() -> None:
             "http://host?a=b",
             "http://host#a",
             "http://a b",
+            "http://other\\@localhost",
         ),
         "http://host\r\nX: y",
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -70,9 +71,21 @@ def metrics() -> Response:
 
 
 def _prefers_openmetrics() -> bool:
-    """Returns whether the client names OpenMetrics before text. The best comes first, whatever its order."""
-    wanted = [kind.partition(";")[0].strip() for kind, quality in request.accept_mimetypes if quality > 0]
-    return next((kind for kind in wanted if kind in (_TEXT, _OPENMETRICS)), _TEXT) == _OPENMETRICS
+    """Returns whether the client prefers OpenMetrics to text; the first of two that it likes equally."""
+    wanted = {_TEXT: 0.0, _OPENMETRICS: 0.0}
+    order = []
+    for item in request.headers.get("Accept", "").split(","):
+        kind, _, parameters = item.strip().partition(";")
+        if (kind := kind.strip().lower()) in wanted:
+            wanted[kind] = max(wanted[kind], _quality(parameters))
+            order.append(kind)
+    return bool(order) and max(order, key=wanted.__getitem__) == _OPENMETRICS and wanted[_OPENMETRICS] > 0
+
+
+def _quality(parameters: str) -> float:
+    """Returns the value of `q` (RFC 9110, section 12.4.2), and 1 if there is none."""
+    found = re.search(r"(?:^|;)\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", parameters, re.IGNORECASE)
+    return float(found[1]) if found else 1.0
 
 
 class _Registry(Collector):

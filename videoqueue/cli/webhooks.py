@@ -77,10 +77,6 @@ def retry(job_ids: tuple[str, ...], everything: bool) -> None:
         raise click.UsageError("Name jobs, or give --all.")
     wanted = list(dict.fromkeys(map(parsed_id, job_ids)))
     settings = load_settings()
-    if not settings.webhook_url:
-        raise VideoqueueError(
-            "VIDEOQUEUE_WEBHOOK_URL is not set, so there is no receiver. Set it as for the worker."
-        )
     with opened_database(settings) as engine:
         events = WebhookEvents(engine)
         if everything:

@@ -63,6 +63,8 @@ def service_url(url: str | None, environ: Mapping[str, str] = os.environ) -> str
 def _fault_of(url: str) -> str | None:
     if _UNPRINTABLE.search(url):
         return "it has a space or a control character"
+    if "\\" in url:  # parsers disagree on where the host ends then
+        return "it has a backslash"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -120,7 +122,7 @@ def key_of_file(url: str, data: Path) -> str | None:
     Raises:
         ClientError: other users can read the file.
     """
-    if not _is_loopback(urlsplit(url).hostname or ""):
+    if not is_loopback(urlsplit(url).hostname or ""):
         return None
     file = data / KEY_FILE
     try:
@@ -150,7 +152,8 @@ def job_path(begin: str, job_id: object, end: str = "") -> str:
     return f"{begin}/{quote(text, safe='')}{end}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Returns whether only this machine can reach the host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -90,6 +90,6 @@ def retry_after(value: str | None) -> float | None:
         return float(text[:9])
     try:
         moment: datetime = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, moment.timestamp() - time.time())

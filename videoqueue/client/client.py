@@ -129,7 +129,7 @@ class Client(ResultsReader):
             if job["status"] == "completed":
                 return job
             if job["status"] == "failed":
-                raise self._failed(str(job_id), job.get("error_message"))
+                raise self._failed(str(job_id), job.get("error_message"), until)
             remaining = pause if until is None else until - time.monotonic()
             if remaining <= 0:
                 raise _timed_out(job_id, timeout, f"It is {job['status']}.")
@@ -228,9 +228,11 @@ class Client(ResultsReader):
             raise
         return cast(str, field(accepted, "job_id", str))
 
-    def _failed(self, job_id: str, message: str | None) -> JobFailedError:
+    def _failed(self, job_id: str, message: str | None, until: float | None) -> JobFailedError:
         try:
-            code = self.job(job_id).get("error_code")
+            code = self._transport.call(Call("GET", job_path("/jobs", job_id)), decoded, until).get(
+                "error_code"
+            )
         except ClientError:  # it was deleted in the meantime, or the connection failed
             code = None
         return JobFailedError(

@@ -54,7 +54,7 @@ def decoded(response: requests.Response) -> Any:
     media_type = response.headers.get("Content-Type", "")
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     if body and media_type and "json" not in media_type:
         raise bad_response(response)
@@ -156,7 +156,7 @@ def _problem(response: requests.Response) -> tuple[str | None, str | None]:
             break
     try:
         found = json.loads(body[:_MAX_PROBLEM])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, None
     if not isinstance(found, dict):
         return None, None

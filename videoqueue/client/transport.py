@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from videoqueue.client.address import KeyHeader, shown_url
+from videoqueue.client.address import KeyHeader, is_loopback, shown_url
 from videoqueue.client.attempts import Attempts, Failure
 from videoqueue.client.responses import CutError, broken, refused, unreached
 from videoqueue.client.upload import BodyError, Upload
@@ -69,6 +71,10 @@ class Transport:
         # Cookies would be state that threads share.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers["User-Agent"] = "videoqueue-client"
+        if is_loopback(urlsplit(url).hostname or ""):
+            # A proxy of the environment would get the key, and lead to another machine's loopback.
+            self._session.trust_env = False
+            self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         if retry_seconds == 0:
             # The service can close a kept connection at the moment of the next request, which would fail.
             self._session.headers["Connection"] = "close"

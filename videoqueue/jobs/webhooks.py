@@ -30,6 +30,8 @@ class Taken:
     job: Job
     #: Which try this is; the first is 1.
     tries: int
+    #: Until when the event is held; it also tells this holder from every other.
+    held_until: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class WebhookEvents:
         Returns:
             The event, or None if none is due.
         """
+        while (taken := self._take(hold_seconds)) is not None:
+            if isinstance(taken, Taken):
+                failpoint("webhook.taken")
+                return taken
+        return None
+
+    def _take(self, hold_seconds: float) -> Taken | uuid.UUID | None:
+        """Returns an event; only its id if its job is gone, after which the event is gone, too."""
         with writing(self._engine) as connection:
             time = now(connection)
             query = sa.select(WEBHOOK_EVENT.c.job_id, WEBHOOK_EVENT.c.tries)
@@ -75,13 +85,14 @@ class WebhookEvents:
             job = select_job(connection, JOB.c.job_id == row.job_id)
             if job is None:  # a release without webhooks deleted it
                 drop_event(connection, row.job_id)
-                return None
-            held = {"tries": row.tries + 1, "next_at": time + microseconds(hold_seconds)}
+                gone: uuid.UUID = row.job_id
+                return gone
+            until = time + microseconds(hold_seconds)
+            held = {"tries": row.tries + 1, "next_at": until}
             connection.execute(
                 sa.update(WEBHOOK_EVENT).where(WEBHOOK_EVENT.c.job_id == row.job_id).values(held)
             )
-        failpoint("webhook.taken")
-        return Taken(job, row.tries + 1)
+            return Taken(job, row.tries + 1, until)
 
     def accepted(self, event: Taken) -> None:
         """Removes an event that its receiver has accepted."""
@@ -123,9 +134,20 @@ class WebhookEvents:
         Returns:
             The number of events.
         """
+        return self._make_due(sa.true(), {"tries": 0})
+
+    def receiver_is_back(self) -> None:
+        """Makes the events due whose last try had no response."""
+        waits = WEBHOOK_EVENT.c.next_at.is_not(None)
+        self._make_due(waits & WEBHOOK_EVENT.c.error.not_like("HTTP %"), {})
+
+    def _make_due(self, which: sa.ColumnElement[bool], values: dict[str, int]) -> int:
         with writing(self._engine) as connection:
-            values = {"tries": 0, "next_at": now(connection)}
-            return connection.execute(sa.update(WEBHOOK_EVENT).values(values)).rowcount
+            # Rows are locked in one order: two that do this at once would wait for each other otherwise.
+            query = sa.select(WEBHOOK_EVENT.c.job_id).where(which).order_by(WEBHOOK_EVENT.c.job_id)
+            connection.execute(query.with_for_update()).all()
+            due = values | {"next_at": now(connection)}
+            return connection.execute(sa.update(WEBHOOK_EVENT).where(which).values(due)).rowcount
 
     def retry(self, job_id: uuid.UUID) -> bool:
         """Makes the event of an ended job due, also if it was accepted before.
@@ -146,7 +168,7 @@ class WebhookEvents:
 
 def _held(event: Taken) -> sa.ColumnElement[bool]:
     """Returns the condition that nobody has taken the event since."""
-    return (WEBHOOK_EVENT.c.job_id == event.job.job_id) & (WEBHOOK_EVENT.c.tries == event.tries)
+    return (WEBHOOK_EVENT.c.job_id == event.job.job_id) & (WEBHOOK_EVENT.c.next_at == event.held_until)
 
 
 def count_events(connection: Connection) -> tuple[int, int]:

@@ -15,12 +15,15 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-#: Seconds for the whole exchange: connection, request and the headers of the response.
+#: Seconds for the whole exchange: connection, request and the headers of the response. The lookup of the
+#: host's name has the limit of the system's resolver.
 TOTAL_SECONDS: Final = 20.0
 _RETRY_AFTER: Final = re.compile(r"[0-9]{1,9}")
 
@@ -38,16 +41,16 @@ class Reply:
     retry_after: float | None
 
 
-def sign(keys: Sequence[bytes], message_id: str, time: int, body: bytes) -> str:
+def sign(keys: Sequence[bytes], message_id: str, sent: int, body: bytes) -> str:
     """Returns the value of the header `webhook-signature`: a signature for each key.
 
     Args:
         keys: the keys, the newest first.
         message_id: the value of `webhook-id`.
-        time: the value of `webhook-timestamp`; seconds since 1970.
+        sent: the value of `webhook-timestamp`; seconds since 1970.
         body: the body of the request.
     """
-    signed = f"{message_id}.{time}.".encode() + body
+    signed = f"{message_id}.{sent}.".encode() + body
     digests = (hmac.new(key, signed, hashlib.sha256).digest() for key in keys)
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
@@ -64,18 +67,18 @@ class Receiver:
             seconds: the time limit of an exchange.
         """
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port
+        self.host, self._port = parts.hostname or "", parts.port
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._keys = keys
         self._seconds = seconds
 
-    def post(self, message_id: str, time: int, body: bytes) -> Reply:
+    def post(self, message_id: str, sent: int, body: bytes) -> Reply:
         """Sends a message.
 
         Args:
             message_id: the same for all tries of an event.
-            time: the time of this try; seconds since 1970.
+            sent: the time of this try; seconds since 1970.
             body: JSON.
 
         Returns:
@@ -84,34 +87,26 @@ class Receiver:
         Raises:
             NoResponseError: there was no response. The receiver may have got the message.
         """
-        connection = self._connection()
-        late = threading.Event()
-        watch = threading.Timer(self._seconds, _cut, [connection, late])
-        watch.daemon = True
-        watch.start()
-        try:
-            connection.request("POST", self._path, body, self._headers(message_id, time, body))
-            response = connection.getresponse()
-            return Reply(response.status, _seconds(response.headers.get("retry-after")))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise NoResponseError(self._why(error, late.is_set())) from error
-        finally:
-            watch.cancel()
-            connection.close()
+        connection = _Connection(self.host, self._port, self._tls, self._seconds)
+        with connection.limited():
+            try:
+                connection.request("POST", self._path, body, self._headers(message_id, sent, body))
+                response = connection.getresponse()
+                connection.require_in_time()  # what was cut off can look like a response
+                return Reply(response.status, _seconds(response.headers.get("retry-after")))
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise NoResponseError(self._why(error, connection.is_late)) from error
+            finally:
+                connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._seconds)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=self._tls)
-
-    def _headers(self, message_id: str, time: int, body: bytes) -> dict[str, str]:
+    def _headers(self, message_id: str, sent: int, body: bytes) -> dict[str, str]:
         return {
             "Content-Type": "application/json",
             "User-Agent": "videoqueue",
             "Connection": "close",
             "webhook-id": message_id,
-            "webhook-timestamp": str(time),
-            "webhook-signature": sign(self._keys, message_id, time, body),
+            "webhook-timestamp": str(sent),
+            "webhook-signature": sign(self._keys, message_id, sent, body),
         }
 
     def _why(self, error: Exception, late: bool) -> str:
@@ -121,21 +116,84 @@ class Receiver:
             return f"its certificate was refused: {error.verify_message}"
         if isinstance(error, http.client.RemoteDisconnected):
             return "it closed the connection without a response"
+        if isinstance(error, UnicodeError):
+            return "its host name cannot be looked up"
         if isinstance(error, http.client.HTTPException | ValueError):
             return "its response is not HTTP"
         assert isinstance(error, OSError)
         return f"no connection: {error.strerror or type(error).__name__}"
 
 
-def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
-    """Ends an exchange that takes too long. Time limits of sockets begin anew with each byte."""
-    late.set()
-    sock = connection.sock
-    if isinstance(sock, socket.socket):
+class _Response(http.client.HTTPResponse):
+    """A response without the interim ones before it, which a client has to skip (RFC 9110, section 15.2)."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection whose time limit covers all of it. Time limits of sockets begin anew with each byte."""
+
+    response_class = _Response
+
+    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None, seconds: float) -> None:
+        super().__init__(host, port or (443 if tls else 80), timeout=seconds)
+        self._tls = tls
+        self._until = time.monotonic() + seconds
+        self._ended = threading.Event()
+
+    @property
+    def is_late(self) -> bool:
+        """Returns whether the time is over."""
+        return time.monotonic() >= self._until
+
+    def require_in_time(self) -> None:
+        """Raises TimeoutError if the time is over."""
+        if self.is_late:
+            raise TimeoutError
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """Cuts the connection off at the limit, if the block has not ended."""
+        watch = threading.Thread(target=self._watch, name="webhook-limit", daemon=True)
+        watch.start()
         try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it has ended in the meantime
+            yield
+        finally:
+            self._ended.set()
+            watch.join()
+
+    def connect(self) -> None:
+        """Tries each address of the host, within the limit."""
+        self.sock = self._first()
+        if self._tls is not None:
+            # The handshake is a step of its own, so that the limit can cut it off.
+            self.sock = self._tls.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            self.sock.do_handshake()
+
+    def _first(self) -> socket.socket:
+        failure: OSError = TimeoutError()
+        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            self.require_in_time()
+            try:
+                return socket.create_connection((str(address[0]), self.port), self._until - time.monotonic())
+            except OSError as error:
+                failure = error
+        raise failure
+
+    def _watch(self) -> None:
+        wait = self._until - time.monotonic()
+        while not self._ended.wait(max(0.0, wait)):
+            wait = 0.1  # it may not have had a socket yet
+            if isinstance(self.sock, socket.socket):
+                with suppress(OSError):  # it has ended in the meantime
+                    self.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -78,6 +78,7 @@ class Notifier:
 
     def start(self) -> None:
         """Starts the thread."""
+        logger.info("Webhooks are sent.", extra={"receiver": self._receiver.host})
         self._periodic.start()
 
     def stop(self) -> None:
@@ -105,9 +106,12 @@ class Notifier:
             self._failed(event, str(error), self._delay(event.tries))
             pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
             return pause
-        self._pause = _FIRST_PAUSE
         failpoint("webhook.sent")
-        return self._judge(event, reply)
+        pause = self._judge(event, reply)
+        if self._pause > _FIRST_PAUSE:
+            self._pause = _FIRST_PAUSE
+            self._events.receiver_is_back()
+        return pause
 
     def _send(self, job: Job) -> Reply:
         return self._receiver.post(message_id(job), int(time.time()), body_of(job))
@@ -166,4 +170,4 @@ def body_of(job: Job) -> bytes:
 def _why(status: int) -> str:
     if 300 <= status < 400:
         return f"HTTP {status}: redirects are not followed; VIDEOQUEUE_WEBHOOK_URL takes the final address"
-    return f"HTTP {status}: it takes no more events at this address" if status == _GONE else f"HTTP {status}"
+    return f"HTTP {status}: the receiver accepts no more events" if status == _GONE else f"HTTP {status}"

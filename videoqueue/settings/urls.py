@@ -101,6 +101,12 @@ def webhook_url(value: str) -> str:
     _require_host(url, _HTTP)
     if url.user is not None:
         raise _bad(_HTTP, "it has a user; a receiver checks the signature instead")
+    if not value.isascii():
+        raise _bad(_HTTP, "it has letters that are not ASCII; write them in their escaped form")
+    try:
+        url.hosts[0][0].encode("idna")
+    except UnicodeError:
+        raise _bad(_HTTP, "its host has an empty part, or one of more than 63 letters") from None
     return value
 
 
