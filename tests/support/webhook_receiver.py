@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -92,22 +93,25 @@ class TestReceiver:
 
 
 @contextmanager
-def receiving(*replies: bytes | None) -> Iterator[TestReceiver]:
+def receiving(*replies: bytes | None, tls: ssl.SSLContext | None = None) -> Iterator[TestReceiver]:
     """Starts a receiver. A reply of None says nothing until the end of the test."""
-    with listening(lambda url: TestReceiver(url, replies or (ACCEPTED,))) as receiver:
+    with listening(lambda url: TestReceiver(url, replies or (ACCEPTED,)), tls) as receiver:
         yield receiver
 
 
 @contextmanager
-def listening(make: Callable[[str], R]) -> Iterator[R]:
+def listening(make: Callable[[str], R], tls: ssl.SSLContext | None = None) -> Iterator[R]:
     """Starts the receiver that `make` returns for the URL."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
-        receiver = make(f"http://127.0.0.1:{listener.getsockname()[1]}/hook?a=b")
-        thread = threading.Thread(target=receiver.serve, args=[listener], daemon=True)
+        scheme = "https" if tls else "http"
+        receiver = make(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/hook?a=b")
+        accepting = tls.wrap_socket(listener, server_side=True) if tls else listener
+        thread = threading.Thread(target=receiver.serve, args=[accepting], daemon=True)
         thread.start()
         try:
             yield receiver
         finally:
             receiver.released.set()
-            listener.shutdown(socket.SHUT_RDWR)
+            accepting.shutdown(socket.SHUT_RDWR)
             thread.join(10)
+            accepting.close()

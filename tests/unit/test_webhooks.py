@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +18,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy.engine import Engine
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from tests.support.certificate import write_certificate
 from tests.support.records import lease_policy, new_job, stored
 from tests.support.webhook_receiver import ACCEPTED, TestReceiver, receiving, refused
 from videoqueue.api.schemas import JobStatus
@@ -268,7 +271,7 @@ def test_the_time_limit_covers_all_addresses_of_the_host(monkeypatch: pytest.Mon
     """Each address alone would wait for the whole limit."""
     given: list[float] = []
 
-    def never(_address: object, timeout: float) -> socket.socket:
+    def never(_address: object, timeout: float, _source: object) -> socket.socket:
         given.append(timeout)
         threading.Event().wait(timeout / 2)
         raise TimeoutError
@@ -279,6 +282,21 @@ def test_the_time_limit_covers_all_addresses_of_the_host(monkeypatch: pytest.Mon
         Receiver("http://many/", KEYS, 1.0).post("msg_1", 1, b"{}")
     assert given == sorted(given, reverse=True)
     assert sum(given) / 2 < 1.1
+
+
+def test_a_certificate_is_checked_and_one_of_an_own_authority_can_be_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    write_certificate(certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with receiving(tls=context) as receiver:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert Receiver(receiver.url, KEYS).post("msg_1", 1, b"{}").status == 204
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(NoResponseError, match="its certificate was refused: self-signed"):
+            Receiver(receiver.url, KEYS).post("msg_1", 1, b"{}")
 
 
 def test_the_time_limit_covers_the_handshake_of_tls() -> None:

@@ -169,20 +169,24 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Tries each address of the host, within the limit."""
-        self.sock = self._first()
+        name = self.host
+        try:
+            self._connect_to_first(name)
+        finally:
+            self.host = name
         if self._tls is not None:
             # The handshake is a step of its own, so that the limit can cut it off.
-            self.sock = self._tls.wrap_socket(
-                self.sock, server_hostname=self.host, do_handshake_on_connect=False
-            )
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
             self.sock.do_handshake()
 
-    def _first(self) -> socket.socket:
+    def _connect_to_first(self, name: str) -> None:
         failure: OSError = TimeoutError()
-        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+        for *_, address in socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM):
             self.require_in_time()
+            self.host, self.timeout = str(address[0]), self._until - time.monotonic()
             try:
-                return socket.create_connection((str(address[0]), self.port), self._until - time.monotonic())
+                super().connect()
+                return
             except OSError as error:
                 failure = error
         raise failure
