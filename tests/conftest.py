@@ -75,6 +75,19 @@ def no_context() -> None:
 
 
 @pytest.fixture(autouse=True)
+def usual_priority() -> Iterator[None]:
+    """The encoder of AV1 makes its caller a real-time thread, if it may: other processes then starve."""
+    _end_real_time()
+    yield
+    _end_real_time()
+
+
+def _end_real_time() -> None:
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """A command that a test runs in this process sets up logging, for the rest of the process."""
     root = logging.getLogger()
