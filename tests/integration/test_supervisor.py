@@ -518,6 +518,7 @@ def test_a_log_that_is_closed_does_not_stop_the_programs(tmp_path: Path) -> None
     with Supervisor([web], log).running():
         eventually((tmp_path / "done").exists)
 
+    log.write("whatever is in the buffer, closing sends something")
     with pytest.raises(BrokenPipeError):
         log.close()
 
