@@ -183,8 +183,8 @@ def test_owners_do_not_see_each_other_and_a_revoked_key_ends_the_session(
     closed: Web, open_page: OpenPage, tmp_path: Path
 ) -> None:
     keys = KeyStore(closed.engine)
-    anna, annas = keys.create("anna", frozenset({"submit"}))
-    _, berts = keys.create("bert", frozenset({"submit"}))
+    anna, annas = keys.create("hanna", frozenset({"submit"}))
+    _, berts = keys.create("hubert", frozenset({"submit"}))
     video = make_marked(tmp_path / "secret.mp4", 3)
     with video.open("rb") as stream:
         answer = requests.post(
@@ -200,7 +200,7 @@ def test_owners_do_not_see_each_other_and_a_revoked_key_ends_the_session(
     expect(of_anna.locator("#login-error")).to_contain_text("The key is not valid.")
     log_in(of_anna, annas)
     expect(of_anna.locator("#jobs .name")).to_have_text("secret.mp4")
-    expect(of_anna.locator("#owner")).to_have_text("anna")
+    expect(of_anna.locator("#owner")).to_have_text("hanna")
 
     of_bert = open_page(closed.url)
     log_in(of_bert, berts)

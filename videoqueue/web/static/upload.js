@@ -12,7 +12,8 @@ let previewUrl = null;
 
 export function setUpUpload() {
   const form = byId("upload-form");
-  byId("upload-file").addEventListener("change", (event) => choose(event.target.files[0] ?? null));
+  const input = byId("upload-file");
+  input.addEventListener("change", () => choose(input.files[0] ?? null));
   form.addEventListener("input", () => (key = null));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -27,6 +28,8 @@ export function setUpUpload() {
   window.addEventListener("beforeunload", (event) => running && event.preventDefault());
   acceptDrops(byId("drop"));
   loadPipelines();
+  // The file may have been chosen before this script was there.
+  if (input.files.length) choose(input.files[0]);
 }
 
 function acceptDrops(zone) {
