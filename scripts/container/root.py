@@ -89,7 +89,7 @@ class Root:
             raise SystemExit(f"{done.stdout[-5000:]}\ncheck_container: failed: {shlex.join(words)[:200]}")
 
     def lend_network(self) -> dict[str, str]:
-        """Gives the system what this machine needs to reach others.
+        """Copies into the system what this machine needs to reach others.
 
         Returns:
             The variables that a step of the build gets.

@@ -76,7 +76,7 @@ class Bucket:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def allow_everything(self) -> None:
-        """Gives the user all rights on the bucket."""
+        """Grants the user all rights on the bucket."""
         resources = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
         _grant(self.admin, [{"Effect": "Allow", "Action": "s3:*", "Resource": resources}])
 
@@ -146,7 +146,7 @@ def bucket(folder: Path) -> Iterator[Bucket]:
 
 
 def _create(admin: S3Client) -> None:
-    """Creates the bucket once the server can, and gives the user the rights of the documentation."""
+    """Creates the bucket once the server can, and grants the user the rights of the documentation."""
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:

@@ -28,7 +28,7 @@ def user() -> str:
 
 
 def own(path: Path) -> Path:
-    """Makes the folder, gives it to `user`, and returns it."""
+    """Makes the folder, with `user` as its owner, and returns it."""
     path.mkdir(parents=True, exist_ok=True)
     if os.getuid() == 0:
         shutil.chown(path, user())

@@ -75,7 +75,7 @@ class Deployment:
         return " ".join(filter(None, (state["status"], state.get("error_message") or "")))
 
     def says(self) -> str:
-        """Returns what /readyz says: `ready`, the reasons that it gives, or the code of a refusal."""
+        """Returns what /readyz says: `ready`, the names in `degraded`, or the code of a refusal."""
         try:
             answer = requests.get(f"{self.url}/readyz", timeout=20).json()
         except (requests.RequestException, ValueError):

@@ -55,4 +55,5 @@ def keep_segments(
     except VideoqueueError as error:
         logger.warning("Segments not made.", extra=cause_fields(error))
     except Exception:
+        # The job is completed. The segments are made when they are first asked for.
         logger.exception("Making segments met a bug.")
