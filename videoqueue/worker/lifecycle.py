@@ -93,19 +93,26 @@ class Lifecycle(Middleware):
             die_with_parent(master.pid)
 
     def _ignore_further_signals(self) -> None:
-        stop = signal.getsignal(signal.SIGTERM)
-        if not callable(stop):
-            return
+        stops = {
+            number: handler
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if callable(handler := signal.getsignal(number))
+        }
+        first = threading.Lock()
 
         def once(number: int, frame: FrameType | None) -> object:
             # Platforms signal the whole group, and the master forwards the signal once more. On a second
-            # SIGTERM, Dramatiq drops its jobs at once.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            # signal, Dramatiq drops its jobs at once. It may arrive before the first line of this handler
+            # has run. Python then calls the handler inside itself, so a lock decides, and not SIG_IGN.
+            if not first.acquire(blocking=False):
+                return None
+            for ignored in stops:
+                signal.signal(ignored, signal.SIG_IGN)
             self._stopping.set()
-            return stop(number, frame)
+            return stops[signal.Signals(number)](number, frame)
 
-        signal.signal(signal.SIGTERM, once)
+        for number in stops:
+            signal.signal(number, once)
 
 
 @contextmanager
