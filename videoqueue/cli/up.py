@@ -38,7 +38,7 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     """
     from videoqueue import log_setup
     from videoqueue.hardening import harden
-    from videoqueue.supervisor.embedded import DataFolder
+    from videoqueue.supervisor.data_folder import DataFolder
     from videoqueue.supervisor.stack import prepare_stack
     from videoqueue.supervisor.supervisor import Supervisor
 
