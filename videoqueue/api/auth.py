@@ -21,7 +21,8 @@ from videoqueue.api.problems import ApiError
 from videoqueue.api.proxies import ADMIN, came_through_proxy, owner_in_header
 from videoqueue.api.refusals import CREATE, SEND, before_body, closing, unauthorized
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.keys import SCOPES, ApiKey, KeyStore, Scope
+from videoqueue.jobs.api_key import SCOPES, ApiKey, Scope
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.sessions import SessionStore
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, OwnerScope
 from videoqueue.services import Services

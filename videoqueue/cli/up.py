@@ -97,7 +97,7 @@ def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
     """
     from videoqueue.cli.api_key import write_key
     from videoqueue.cli.database import opened_database
-    from videoqueue.jobs.key_text import new_token
+    from videoqueue.jobs.api_key import new_token
     from videoqueue.jobs.keys import KeyStore
 
     if settings.auth == "off":
