@@ -15,6 +15,7 @@ import yaml
 
 from tests.support.scripted_server import ScriptedServer, response
 from tests.support.stack import free_port, procfile
+from videoqueue.cli import cli
 from videoqueue.settings.capacity import MAX_MEMORY, default_memory
 from videoqueue.settings.unknown import unknown_variables
 
@@ -170,6 +171,13 @@ def test_every_variable_of_compose_is_on_the_page() -> None:
     names = set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
     page = (ROOT / "docs" / "containers.md").read_text()
     assert [name for name in sorted(names) if name not in page] == []
+
+
+def test_the_commands_of_the_page_name_services_and_commands_that_exist() -> None:
+    page = (ROOT / "docs" / "containers.md").read_text()
+    called = re.findall(r"docker compose (?:exec|run)(?: --?\S+)* (\w+)(?: videoqueue (\w+))?", page)
+    assert {service for service, _ in called} == {"postgres", "release", "web", "worker"}
+    assert {command for _, command in called if command} <= set(cli.commands)
 
 
 def test_no_password_is_written_down_and_no_port_is_open_to_others() -> None:
