@@ -20,8 +20,7 @@ from tests.support.serving import Client, Web, padded, post, post_raw, serving
 from tests.support.stack import free_port
 from tests.support.videos import make_video
 from videoqueue.api.problems import PROBLEMS, ProblemCode
-from videoqueue.jobs.api_key import Scope
-from videoqueue.jobs.keys import KeyStore
+from videoqueue.jobs.keys import KeyStore, Scope
 from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.store import JobStore
 
@@ -295,7 +294,7 @@ def test_the_provocation_is_answered_with_its_code(
     is_logged = answer.headers["X-Request-Id"] in web.service.log("web")
     assert is_logged or problem["status"] < 500 or code == "not_ready"
     assert ("Retry-After" in answer.headers) == (
-        problem["status"] in (429, 503) or code == "results_not_ready"
+        problem["status"] in (408, 429, 503, 507) or code == "results_not_ready"
     )
     assert "Server" not in answer.headers
 

@@ -66,9 +66,17 @@ class ScriptedServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as stream:
+            with self.encrypted(connection) as connection, connection.makefile("rb") as stream:
                 self.requests.append(_received(stream.readline().decode().strip(), stream))
-                connection.sendall(self.responses.pop(0) if len(self.responses) > 1 else self.responses[0])
+                self.send(connection, self.responses.pop(0) if len(self.responses) > 1 else self.responses[0])
+
+    def encrypted(self, connection: socket.socket) -> socket.socket:
+        """Returns the connection that is spoken on: the same, unless a test wants TLS."""
+        return connection
+
+    def send(self, connection: socket.socket, response: bytes) -> None:
+        """Sends a response on its connection."""
+        connection.sendall(response)
 
 
 def _received(line: str, stream: BinaryIO) -> Received:

@@ -11,9 +11,8 @@ from typing import Final
 
 from videoqueue.causes import cause_fields
 from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.api_key import Checked
 from videoqueue.jobs.database import microseconds
-from videoqueue.jobs.keys import KeyStore
+from videoqueue.jobs.keys import Checked, KeyStore
 
 logger = logging.getLogger(__name__)
 

@@ -96,8 +96,8 @@ PROBLEMS: Final[Mapping[ProblemCode, tuple[int, str]]] = {
     "storage_full": (507, "Storage full"),
 }
 
-#: Statuses that ask the client to repeat the request; `Retry-After` has the seconds to wait.
-TRY_AGAIN: Final = frozenset({429, 503})
+#: Statuses of requests that can succeed when they are repeated; `Retry-After` has the seconds to wait.
+TRY_AGAIN: Final = frozenset({408, 429, 503, 507})
 _RETRY_SECONDS = 5
 #: Refusals by a limit, which the audit log records.
 _BY_LIMIT: Final[frozenset[str]] = frozenset(

@@ -17,6 +17,8 @@ logger = logging.getLogger("videoqueue.client")
 #: Seconds of the first pause, and of the longest one that the service did not ask for.
 _FIRST: Final = 0.5
 _LONGEST: Final = 20.0
+#: Seconds that the last attempt has, which begins when the time is over.
+_LAST: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Attempts:
         self._maybe_done = False
 
     def remaining(self, timeout: float) -> float:
-        """Returns how many of these seconds an attempt that begins now may wait for each piece."""
-        return timeout if self._until is None else max(0.1, min(timeout, self._until - time.monotonic()))
+        """Returns how many of these seconds an attempt that begins now has."""
+        return timeout if self._until is None else min(timeout, max(_LAST, self._until - time.monotonic()))
 
     def pause(self, failure: Failure) -> None:
         """Waits before the next attempt.

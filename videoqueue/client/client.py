@@ -15,7 +15,7 @@ from videoqueue.client.address import job_path
 from videoqueue.client.attempts import retry_after
 from videoqueue.client.connected import Query, StrPath
 from videoqueue.client.errors import ClientError, JobFailedError, WaitTimeoutError
-from videoqueue.client.responses import decoded, field, nothing
+from videoqueue.client.responses import TRY_AGAIN, decoded, field, nothing
 from videoqueue.client.results import ResultsReader
 from videoqueue.client.transport import Call
 from videoqueue.client.types import JobDescription, JobStatus, JobSummary, PipelineSummary, Status
@@ -31,9 +31,9 @@ _MAX_KEY: Final = 255
 class Client(ResultsReader):
     """A client of one service.
 
-    A request is sent again when the connection fails, when a response is cut off, and after 429, 502, 503 and
-    504. That is safe: each request has the same effect when it is carried out twice. Other refusals are
-    raised at once. Redirects are not followed.
+    A request is sent again when the connection fails, when a response is cut off, and after 408, 429, 502,
+    503, 504 and 507. That is safe: each request has the same effect when it is carried out twice. Other
+    refusals are raised at once. Redirects are not followed.
 
     Several threads may use one client at the same time; after a fork, make a new one. Close it, or use it in
     a `with` statement.
@@ -111,7 +111,7 @@ class Client(ResultsReader):
 
         Args:
             job_id: the job.
-            timeout: the time limit in seconds; None for none.
+            timeout: the time limit in seconds; None for none. A poll has at least a second.
             on_status: called with each status.
 
         Returns:
@@ -241,7 +241,7 @@ class Client(ResultsReader):
 
 
 def _is_temporary(error: ClientError) -> bool:
-    return error.code in ("no_response", "broken_response") or error.status in (429, 502, 503, 504)
+    return error.code in ("no_response", "broken_response") or error.status in TRY_AGAIN
 
 
 def _timed_out(job_id: object, timeout: float | None, why: str) -> WaitTimeoutError:

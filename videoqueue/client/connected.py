@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 
 from videoqueue.client.address import key_header, service_url
 from videoqueue.client.responses import bad_response, decoded
-from videoqueue.client.transport import Call, Transport
+from videoqueue.client.transport import Call, Limits, Transport
 
 StrPath: TypeAlias = str | os.PathLike[str]
 #: The parameters of a request; those that are None are left out.
@@ -26,6 +26,7 @@ class Connected:
         *,
         timeout: float = 60,
         retry_seconds: float = 120,
+        min_bytes_per_second: float = 1000,
     ) -> None:
         """Connects to nothing yet.
 
@@ -34,17 +35,18 @@ class Connected:
                 `https://example.com/videos`. By default VIDEOQUEUE_URL, else `http://127.0.0.1:8000`.
             key: the key to send; '' for none. By default VIDEOQUEUE_API_KEY, else, for a service on this
                 machine, the file `api-key` in the data folder (VIDEOQUEUE_DATA_DIR).
-            timeout: seconds that connecting, and each wait for bytes, may take.
+            timeout: seconds that connecting, the wait for a response, and a body without progress may take.
             retry_seconds: for how many seconds after its first failure a request is sent again; 0 for never.
+            min_bytes_per_second: the least speed of an upload or a download, on average over `timeout`
+                seconds. A slower attempt has failed.
 
         Raises:
             ValueError: the URL, the key or a number cannot be used.
             ClientError: other users can read the file of the key.
         """
-        if not timeout > 0 or not retry_seconds >= 0:
-            raise ValueError("timeout takes seconds above 0, and retry_seconds of at least 0.")
+        limits = Limits(timeout, retry_seconds, min_bytes_per_second)
         address = service_url(url)
-        self._transport = Transport(address, key_header(address, key), timeout, retry_seconds)
+        self._transport = Transport(address, key_header(address, key), limits)
 
     @property
     def url(self) -> str:

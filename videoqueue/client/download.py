@@ -16,6 +16,7 @@ from videoqueue.client.errors import ClientError
 from videoqueue.client.responses import CutError, pieces
 
 _PARTIAL: Final = 206
+_NO_SUCH_BYTES: Final = 416
 
 
 class Writable(Protocol):
@@ -41,6 +42,8 @@ class Download:
         self._ranges = ranges
         self._written = 0
         self._etag: str | None = None
+        self._has_rest = True
+        self._asked_for_rest = False
 
     def position(self) -> int:
         """Returns how many bytes are written."""
@@ -51,9 +54,15 @@ class Download:
         if not self._ranges:
             return {}
         headers = {"Accept-Encoding": "identity"}
-        if self._written and self._etag is not None:
+        self._asked_for_rest = False
+        if self._written and self._etag is not None and self._has_rest:
+            self._asked_for_rest = True
             headers |= {"Range": f"bytes={self._written}-", "If-Range": self._etag}
         return headers
+
+    def accepts(self, response: requests.Response) -> bool:
+        """Returns whether `read` takes a response that is no success: there is no rest to send."""
+        return self._asked_for_rest and response.status_code == _NO_SUCH_BYTES
 
     def read(self, response: requests.Response) -> None:
         """Writes what is not written yet.
@@ -62,6 +71,9 @@ class Download:
             CutError: the response ended early.
             ClientError: the content changed, and what was written cannot be taken back.
         """
+        if response.status_code == _NO_SUCH_BYTES:
+            self._require_all(response)
+            return
         skip = self._skipped(response)
         for piece in pieces(response):
             rest = piece[skip:]
@@ -71,6 +83,16 @@ class Download:
                 self._written += len(rest)
         if skip:
             raise CutError("it is shorter than before")
+
+    def _require_all(self, response: requests.Response) -> None:
+        """Returns if all bytes are written: the connection broke off behind the last one.
+
+        The header says how many there are (RFC 9110, section 15.5.17). Without it, or with another number,
+        the next attempt asks for all of them.
+        """
+        if response.headers.get("Content-Range", "").strip() != f"bytes */{self._written}":
+            self._has_rest = False
+            raise CutError("it has no rest, and does not say that all of it was sent")
 
     def _skipped(self, response: requests.Response) -> int:
         """Returns how many bytes of the response are written already."""

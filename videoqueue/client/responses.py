@@ -12,12 +12,14 @@ import requests
 
 from videoqueue.client.attempts import Failure, retry_after
 from videoqueue.client.errors import ClientError
+from videoqueue.client.pace import SlowError
 
 _PIECE: Final = 256 * 1024
 #: The longest body of a refusal that is read.
 _MAX_PROBLEM: Final = 64 * 1024
-#: 429 and 503 say to come back later; 502 and 504 are those of proxies whose server is away.
-_AGAIN: Final = frozenset({429, 502, 503, 504})
+#: The statuses after which another attempt can succeed: 408, 429, 503 and 507 of the service, and 502 and 504
+#: of proxies whose server is away.
+TRY_AGAIN: Final = frozenset({408, 429, 502, 503, 504, 507})
 #: The service did not get the whole body: the connection broke off, but the response arrived.
 _INCOMPLETE: Final = "upload_incomplete"
 #: The errors of urllib3 that say that a request was not sent.
@@ -101,12 +103,21 @@ def unreached(service: str, error: Exception, request_id: str) -> Failure:
             "authority."
         )
         return Failure(ClientError(detail, code="certificate", request_id=request_id), again=False)
-    detail = f"No response from {service}. Check its address, and that the service is running."
+    why = slowness(error)
+    detail = (
+        f"No response from {service}{f': {why}' if why else ''}. Check its address, and that the service is "
+        "running."
+    )
     again = isinstance(error, requests.ConnectionError | requests.Timeout)
     sent = not any(type(cause).__name__ in _NOT_SENT for cause in causes)
     return Failure(
         ClientError(detail, code="no_response", request_id=request_id), again, maybe_done=again and sent
     )
+
+
+def slowness(error: Exception) -> str | None:
+    """Returns which limit of time an error of `requests` or urllib3 is about; None if about none."""
+    return next((str(cause) for cause in _causes(error) if isinstance(cause, SlowError)), None)
 
 
 def broken(service: str, why: str, request_id: str) -> Failure:
@@ -131,7 +142,7 @@ def refused(service: str, response: requests.Response, request_id: str) -> Failu
             "address of a videoqueue service."
         )
     error = ClientError(detail, code=code, status=status, request_id=request_id, retry_after=after)
-    again = status in _AGAIN or code == _INCOMPLETE
+    again = status in TRY_AGAIN or code == _INCOMPLETE
     return Failure(error, again, after, maybe_done=code is None and status >= 500)
 
 

@@ -128,7 +128,8 @@ class ResultsReader(Connected):
 
     def _copy(self, path: str, query: Query | None, download: Download) -> None:
         self._transport.call(
-            Call("GET", path, query, download.headers, position=download.position), download.read
+            Call("GET", path, query, download.headers, None, download.position, download.accepts),
+            download.read,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from videoqueue.client.address import KeyHeader, is_loopback, shown_url
 from videoqueue.client.attempts import Attempts, Failure
-from videoqueue.client.responses import CutError, broken, refused, unreached
+from videoqueue.client.pace import Pace, PacedAdapter
+from videoqueue.client.responses import CutError, broken, refused, slowness, unreached
 from videoqueue.client.upload import BodyError, Upload
 
 T = TypeVar("T")
@@ -41,7 +42,9 @@ class Call:
         query: the parameters; those that are None are left out.
         headers: returns further headers of the next attempt.
         body: the body.
-        position: returns how much of the response is safe. When it grows, the time for attempts begins anew.
+        position: returns how many bytes of the response are safe. After an attempt that was not too slow and
+            got further, the time for attempts begins anew.
+        accepts: returns whether a response with another status than 200 to 299 is one to read.
     """
 
     method: str
@@ -50,6 +53,32 @@ class Call:
     headers: Callable[[], Mapping[str, str]] = dict
     body: Upload | None = None
     position: Callable[[], int] = int
+    accepts: Callable[[requests.Response], bool] = lambda _: False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The time that calls may take.
+
+    Args:
+        timeout: seconds for connecting to one address, for the head of a response, and for each
+            `timeout * min_bytes_per_second` bytes of a body.
+        retry_seconds: for how long after its first failure a request is sent again.
+        min_bytes_per_second: how slowly a body may be sent or received.
+
+    Raises:
+        ValueError: a number cannot be used.
+    """
+
+    timeout: float
+    retry_seconds: float
+    min_bytes_per_second: float
+
+    def __post_init__(self) -> None:
+        if not self.timeout > 0 or not self.retry_seconds >= 0 or not self.min_bytes_per_second > 0:
+            raise ValueError(
+                "timeout and min_bytes_per_second take numbers above 0, and retry_seconds one of at least 0."
+            )
 
 
 class Transport:
@@ -58,15 +87,13 @@ class Transport:
     Args:
         url: the URL of the service, without a slash at its end.
         auth: sends the key, if there is one.
-        timeout: seconds that connecting, and each wait for bytes, may take.
-        retry_seconds: for how long after its first failure a request is sent again.
+        limits: the time that calls may take.
     """
 
-    def __init__(self, url: str, auth: KeyHeader | None, timeout: float, retry_seconds: float) -> None:
+    def __init__(self, url: str, auth: KeyHeader | None, limits: Limits) -> None:
         self._url = url
         self._auth = auth
-        self._timeout = timeout
-        self._retry_seconds = retry_seconds
+        self._limits = limits
         self._session = requests.Session()
         # Cookies would be state that threads share.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -75,11 +102,11 @@ class Transport:
             # A proxy of the environment would get the key, and lead to another machine's loopback.
             self._session.trust_env = False
             self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-        if retry_seconds == 0:
+        if limits.retry_seconds == 0:
             # The service can close a kept connection at the moment of the next request, which would fail.
             self._session.headers["Connection"] = "close"
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+            self._session.mount(scheme, PacedAdapter(pool_maxsize=_CONNECTIONS))
 
     @property
     def shown(self) -> str:
@@ -105,12 +132,16 @@ class Transport:
         Raises:
             ClientError: it was refused, or the time for attempts is over.
         """
-        attempts = Attempts(self._retry_seconds, until)
+        attempts = Attempts(self._limits.retry_seconds, until)
         request_id = uuid.uuid4().hex
         reached = 0
         while True:
+            timeout = attempts.remaining(self._limits.timeout)
+            end = None if until is None else time.monotonic() + timeout
+            pace = Pace(timeout, self._limits.min_bytes_per_second, end)
             try:
-                return self._attempt(call, read, request_id, attempts.remaining(self._timeout))
+                with pace.current():
+                    return self._attempt(call, read, request_id, timeout)
             except _FailedError as failed:
                 failure = failed.failure
             except BodyError as error:
@@ -120,8 +151,9 @@ class Transport:
             # error, and it has the headers of the request.
             if failure.again and call.body is not None and not call.body.repeatable:
                 raise call.body.unrepeatable(failure)
-            if call.position() > reached:
-                reached, attempts = call.position(), Attempts(self._retry_seconds, until)
+            gained = call.position() - reached
+            if gained > 0 and pace.allows(gained):
+                reached, attempts = call.position(), Attempts(self._limits.retry_seconds, until)
             attempts.pause(failure)
         raise cause
 
@@ -144,14 +176,15 @@ class Transport:
                 allow_redirects=False,
             ) as response:
                 started = True
-                if 200 <= response.status_code < 300:
+                if 200 <= response.status_code < 300 or call.accepts(response):
                     return read(response)
                 failure = refused(self.shown, response, request_id)
         except CutError as error:
             failure = broken(self.shown, str(error), request_id)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if started:
-                failure = broken(self.shown, "the connection broke off", request_id)
+                why = slowness(error) or "the connection broke off"
+                failure = broken(self.shown, why, request_id)
             else:
                 failure = unreached(self.shown, error, request_id)
         raise _FailedError(failure)
