@@ -20,8 +20,9 @@ from videoqueue.errors import StorageUnavailableError
 from videoqueue.jobs.database import engine_options, prepare
 from videoqueue.jobs.owner_tables import SessionRow
 from videoqueue.jobs.store import JobStore
-from videoqueue.jobs.tables import JobRow, ResultChunk
+from videoqueue.jobs.tables import WEBHOOK_EVENT, JobRow, ResultChunk
 from videoqueue.jobs.types import ALL_OWNERS
+from videoqueue.jobs.webhooks import WebhookEvents
 from videoqueue.maintenance.periodic import Periodic
 from videoqueue.maintenance.purger import Purger
 from videoqueue.maintenance.retention import Retention
@@ -339,6 +340,24 @@ def test_an_uploads_key_is_of_the_kind_that_is_collected(
         connection.execute(sa.delete(JobRow).where(JobRow.job_id == job_id))
     (orphans,) = Retention(services.store, services.storage).orphans(1e-6, 10)
     assert len(orphans) == 1
+
+
+def test_webhook_events_go_with_a_purge_if_their_job_is_gone(store: JobStore, retention: Retention) -> None:
+    with_webhooks = JobStore(store.engine, store.policy, webhooks=True)
+    jobs = []
+    for _ in range(4):
+        claim = with_webhooks.claim(store.create(new_job())[0], "worker")
+        assert claim is not None
+        with_webhooks.fail(claim, "x")
+        jobs.append(claim.job_id)
+    kept, *gone = jobs
+    with store.engine.begin() as connection:
+        given_up = sa.update(WEBHOOK_EVENT).where(WEBHOOK_EVENT.c.job_id != gone[0])
+        connection.execute(given_up.values(next_at=None))
+        # As a release does that knows no webhooks.
+        connection.execute(sa.delete(JobRow).where(JobRow.job_id.in_(gone)))
+    list(retention.round(ALL_OWNERS, None, DAY, 2))
+    assert [event.job_id for event in WebhookEvents(store.engine).waiting(10)] == [kept]
 
 
 def test_expired_sessions_go_with_a_purge_and_others_stay(store: JobStore, retention: Retention) -> None:

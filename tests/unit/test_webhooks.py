@@ -226,6 +226,23 @@ def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(
         assert pause - 60 < wait <= pause
 
 
+def test_the_pause_that_a_receiver_asks_for_is_kept_by_all_processes(store: JobStore) -> None:
+    with receiving(refused(503, "Retry-After: 70"), ACCEPTED) as receiver:
+        for _ in range(3):
+            completed(store)
+        held = WebhookEvents(store.engine).take(60)  # another process is sending it
+        assert held is not None
+        assert notifier_of(store, receiver, 5.0).notify() == 70
+        assert notifier_of(store, receiver, 5.0).notify() == 1.0
+        assert len(receiver.messages) == 1
+        WebhookEvents(store.engine).accepted(held)
+        make_due(store)
+        another = notifier_of(store, receiver, 5.0)
+        for _ in range(2):
+            another.notify()
+        assert (events(store), tried(store)) == ({}, {"failed": 1, "delivered": 3})
+
+
 def dripping() -> bytes:
     return b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n"
 

@@ -7,7 +7,7 @@ outcome is stored, the event is due again after that time: events are sent at le
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -141,13 +141,26 @@ class WebhookEvents:
         waits = WEBHOOK_EVENT.c.next_at.is_not(None)
         self._make_due(waits & WEBHOOK_EVENT.c.error.not_like("HTTP %"), {})
 
+    def postpone(self, seconds: float) -> None:
+        """Makes the events that are due now due after `seconds`, for all processes."""
+        with writing(self._engine) as connection:
+            time = now(connection)
+            # A later time may be the limit of whoever holds the event, which must not change.
+            self._update(
+                connection, WEBHOOK_EVENT.c.next_at <= time, {"next_at": time + microseconds(seconds)}
+            )
+
     def _make_due(self, which: sa.ColumnElement[bool], values: dict[str, int]) -> int:
         with writing(self._engine) as connection:
-            # Rows are locked in one order: two that do this at once would wait for each other otherwise.
-            query = sa.select(WEBHOOK_EVENT.c.job_id).where(which).order_by(WEBHOOK_EVENT.c.job_id)
-            connection.execute(query.with_for_update()).all()
-            due = values | {"next_at": now(connection)}
-            return connection.execute(sa.update(WEBHOOK_EVENT).where(which).values(due)).rowcount
+            return self._update(connection, which, values | {"next_at": now(connection)})
+
+    def _update(
+        self, connection: Connection, which: sa.ColumnElement[bool], values: Mapping[str, int]
+    ) -> int:
+        # Rows are locked in one order: two that do this at once would wait for each other otherwise.
+        query = sa.select(WEBHOOK_EVENT.c.job_id).where(which).order_by(WEBHOOK_EVENT.c.job_id)
+        connection.execute(query.with_for_update()).all()
+        return connection.execute(sa.update(WEBHOOK_EVENT).where(which).values(values)).rowcount
 
     def retry(self, job_id: uuid.UUID) -> bool:
         """Makes the event of an ended job due, also if it was accepted before.
@@ -169,6 +182,22 @@ class WebhookEvents:
 def _held(event: Taken) -> sa.ColumnElement[bool]:
     """Returns the condition that nobody has taken the event since."""
     return (WEBHOOK_EVENT.c.job_id == event.job.job_id) & (WEBHOOK_EVENT.c.next_at == event.held_until)
+
+
+def remove_orphans(engine: Engine, limit: int) -> int:
+    """Removes at most `limit` events of jobs that a release without webhooks has deleted.
+
+    Returns:
+        The number of events.
+
+    Raises:
+        DatabaseUnavailableError: the database cannot be used.
+    """
+    is_gone = ~sa.exists().where(JOB.c.job_id == WEBHOOK_EVENT.c.job_id)
+    with writing(engine) as connection:
+        found = connection.scalars(sa.select(WEBHOOK_EVENT.c.job_id).where(is_gone).limit(limit)).all()
+        connection.execute(sa.delete(WEBHOOK_EVENT).where(WEBHOOK_EVENT.c.job_id.in_(found)))
+    return len(found)
 
 
 def count_events(connection: Connection) -> tuple[int, int]:

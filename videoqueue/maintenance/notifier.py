@@ -40,6 +40,8 @@ _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 #: A receiver that asks us to wait is believed up to this; seconds.
 _MOST_RETRY_AFTER: Final = 3600.0
+#: A pause from this on is stored, so that the other processes keep it; seconds.
+_STORED_PAUSE: Final = 5.0
 
 _GONE: Final = 410
 _BUSY: Final = (429, 503)
@@ -127,6 +129,8 @@ class Notifier:
             again = min(max(again, reply.retry_after), _MOST_RETRY_AFTER)
             delay = None if delay is None else max(delay, again)
         self._failed(event, _why(reply.status), None if reply.status == _GONE else delay)
+        if again >= _STORED_PAUSE:
+            self._events.postpone(again)
         return again
 
     def _delay(self, tries: int) -> float | None:

@@ -1,5 +1,5 @@
-"""Removes old data: ended jobs with their results and videos, videos without a job, unfinished uploads, and
-expired sessions.
+"""Removes old data: ended jobs with their results and videos; videos, segments and webhook events without a
+job; unfinished uploads, and expired sessions.
 
 A job's row is removed before its video (`videoqueue.jobs.deletion`). What a process killed in between leaves,
 the next round removes. A video stays as long as any row refers to it. `JobStore.retry` adds a row for an old
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from videoqueue.failpoints import failpoint
-from videoqueue.jobs import segments, sessions
+from videoqueue.jobs import segments, sessions, webhooks
 from videoqueue.jobs.deletion import Deletions
 from videoqueue.jobs.queries import JobQueries
 from videoqueue.jobs.store import JobStore
@@ -66,7 +66,7 @@ class Retention:
         """Removes old data in steps. Yields after each step how much it removed.
 
         Args:
-            owner: whose jobs are removed. Videos without a job, and sessions that have expired, are removed
+            owner: whose jobs are removed. What belongs to no job, and sessions that have expired, are removed
                 for any.
             days: the minimum age of jobs since their end; None keeps all jobs.
             orphan_seconds: the minimum age of unfinished uploads and of videos without a job.
@@ -75,6 +75,8 @@ class Retention:
         while sessions.remove_expired(self._engine, batch) == batch:
             yield Removed()
         while segments.remove_orphans(self._engine, batch) == batch:
+            yield Removed()
+        while webhooks.remove_orphans(self._engine, batch) == batch:
             yield Removed()
         while count := self.finish_deletions(batch):
             yield Removed(videos=count)
