@@ -1,6 +1,6 @@
 # videoqueue in one image. Without a command it is the whole service in one container (`videoqueue up`);
 # compose.yaml runs web and worker of it. docs/containers.md
-FROM debian:trixie-20250811-slim
+FROM debian:trixie-slim
 
 ENV DEBIAN_FRONTEND=noninteractive \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -53,8 +53,9 @@ VOLUME ["/data"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 
+# http.client uses no proxy. Docker sets HTTP_PROXY in a container if its client has one.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-P", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/healthz', timeout=4)"]
+    CMD ["python", "-P", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8000), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 
 # tini passes SIGTERM on and reaps the children of processes that were killed.
 ENTRYPOINT ["tini", "--"]

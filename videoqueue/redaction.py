@@ -26,7 +26,7 @@ VARIABLES: Final = (
 #: A shorter value is only masked where it is recognised as a key: it could be part of any text.
 _MIN_CHARACTERS: Final = 16
 
-#: A key of `videoqueue.jobs.keys`, also a part of one; its id is public.
+#: A key of `videoqueue.jobs.api_key`, also a part of one; its id is public.
 _KEY: Final = re.compile(r"(vq_[a-z2-7]{12}_)[0-9a-z]+", re.IGNORECASE)
 #: What messages for users contain in place of a key.
 _EXAMPLE: Final = "Bearer KEY"

@@ -1,11 +1,11 @@
-"""Does the steps of the Dockerfile in a folder made by debootstrap, runs the image's command there as its
-user, submits the sample with curl and compares the ETag of its results with that of this checkout.
+"""Does the steps of the Dockerfile in a folder made by debootstrap, and runs the image's command there as
+its user, on a root file system that cannot be written. Submits the sample with curl, sends SIGTERM while
+the job runs, starts the image again, and compares the ETag of the results with that of this checkout.
 
 Needs root, `apt install debootstrap curl`, and a few GB of disk space. With --compose, it builds the image
 and runs compose.yaml with Docker, submits the sample in the same way, and removes everything.
 
-Exit code 0 if all is well, 1 if
-something fails, 2 if it cannot be done here.
+Exit code 0 if all is well, 1 if something fails, 2 if it cannot be done here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from container.build import Image, left_out
 from container.compose import composed, has_engine
 from container.dockerfile import read
 from container.root import Root
-from container.service import expected_etag, results_of, running
+from container.service import etag_of, expected_etag, running, submit, wait_for
 
 TOP = Path(__file__).resolve().parents[2]
 SAMPLE = TOP / "videoqueue" / "cli" / "sample.mp4"
@@ -34,7 +34,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="check_container", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--keep", type=Path, help="build in this folder, and keep it; a Debian in it is used")
+    parser.add_argument(
+        "--keep", type=Path, help="build in this folder, and keep it; its Debian is used again"
+    )
     parser.add_argument("--bind", type=Path, action="append", default=[], help="a folder that pip needs")
     parser.add_argument("--compose", action="store_true", help="run compose.yaml with Docker instead")
     given = parser.parse_args()
@@ -57,7 +59,7 @@ def _check_compose() -> int:
         print("check_container: cannot be done here: Docker with compose does not run", file=sys.stderr)
         return 2
     with composed(TOP) as (url, key):
-        return _compare(results_of(url, key, SAMPLE))
+        return _compare(etag_of(url, key, submit(url, key, SAMPLE)))
 
 
 def _check(image: Image) -> int:
@@ -67,7 +69,10 @@ def _check(image: Image) -> int:
     print(f"check_container: {size / 1e6:.0f} MB as built", flush=True)
     with running(image) as url:
         key = (image.root.folder / "data" / "api-key").read_text().strip()
-        found = results_of(url, key, SAMPLE)
+        job = submit(url, key, SAMPLE)
+        wait_for(url, key, job, "running")
+    with running(image) as url:
+        found = etag_of(url, key, job)
     return _compare(found)
 
 

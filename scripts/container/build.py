@@ -29,11 +29,10 @@ class Image:
             getattr(self, f"_{instruction.name.lower()}")(instruction)
 
     def _from(self, instruction: Instruction) -> None:
-        found = re.fullmatch(r"debian:(\w+)-\d{8}-slim", instruction.text)
+        found = re.fullmatch(r"debian:(\w+)-slim(@sha256:[0-9a-f]{64})?", instruction.text)
         if not found:
-            raise SystemExit("check_container: FROM is not debian:SUITE-DATE-slim")
-        if not (self.root.folder / "etc" / "debian_version").exists():
-            self.root.bootstrap(found[1])
+            raise SystemExit("check_container: FROM is not debian:SUITE-slim")
+        self.root.begin(found[1])
 
     def _env(self, instruction: Instruction) -> None:
         self.root.environ |= dict(word.split("=", 1) for word in instruction.words)

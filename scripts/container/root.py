@@ -13,52 +13,60 @@ from pathlib import Path
 #: What pip and apt of this machine are set up with holds for the build too.
 _PASSED_ON = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
+_KEEP_NOTHING = """\
+Binary::apt-get::APT::Keep-Downloaded-Packages "false";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };
+"""
+
 
 @dataclass
 class Root:
-    """The system in `folder`, and what the next command in it gets.
+    """A system in a folder, and what the next command in it gets.
 
     Attributes:
-        folder: the folder.
+        place: the folder of the system and of the Debian that it begins with.
         binds: folders of this machine that commands see at the same place, such as packages for pip.
         environ: the variables that the Dockerfile sets.
         workdir: the working directory.
         user: user and group of the commands.
     """
 
-    folder: Path
+    place: Path
     binds: Sequence[Path] = ()
     environ: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
     user: str = "0:0"
 
-    def bootstrap(self, suite: str) -> None:
-        """Installs a minimal Debian, from the server that this machine gets its own packages from."""
-        sites = _run(["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]).stdout
-        site = next((line for line in sites.splitlines() if "security" not in line), "")
-        if not site:
-            raise SystemExit("check_container: apt has no source here; add one to /etc/apt/sources.list.d")
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", suite, str(self.folder), site],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        for package in self.folder.glob("var/cache/apt/archives/*.deb"):  # which the base image does not have
-            package.unlink()
+    @property
+    def folder(self) -> Path:
+        """The root folder of the system."""
+        return self.place / "image"
+
+    def begin(self, suite: str) -> None:
+        """Makes the folder with a minimal Debian and nothing else, whatever an earlier run has left in it."""
+        base = self.place / suite
+        if not base.exists():
+            bootstrap(base, suite)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        _run(["cp", "--archive", "--reflink=auto", str(base), str(self.folder)])
 
     def inside(self, path: str) -> Path:
         """Returns where a path of the system is on this machine."""
         return self.folder / str(Path(self.workdir, path)).lstrip("/")
 
     def command(
-        self, words: Sequence[str], extra: Mapping[str, str] | None = None, *, new_pids: bool = False
+        self, words: Sequence[str], extra: Mapping[str, str] | None = None, *, is_service: bool = False
     ) -> list[str]:
         """Returns the command line that runs the words in the system.
 
         Args:
             words: the command.
             extra: variables beside those of the Dockerfile.
-            new_pids: whether the command is process 1 of its own namespace.
+            is_service: whether the command is process 1 of its own namespace, can write only in /data and
+                /tmp, and cannot gain any right, as in compose.yaml; otherwise it is a step of the build.
         """
         top = shlex.quote(str(self.folder))
         mounts = [
@@ -66,14 +74,24 @@ class Root:
             f"mount --rbind /sys {top}/sys",
             f"mount --rbind /dev {top}/dev",
         ]
-        for bind in self.binds:
+        if is_service:
+            mounts = [
+                f"mount --bind {top} {top}",
+                f"mount --bind {top}/data {top}/data",
+                f"mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs {top}/tmp",
+                f"mount -o remount,bind,ro {top}",
+                *mounts,
+            ]
+        for bind in () if is_service else self.binds:
             place = f"{top}{shlex.quote(str(bind))}"
             mounts.append(f"mkdir -p {place} && mount --bind {shlex.quote(str(bind))} {place}")
         variables = [f"{name}={value}" for name, value in (self.environ | dict(extra or {})).items()]
         shell = ["sh", "-c", 'cd "$0" && exec "$@"', self.workdir, *words]
-        system = ["chroot", f"--userspec={self.user}", str(self.folder), "env", "-i", *variables]
-        entered = shlex.join([*system, *shell])
-        namespaces = ["--mount", "--pid", "--fork", "--kill-child"] if new_pids else ["--mount"]
+        confined = ("--no-new-privs", "--bounding-set=-all") if is_service else ()
+        user, group = self.user.split(":")
+        as_user = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *confined]
+        entered = shlex.join(["chroot", str(self.folder), *as_user, "env", "-i", *variables, *shell])
+        namespaces = ["--mount", "--pid", "--fork", "--kill-child"] if is_service else ["--mount"]
         return ["unshare", *namespaces, "sh", "-c", f"set -e; {'; '.join(mounts)}; exec {entered}"]
 
     def run(self, words: Sequence[str], extra: Mapping[str, str] | None = None) -> None:
@@ -106,6 +124,32 @@ class Root:
         """Returns the size of all files in bytes."""
         printed = _run(["du", "--summarize", "--one-file-system", "--block-size=1", str(self.folder)]).stdout
         return int(printed.split()[0])
+
+
+def bootstrap(folder: Path, suite: str) -> None:
+    """Installs a minimal Debian, from the server that this machine gets its own Debian packages from.
+
+    A run that was ended leaves nothing in the folder.
+    """
+    sites = _run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(SITE)", "Created-By: Packages"]
+    )
+    found = (line.removeprefix("Debian Debian ") for line in sites.stdout.splitlines())
+    site = next((site for site in found if "://" in site and " " not in site), "")
+    if not site:
+        raise SystemExit(
+            "check_container: apt has no source of Debian here; add one to /etc/apt/sources.list.d, and run "
+            "apt-get update"
+        )
+    unfinished = folder.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = ["debootstrap", "--variant=minbase", suite, str(unfinished), site]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # As in the image of an engine, packages are not kept after their installation.
+    for kept in (unfinished / "var" / "cache" / "apt").rglob("*.*"):
+        kept.unlink()
+    (unfinished / "etc" / "apt" / "apt.conf.d" / "keep-nothing").write_text(_KEEP_NOTHING)
+    unfinished.rename(folder)
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

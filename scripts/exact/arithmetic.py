@@ -16,7 +16,7 @@ have all 8: their products are not added in pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy.typing as npt
 import openvino
 from openvino import opset13
 
-Values = npt.NDArray[np.float64]
+from exact.graph import Values, bias_of, constant, operations, replace
 
 _LARGEST_WEIGHT, _LARGEST_WEIGHT_BY_CHANNEL = 64, 127
 _WEIGHTED = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
@@ -46,7 +46,6 @@ _UNCHANGED = (
     "Unsqueeze",
     "VariadicSplit",
 )
-_PASSED_ON = ("Convert", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 # A range may be this much asymmetric and still be taken for a symmetric one.
 _NEARLY_SYMMETRIC = 0.01
 _TINY = 1e-9
@@ -63,13 +62,13 @@ def make_exact(model: openvino.Model, source: openvino.Model) -> int:
     Returns:
         The number of layers with weights that are exact now; layers that stay in float32 do not count.
     """
-    scales = {step.get_friendly_name(): _snap(step) for step in _steps(model, "FakeQuantize")}
+    scales = {step.get_friendly_name(): _snap(step) for step in operations(model, "FakeQuantize")}
     originals = {step.get_friendly_name(): step for step in source.get_ordered_ops()}
     count = 0
-    for layer in _steps(model, *_WEIGHTED):
+    for layer in operations(model, *_WEIGHTED):
         if not _is_exact(layer):
             continue
-        weights = _constant(originals[layer.get_friendly_name()].input_value(1))
+        weights = constant(originals[layer.get_friendly_name()].input_value(1))
         if weights is None:
             raise ValueError(f"{layer.get_friendly_name()} has no constant weights in the source")
         weight_scales = _replace_weights(layer, weights)
@@ -89,17 +88,17 @@ def correct_biases(model: openvino.Model, source: openvino.Model, inputs: Sequen
         source: The model from which it was made.
         inputs: The inputs to compute the means with.
     """
-    scales = {step.get_friendly_name(): _scale(step) for step in _steps(model, "FakeQuantize")}
-    for layer in _steps(model, *_WEIGHTED):
-        found = _bias(layer)
+    scales = {step.get_friendly_name(): _scale(step) for step in operations(model, "FakeQuantize")}
+    for layer in operations(model, *_WEIGHTED):
+        found = bias_of(layer)
         input_scale = _scale_of(layer.input_value(0), scales)
         if not _is_exact(layer) or found is None or input_scale is None:
             continue
         following, place, bias = found
         name = following.get_friendly_name()
         missing = _means(source, name, inputs) - _means(model, name, inputs)
-        _set(following.input(place), bias + missing.reshape(bias.shape))
-        weight_scales = _constant(layer.input_value(1).get_node().input_value(1))
+        replace(following.input(place), bias + missing.reshape(bias.shape))
+        weight_scales = constant(layer.input_value(1).get_node().input_value(1))
         if weight_scales is None:
             raise ValueError(f"{layer.get_friendly_name()} has no constant scales")
         _replace_bias(layer, weight_scales, input_scale)
@@ -119,12 +118,8 @@ def _means(model: openvino.Model, name: str, inputs: Sequence[npt.ArrayLike]) ->
     return np.asarray(np.mean(means, axis=0), np.float64)
 
 
-def _steps(model: openvino.Model, *kinds: str) -> Iterator[Any]:
-    return (step for step in model.get_ordered_ops() if step.get_type_name() in kinds)
-
-
 def _scale(quantise: Any) -> float:
-    low, high = (_constant(quantise.input_value(place)) for place in (1, 2))
+    low, high = (constant(quantise.input_value(place)) for place in (1, 2))
     if low is None or high is None:
         raise ValueError(f"{quantise.get_friendly_name()} has no constant range")
     levels: int = quantise.get_levels()
@@ -133,7 +128,7 @@ def _scale(quantise: Any) -> float:
 
 def _snap(quantise: Any) -> float:
     """Changes the range of a FakeQuantize to one scale, a power of two, for all channels. Returns it."""
-    low, high = (_constant(quantise.input_value(place)) for place in (1, 2))
+    low, high = (constant(quantise.input_value(place)) for place in (1, 2))
     if low is None or high is None:
         raise ValueError(f"{quantise.get_friendly_name()} has no constant range")
     least, most = float(low.min()), float(high.max())
@@ -147,14 +142,14 @@ def _snap(quantise: Any) -> float:
         zero = min(steps, math.ceil(-least / scale))
     bottom, top = -zero * scale, (steps - zero) * scale
     for place, value in ((1, bottom), (2, top), (3, bottom), (4, top)):
-        _set(quantise.input(place), np.full(low.shape, value))
+        replace(quantise.input(place), np.full(low.shape, value))
     return scale
 
 
 def _replace_weights(layer: Any, weights: Values) -> Values:
     """Rounds the weights of a layer to multiples of powers of two. Returns the scale of each channel."""
     multiply = layer.input_value(1).get_node()
-    given, shape = _constant(multiply.input_value(1)), list(multiply.input_value(0).get_shape())
+    given, shape = constant(multiply.input_value(1)), list(multiply.input_value(0).get_shape())
     if given is None or shape != list(weights.shape):
         raise ValueError(f"{layer.get_friendly_name()} is not laid out as NNCF does it")
     by_channel = layer.get_type_name() == "GroupConvolution"
@@ -168,10 +163,10 @@ def _replace_weights(layer: Any, weights: Values) -> Values:
             break
     else:
         raise ValueError(f"{layer.get_friendly_name()}: float32 does not hold its sums")
-    _set(multiply.input(0), integers, np.int8)
+    replace(multiply.input(0), integers, np.int8)
     converted = opset13.convert(multiply.input_value(0), "f32")
     multiply.input(0).replace_source_output(converted.output(0))
-    _set(multiply.input(1), scales)
+    replace(multiply.input(1), scales)
     return scales
 
 
@@ -197,14 +192,14 @@ def _rounded(weights: Values, scales: Values, largest: int) -> Values:
 
 
 def _replace_bias(layer: Any, weight_scales: Values, input_scale: float | None) -> None:
-    found = _bias(layer)
+    found = bias_of(layer)
     if input_scale is None or found is None:
         return
     following, place, bias = found
     sums = input_scale * _steps_of(weight_scales).reshape(1, -1, 1, 1)
     if layer.get_type_name() == "MatMul":
         sums = sums.reshape(-1)
-    _set(following.input(place), np.rint(bias / sums) * sums)
+    replace(following.input(place), np.rint(bias / sums) * sums)
 
 
 def _steps_of(scales: Values) -> Values:
@@ -214,36 +209,17 @@ def _steps_of(scales: Values) -> Values:
     return np.asarray(powers / denominator, np.float64)
 
 
-def _bias(layer: Any) -> tuple[Any, int, Values] | None:
-    """Returns the addition behind a layer, and which of its inputs is the bias, with its values."""
-    following = _only_consumer(layer)
-    while following is not None and following.get_type_name() == "Identity":
-        following = _only_consumer(following)
-    if following is None or following.get_type_name() != "Add":
-        return None
-    for place in (0, 1):
-        values = _constant(following.input_value(place))
-        if values is not None:
-            return following, place, values
-    return None
-
-
 def _is_exact(layer: Any) -> bool:
     return bool(layer.input_value(1).get_node().get_type_name() == "Multiply")
 
 
 def keep_in_16_bits(model: openvino.Model, least: int = 10_000) -> None:
     """Stores the constants in float32 with at least so many values in 16 bits; the file is smaller."""
-    for step in _steps(model, "Constant"):
+    for step in operations(model, "Constant"):
         if step.get_element_type() == openvino.Type.f32 and step.data.size >= least:
             converted = opset13.convert(opset13.constant(np.asarray(step.data, np.float16)), "f32")
             for consumer in step.output(0).get_target_inputs():
                 consumer.replace_source_output(converted.output(0))
-
-
-def _only_consumer(step: Any) -> Any:
-    consumers = list(step.output(0).get_target_inputs())
-    return consumers[0].get_node() if len(consumers) == 1 else None
 
 
 def _scale_of(output: Any, scales: dict[str, float]) -> float | None:
@@ -259,14 +235,3 @@ def _scale_of(output: Any, scales: dict[str, float]) -> float | None:
         known = [scale for scale in found if scale is not None]
         return min(known) if len(known) == len(found) else None
     return None
-
-
-def _constant(output: Any) -> Values | None:
-    step = output.get_node()
-    if step.get_type_name() == "Constant":
-        return np.asarray(step.data, np.float64)
-    return _constant(step.input_value(0)) if step.get_type_name() in _PASSED_ON else None
-
-
-def _set(place: Any, value: npt.ArrayLike, kind: npt.DTypeLike = np.float32) -> None:
-    place.replace_source_output(opset13.constant(np.asarray(value, kind)).output(0))

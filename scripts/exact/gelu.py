@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import openvino
 from openvino import opset13
 
-Values = npt.NDArray[np.float64]
+from exact.graph import Values, only_consumer, operations
 
 #: The least distance of a result from the middle between two levels, in levels. Processors differ by 0.00002.
 LEAST_MARGIN = 1e-4
@@ -49,7 +47,7 @@ def round_inputs_of_gelu(model: openvino.Model) -> int:
     Raises:
         ValueError: No grid keeps all results of a GELU away from the middle between two levels.
     """
-    found = [(step, result) for step in _steps(model, "Erf") if (result := _rounded_result(step))]
+    found = [(step, result) for step in operations(model, "Erf") if (result := _rounded_result(step))]
     for step, result in found:
         low, high = (result.input_value(place).get_node().data for place in (1, 2))
         grid = _best_grid(float(low.min()), float(high.max()), result.get_levels())
@@ -102,14 +100,7 @@ def _rounded_result(error_function: Any) -> Any:
     """Returns the FakeQuantize that rounds the result of a GELU; None if there is none."""
     step = error_function
     for _ in range(_MOST_BETWEEN):
-        consumers = [place.get_node() for place in step.output(0).get_target_inputs()]
-        if len(consumers) != 1:
-            return None
-        (step,) = consumers
-        if step.get_type_name() == "FakeQuantize":
+        step = only_consumer(step)
+        if step is None or step.get_type_name() == "FakeQuantize":
             return step
     return None
-
-
-def _steps(model: openvino.Model, kind: str) -> Iterator[Any]:
-    return (step for step in model.get_ordered_ops() if step.get_type_name() == kind)

@@ -52,7 +52,7 @@ def _insert(service: ChaosService, video: Submission, count: int) -> list[uuid.U
         input_sha256=hashlib.sha256(video.content).hexdigest(),
     )
     job_ids = [uuid.uuid4() for _ in range(count)]
-    with writing(service.engine) as connection:
+    with writing(service.database.engine) as connection:
         time = now(connection)
         rows = [new_row(job_id, new, time, lease_policy(announce_seconds=0.0)) for job_id in job_ids]
         connection.execute(sa.insert(JOB), rows)
@@ -81,7 +81,7 @@ class _Watch:
         # The queue is read first: jobs that end in between make it look longer, never shorter.
         length = self._service.valkey.length(QUEUE)
         before = self._pending
-        ((self._pending,),) = self._service.rows(
+        ((self._pending,),) = self._service.database.rows(
             "SELECT count(*) FROM job WHERE status NOT IN ('completed', 'failed')"
         )
         self._longest = max(self._longest, length)
@@ -90,7 +90,7 @@ class _Watch:
         self._client.status(self._job_ids[-1])
 
     def broken(self) -> list[str]:
-        rows = self._service.rows("SELECT status, count(*) FROM job GROUP BY status")
+        rows = self._service.database.rows("SELECT status, count(*) FROM job GROUP BY status")
         counts = {status: count for status, count in rows}
         broken = [*self._overfull, *self._observed.bugs]
         if counts != {"completed": len(self._job_ids)}:

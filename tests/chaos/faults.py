@@ -128,7 +128,7 @@ class FaultInjector:
         """The jobs under way in this process, the one above it and those below; none while nobody knows."""
         family = {target.pid, target.ppid(), *(process.pid for process in target.children())}
         try:
-            under_way = self._service.jobs_under_way()
+            under_way = self._service.database.jobs_under_way()
         except sa.exc.SQLAlchemyError:
             return ()
         return tuple(job_id for job_id, worker in under_way if worker in family)
@@ -170,7 +170,7 @@ class FaultInjector:
 
     def _is_running(self, job_id: uuid.UUID) -> bool:
         try:
-            return any(found == job_id for found, _ in self._service.jobs_under_way())
+            return any(found == job_id for found, _ in self._service.database.jobs_under_way())
         except sa.exc.SQLAlchemyError:
             return False
 

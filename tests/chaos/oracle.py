@@ -92,11 +92,13 @@ class Oracle:
         tables = [table for table in Base.metadata.sorted_tables if "job_id" in table.c and table is not JOB]
         for table in tables:
             query = f"SELECT DISTINCT job_id FROM {table.name} WHERE job_id NOT IN (SELECT job_id FROM job)"
-            for (job_id,) in self._service.rows(query):
+            for (job_id,) in self._service.database.rows(query):
                 yield f"{job_id}: it has no row, but one in {table.name}"
 
     def _once_for_each_key(self, submitted: list[Submitted]) -> Iterator[str]:
-        rows = self._service.rows("SELECT idempotency_key, job_id FROM job WHERE idempotency_key IS NOT NULL")
+        rows = self._service.database.rows(
+            "SELECT idempotency_key, job_id FROM job WHERE idempotency_key IS NOT NULL"
+        )
         by_key = {key: uuid.UUID(str(job_id)) for key, job_id in rows}
         if len(by_key) != len(rows):
             yield "an Idempotency-Key has two jobs"
@@ -107,7 +109,7 @@ class Oracle:
                 yield f"{one.job_id}: its Idempotency-Key belongs to {by_key.get(one.key)}"
 
     def _transitions(self) -> Iterator[str]:
-        jobs = {uuid.UUID(str(job_id)) for (job_id,) in self._service.rows("SELECT job_id FROM job")}
+        jobs = {uuid.UUID(str(job_id)) for (job_id,) in self._service.database.rows("SELECT job_id FROM job")}
         logged = self._service.log.by_job()
         for job_id in jobs | set(logged):
             yield from (f"{job_id}: {line}" for line in faults_of(logged[job_id]))
@@ -131,7 +133,9 @@ class Oracle:
 
     def _leases(self) -> Iterator[str]:
         ended = "status IN ('completed', 'failed') AND lease_until IS NULL"
-        for job_id, status in self._service.rows(f"SELECT job_id, status FROM job WHERE NOT ({ended})"):
+        for job_id, status in self._service.database.rows(
+            f"SELECT job_id, status FROM job WHERE NOT ({ended})"
+        ):
             yield f"{job_id}: still {status}"
 
     def _counts(self) -> Iterator[str]:
@@ -176,7 +180,7 @@ class Oracle:
 
     def _frames(self) -> int:
         query = "SELECT coalesce(sum(frame_count), 0) FROM result_chunk JOIN job USING (job_id)"
-        ((frames,),) = self._service.rows(f"{query} WHERE status = 'completed'")
+        ((frames,),) = self._service.database.rows(f"{query} WHERE status = 'completed'")
         return int(frames)
 
     def _processes(self) -> Iterator[str]:
@@ -210,7 +214,7 @@ class Oracle:
         """What kills have left is for the collector, which is told here that a moment is old enough."""
         self._service.collect()
         stored = self._service.storage.stored()
-        needed = {key for (key,) in self._service.rows("SELECT input_key FROM job")}
+        needed = {key for (key,) in self._service.database.rows("SELECT input_key FROM job")}
         yield from (f"an object that no job refers to: {key}" for key in stored - needed)
         yield from (f"a job's video is gone: {key}" for key in needed - stored)
 

@@ -52,9 +52,11 @@ def _await_completed(client: Client, job_id: uuid.UUID) -> None:
 
 def _kill_in_the_middle(service: ChaosService, kind: str) -> Kill:
     """Kills the worker process, or its child, as soon as a frame of its job has been stored."""
-    stored = len(service.rows("SELECT id FROM stored_chunk"))
-    eventually(lambda: len(service.rows("SELECT id FROM stored_chunk")) > stored, "a frame is stored")
-    ((job_id, worker),) = service.jobs_under_way()
+    stored = len(service.database.rows("SELECT id FROM stored_chunk"))
+    eventually(
+        lambda: len(service.database.rows("SELECT id FROM stored_chunk")) > stored, "a frame is stored"
+    )
+    ((job_id, worker),) = service.database.jobs_under_way()
     victim = psutil.Process(worker)
     if kind == "kill child":
         victim = eventually(lambda: child_of(victim), "the worker has a child")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sqlite3
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 import requests
-import sqlalchemy as sa
 
+from tests.chaos.database import ServiceDatabase
 from tests.chaos.keeper import Keeper
 from tests.chaos.processes import first_below, is_child, running_from
 from tests.chaos.receiver import chaos_receiver
@@ -75,8 +72,8 @@ class ChaosService:
         self.environ = environment(ALWAYS | self.workplace.environ | self._settings() | dict(settings))
         # A process that is killed writes no coverage.
         self.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-        self.engine = sa.create_engine(self._direct_url(), pool_pre_ping=True)
-        self.log = TransitionLog(self.engine)
+        self.database = ServiceDatabase(self.postgres, self.data)
+        self.log = TransitionLog(self.database.engine)
         self.keeper = Keeper(self._programs(), folder)
 
     @property
@@ -102,10 +99,7 @@ class ChaosService:
 
     def create_key(self, owner: str) -> str:
         """Returns a new key with which jobs of the owner are submitted."""
-        return KeyStore(self.engine).create(owner, frozenset({"submit"}))[1]
-
-    def _direct_url(self) -> str:
-        return self.postgres.uri if self.postgres else f"sqlite:///{self.data / 'videoqueue.db'}"
+        return KeyStore(self.database.engine).create(owner, frozenset({"submit"}))[1]
 
     def _settings(self) -> dict[str, str]:
         folders = {"VIDEOQUEUE_DATA_DIR": self.data, "VIDEOQUEUE_FAILPOINTS_DIR": self.orders}
@@ -120,7 +114,7 @@ class ChaosService:
     def __enter__(self) -> ChaosService:
         try:
             # Directly: the keeper has not started PgBouncer yet.
-            self.run(f"DATABASE_URL={shlex.quote(self._direct_url())} {procfile()['release']}")
+            self.run(f"DATABASE_URL={shlex.quote(self.database.url)} {procfile()['release']}")
             self.log.install()
             self.keeper.start()
             self.await_ready()
@@ -137,7 +131,7 @@ class ChaosService:
             close.callback(self.valkey.close)
             if self.postgres:
                 close.callback(self.postgres.stop)
-            close.callback(self.engine.dispose)
+            close.callback(self.database.engine.dispose)
             close.callback(self._end_leftovers)
             self.keeper.stop()
 
@@ -156,14 +150,14 @@ class ChaosService:
 
     def collect(self) -> None:
         """Removes what killed uploads and deletions have left, as if it were old."""
-        retention = Retention(JobStore(self.engine, lease_policy()), self.storage.objects)
+        retention = Retention(JobStore(self.database.engine, lease_policy()), self.storage.objects)
         for _ in retention.round(ALL_OWNERS, None, _MOMENT, batch=1000):
             pass
 
     def await_told(self) -> None:
         """Until every event is accepted, by a receiver that behaves from now on."""
         self.receiver.dice = None
-        events = WebhookEvents(self.engine)
+        events = WebhookEvents(self.database.engine)
         events.retry_waiting()  # some wait for minutes, as the schedule says
         eventually(lambda: not events.waiting(1), "all webhooks are accepted")
 
@@ -245,28 +239,3 @@ class ChaosService:
             yield
         finally:
             self.start_queue()
-
-    def rows(self, query: str, **values: Any) -> list[sa.Row[*tuple[Any, ...]]]:
-        with self.engine.connect() as connection:
-            return list(connection.execute(sa.text(query), values))
-
-    def change(self, statement: str, **values: Any) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(sa.text(statement), values)
-
-    def is_writable(self) -> bool:
-        """Whether the database takes a write soon; SQLite has one lock for all."""
-        if self.postgres:
-            return True
-        with closing(sqlite3.connect(self.data / "videoqueue.db", timeout=3)) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            connection.rollback()
-        return True
-
-    def jobs_under_way(self) -> list[tuple[uuid.UUID, int]]:
-        """The running jobs, each with the process that claimed it."""
-        rows = self.rows("SELECT job_id, worker FROM job WHERE status = 'running'")
-        return [(uuid.UUID(str(job_id)), int(worker.rsplit(":", 1)[1])) for job_id, worker in rows]

@@ -59,9 +59,9 @@ class Watch:
             return  # the harness has crashed the server
 
     def _faults(self) -> Iterator[str]:
-        for owner, count in self._service.rows(_TOO_MANY, most=self._most):
+        for owner, count in self._service.database.rows(_TOO_MANY, most=self._most):
             yield f"{owner} had {count} running jobs"
-        for (job_id,) in self._service.rows(_HOMELESS):
+        for (job_id,) in self._service.database.rows(_HOMELESS):
             yield f"{job_id}: results without a job"
         yield from (f"{job_id}: a job without its video" for job_id in self._without_video())
 
@@ -73,4 +73,4 @@ class Watch:
         return missing & set(self._videos()) if missing else missing
 
     def _videos(self) -> dict[str, str]:
-        return {str(job_id): key for job_id, key in self._service.rows(_VIDEOS)}
+        return {str(job_id): key for job_id, key in self._service.database.rows(_VIDEOS)}

@@ -25,7 +25,8 @@ from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
 from videoqueue.api.operations import Operation, operation
 from videoqueue.app import create_app
-from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.api_key import Scope
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.tables import API_KEY, Base
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY

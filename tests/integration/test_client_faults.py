@@ -14,7 +14,8 @@ import requests
 from hypothesis import strategies as st
 
 from tests.support.serving import Web
-from tests.support.tcp_proxy import Fault, TcpProxy
+from tests.support.tcp_faults import Fault
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.videos import make_video
 from videoqueue.client import Client, ClientError
 from videoqueue.client import attempts as pauses

@@ -17,7 +17,8 @@ from videoqueue.broker import build_broker
 from videoqueue.cli.doctor.findings import Finding
 from videoqueue.errors import VideoqueueError
 from videoqueue.supervisor import embedded
-from videoqueue.supervisor.embedded import DataFolder, valkey_program
+from videoqueue.supervisor.data_folder import DataFolder
+from videoqueue.supervisor.embedded import valkey_program
 
 ACL = "+@read +@write +@connection +@scripting -@dangerous +keys"
 

@@ -19,13 +19,15 @@ import redis
 
 from tests.support.stack import eventually
 from videoqueue.errors import VideoqueueError
-from videoqueue.supervisor.embedded import DataFolder, check_port, free_port, valkey_program
+from videoqueue.supervisor.data_folder import DataFolder
+from videoqueue.supervisor.embedded import valkey_program
+from videoqueue.supervisor.ports import check_port, free_port
 from videoqueue.supervisor.program import Program
 from videoqueue.supervisor.supervisor import Supervisor
 
 HOLDER = """
 import sys
-from videoqueue.supervisor.embedded import DataFolder
+from videoqueue.supervisor.data_folder import DataFolder
 folder = DataFolder(sys.argv[1])
 print("HELD", flush=True)
 sys.stdin.read()

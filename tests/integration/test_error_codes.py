@@ -20,7 +20,8 @@ from tests.support.serving import Client, Web, padded, post, post_raw, serving
 from tests.support.stack import free_port
 from tests.support.videos import make_video
 from videoqueue.api.problems import PROBLEMS, ProblemCode
-from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.api_key import Scope
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.store import JobStore
 

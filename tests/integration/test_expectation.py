@@ -12,7 +12,8 @@ from tests.support.records import lease_policy, new_job
 from tests.support.serving import Client, Web, serving
 from tests.support.stack import eventually
 from tests.support.videos import make_video
-from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.api_key import Scope
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.store import JobStore
 

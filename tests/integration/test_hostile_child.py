@@ -30,7 +30,7 @@ from videoqueue.app import create_app
 from videoqueue.jobs.tables import COUNTER, Base
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, Job
 from videoqueue.pipeline_options import PipelineOptions
-from videoqueue.sandbox import process, sandbox
+from videoqueue.sandbox import sandbox, start
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, OUTCOMES
 from videoqueue.sandbox.sandbox import Sandbox
 from videoqueue.services import Services
@@ -102,7 +102,7 @@ class Worker:
         return stored(self.services.store, job_id)
 
     def _use(self, *plans: Sequence[Step]) -> None:
-        self._patch.setattr(process, "launch", instead_of_the_pipeline(self._folder, plans))
+        self._patch.setattr(start, "launch", instead_of_the_pipeline(self._folder, plans))
 
     def items(self, job: Job) -> list[dict[str, Any]]:
         chunks = self.services.results.chunks(job.job_id, ALL_OWNERS)

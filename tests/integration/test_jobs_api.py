@@ -18,7 +18,8 @@ from tests.support.videos import make_video
 from videoqueue.api.extension import services_of
 from videoqueue.broker import queued
 from videoqueue.errors import LeaseLostError, StorageUnavailableError
-from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.api_key import Scope
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.results import encode
 from videoqueue.jobs.tables import CHUNK, DELETED_JOB, JOB, OWNER_STATE
 from videoqueue.jobs.types import ALL_OWNERS, NOBODY, Claim

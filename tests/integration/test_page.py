@@ -18,7 +18,8 @@ from tests.support.leaks import ADMIN_KEY
 from tests.support.records import new_job
 from videoqueue.api.extension import services_of
 from videoqueue.app import create_app
-from videoqueue.jobs.keys import KeyStore, Scope
+from videoqueue.jobs.api_key import Scope
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.tables import SESSION, Base
 from videoqueue.services import Services
 from videoqueue.settings import Settings

@@ -90,12 +90,12 @@ def test_without_the_queue_it_is_degraded(start: Callable[..., FlaskClient]) -> 
 def test_a_full_storage_is_degraded_because_results_can_still_be_read(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from videoqueue.storage.filesystem import _FileWriter
+    from videoqueue.storage.file_writer import FileWriter
 
     def full(*_: object) -> None:
         raise StorageFullError("full")
 
-    monkeypatch.setattr(_FileWriter, "write", full)
+    monkeypatch.setattr(FileWriter, "write", full)
     worker_lives(services)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.get_json()["degraded"]) == (200, ["storage_full"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from tests.support.videos import make_video, spoil_samples
 from videoqueue.errors import InvalidVideoError, PermanentError, SandboxCrashedError
 from videoqueue.launch import child_environment
 from videoqueue.pipeline_options import PipelineOptions
+from videoqueue.sandbox.process import ChildProcess
 from videoqueue.sandbox.protocol import Begun, Ended, Report, Seen, Task
+from videoqueue.sandbox.room import Room
 from videoqueue.sandbox.sandbox import Sandbox, Stopped
 from videoqueue.settings import load_settings
 from videoqueue.worker.factory import make_sandbox
@@ -239,6 +242,48 @@ def test_term_does_not_end_a_child_by_itself(sandbox: Sandbox, tmp_path: Path) -
     next(reports)
     children()[0].terminate()
     assert len([report for report in reports if isinstance(report, Seen)]) >= 3
+
+
+@pytest.mark.parametrize("free", range(6))  # its three pipes take six
+def test_a_child_that_cannot_be_started_leaves_no_open_file(tmp_path: Path, free: int) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=1)
+    room = Room(tmp_path, str(video))
+    cell = walls().cell(PipelineOptions(), str(room.scratch), room.inputs, False)
+    with only_free_files(free) as limit:
+        before = open_files(limit)
+        with pytest.raises(OSError, match="Too many open files"):
+            ChildProcess(PipelineOptions(), limits_with(), cell, room)
+        assert open_files(limit) == before
+
+
+@contextmanager
+def only_free_files(free: int) -> Iterator[int]:
+    """This process can open so many more files. Yields the limit, which is above all open ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 10
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(free):
+            os.close(taken.pop())
+        yield limit
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def open_files(limit: int) -> list[int]:
+    """The open file descriptors of this process. Listing /proc would need one more."""
+    found = []
+    for fd in range(limit):
+        with suppress(OSError):
+            os.fstat(fd)
+            found.append(fd)
+    return found
 
 
 def test_a_child_sees_no_secrets() -> None:

@@ -6,28 +6,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-_PIECE = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to one connection. With `response`, the server is not asked: this is the answer.
-
-    Otherwise the connection ends after so many bytes of the request, or of the response; with `gently` as
-    by a peer that closes it, else by a reset. After 0 bytes of the response, the server has done its work.
-    """
-
-    request: int | None = None
-    response_after: int | None = None
-    gently: bool = False
-    response: bytes = b""
+from tests.support.tcp_faults import PIECE, Fault, Pair, answer, reset
 
 
 class TcpProxy:
@@ -40,7 +24,7 @@ class TcpProxy:
     def __init__(self, upstream: tuple[str, int] | Path, tls: ssl.SSLContext | None = None) -> None:
         self._upstream = upstream
         self._tls = tls
-        self._pairs: set[_Pair] = set()
+        self._pairs: set[Pair] = set()
         self._open = threading.Event()
         self._open.set()
         self._delay = 0.0
@@ -164,12 +148,12 @@ class TcpProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open.is_set():
-            _reset(writer)
+            reset(writer)
             return
         self.connections += 1
         fault = self.faults.popleft() if self.faults else Fault()
         if fault.response:
-            await _answer(reader, writer, fault.response)
+            await answer(reader, writer, fault.response)
             return
         try:
             if isinstance(self._upstream, Path):
@@ -177,9 +161,9 @@ class TcpProxy:
             else:
                 up_reader, up_writer = await asyncio.open_connection(*self._upstream)
         except OSError:
-            _reset(writer)
+            reset(writer)
             return
-        pair = _Pair(writer, up_writer, fault)
+        pair = Pair(writer, up_writer, fault)
         self._pairs.add(pair)
         try:
             await asyncio.gather(
@@ -191,11 +175,11 @@ class TcpProxy:
             pair.reset()
 
     async def _pump(
-        self, pair: _Pair, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool
+        self, pair: Pair, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool
     ) -> None:
         rest = pair.fault.response_after if replies else pair.fault.request
         with contextlib.suppress(OSError, RuntimeError):
-            while piece := await source.read(_PIECE):
+            while piece := await source.read(PIECE):
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 if replies and pair.trapped:
@@ -222,52 +206,3 @@ class TcpProxy:
                 pair.close()  # the server hung up
             elif target.can_write_eof():
                 target.write_eof()
-
-
-class _Pair:
-    """A client's connection and the one to the server that belongs to it."""
-
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter, fault: Fault) -> None:
-        self._client, self._server = client, server
-        self.fault = fault
-        self.eaten = False
-        self.trapped = False
-
-    def close(self) -> None:
-        self._client.close()
-        self._server.close()
-
-    async def end(self, *, replies: bool) -> None:
-        """Ends as the fault says."""
-        if not self.fault.gently:
-            self.reset()
-        elif replies:
-            self.close()
-        else:
-            self._server.write_eof()
-
-    def reset(self) -> None:
-        _reset(self._client)
-        _reset(self._server)
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: bytes) -> None:
-    """Sends the response when the head of the request is there, and reads what still arrives."""
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(response)
-        writer.write_eof()
-        while await reader.read(_PIECE):
-            pass
-    writer.close()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends the connection as a crashed peer does: no goodbye, and what is on its way is lost."""
-    connection = None
-    with contextlib.suppress(AttributeError):  # asyncio's TLS transport has none once it is closed
-        connection = writer.get_extra_info("socket")
-    if connection is not None and connection.family != socket.AF_UNIX:
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()

@@ -128,7 +128,7 @@ def test_segments_of_a_worker_killed_around_them_are_there_when_asked_for(
     kept = "SELECT version FROM job_segments WHERE job_id = :job_id"
     job_id = submitted.accepted
     given = job_id if bench.service.postgres else job_id.hex
-    assert len(bench.service.rows(kept, job_id=given)) == rows
+    assert len(bench.service.database.rows(kept, job_id=given)) == rows
     address = f"{bench.service.url}/jobs/{submitted.accepted}/segments"
     assert requests.get(address, timeout=60).json()["truncated"] is False
     bench.assert_nothing_is_broken(submitted)
@@ -151,9 +151,11 @@ def test_a_purge_killed_at_a_step_leaves_nothing_of_the_job(bench: Bench, step: 
     submitted = bench.submit(bench.catalogue.quick)
     bench.await_ended(submitted)
     bench.service.order(step, "kill")
-    bench.service.change("UPDATE job SET finished_at = finished_at - :age", age=_DAYS_AGO * 1_000_000)
+    bench.service.database.change(
+        "UPDATE job SET finished_at = finished_at - :age", age=_DAYS_AGO * 1_000_000
+    )
     bench.await_obeyed(step)
-    eventually(lambda: not bench.service.rows("SELECT job_id FROM job"), "every old job is gone")
+    eventually(lambda: not bench.service.database.rows("SELECT job_id FROM job"), "every old job is gone")
     assert bench.oracle.broken([]) == []
     assert bench.service.storage.stored() == set()
 
@@ -186,8 +188,8 @@ def test_a_deletion_of_a_running_job_killed_at_a_step_leaves_nothing(bench: Benc
     eventually(bench.service.answers, "web answers")
     assert requests.delete(address, timeout=60).status_code == 404
     bench.service.run("videoqueue jobs purge")
-    assert bench.service.rows("SELECT job_id FROM deleted_job") == []
-    known = {key for (key,) in bench.service.rows("SELECT input_key FROM job")}
+    assert bench.service.database.rows("SELECT job_id FROM deleted_job") == []
+    known = {key for (key,) in bench.service.database.rows("SELECT input_key FROM job")}
     assert bench.service.storage.stored() == known
     assert bench.oracle.broken([]) == []
 
@@ -202,8 +204,8 @@ def test_a_purge_killed_while_it_finishes_a_deletion_does_so_later(bench: Bench,
         requests.delete(f"{bench.service.url}/jobs/{submitted.accepted}", timeout=60)
     bench.await_obeyed("deletion.row_deleted", step)
     left = "SELECT job_id FROM deleted_job"
-    eventually(lambda: not bench.service.rows(left), "the deletion is finished")
-    known = {key for (key,) in bench.service.rows("SELECT input_key FROM job")}
+    eventually(lambda: not bench.service.database.rows(left), "the deletion is finished")
+    known = {key for (key,) in bench.service.database.rows("SELECT input_key FROM job")}
     assert bench.service.storage.stored() == known
     assert bench.oracle.broken([]) == []
 
@@ -278,13 +280,13 @@ def _await_second(bench: Bench, submitted: Submitted) -> list[psutil.Process]:
 
     def is_decided() -> bool:
         obeyed = bench.service.is_obeyed("worker.downloaded")
-        return obeyed or bench.has_ended(submitted) or not bench.service.is_writable()
+        return obeyed or bench.has_ended(submitted) or not bench.service.database.is_writable()
 
     eventually(is_decided, "the second worker has the job")
     if not bench.service.is_obeyed("worker.downloaded"):
         return []
     both = eventually(lambda: len(found := _frozen(bench)) == 2 and found, "the second worker is frozen")
-    return both if bench.service.is_writable() else []
+    return both if bench.service.database.is_writable() else []
 
 
 def _frozen(bench: Bench) -> list[psutil.Process]:
@@ -321,7 +323,7 @@ def test_jobs_are_taken_while_the_queue_is_down_and_run_when_it_is_back(bench: B
 def test_a_worker_ends_in_time_though_the_queue_is_away(bench: Bench) -> None:
     """Dramatiq would try for minutes to acknowledge the message of the job that it has done."""
     submitted = bench.submit(bench.catalogue.good[2])
-    eventually(bench.service.jobs_under_way, "the job runs")
+    eventually(bench.service.database.jobs_under_way, "the job runs")
     with bench.service.without_queue():
         bench.await_ended(submitted)
         with bench.service.without(*WORKERS):

@@ -19,7 +19,8 @@ from videoqueue.errors import ResultsTooLargeError, VideoqueueError
 from videoqueue.jobs import chunk_decoding
 from videoqueue.jobs.chunk_decoding import items_of, json_of
 from videoqueue.jobs.chunk_encoding import LINES, MAX_ITEM_BYTES, ChunkEncoder, ChunkForm, encode_chunk
-from videoqueue.jobs.results import Position, ResultReader, encode
+from videoqueue.jobs.results import ResultReader, encode
+from videoqueue.jobs.results_by_page import Position, array_of_page
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import CHUNK
 from videoqueue.jobs.types import ALL_OWNERS
@@ -291,7 +292,7 @@ def test_pages_of_encoded_and_older_chunks_hold_each_item_once(store: JobStore, 
     found: list[bytes] = []
     position: Position | None = Position()
     while position is not None:
-        page, pieces = reader.page(job_id, ALL_OWNERS, etag, position, size), []
+        page, pieces = array_of_page(reader, job_id, ALL_OWNERS, etag, position, size), []
         while True:
             try:
                 pieces.append(next(page))
@@ -315,7 +316,7 @@ def test_a_damaged_chunk_ends_neither_the_array_nor_a_page(store: JobStore) -> N
         connection.execute(sa.update(CHUNK).where(CHUNK.c.seq == 0).values(payload=broken))
     for read in (
         reader.array(job_id, ALL_OWNERS, etag),
-        reader.page(job_id, ALL_OWNERS, etag, Position(), 2),
+        array_of_page(reader, job_id, ALL_OWNERS, etag, Position(), 2),
     ):
         sent: list[bytes] = []
         with pytest.raises(VideoqueueError, match="damaged"):

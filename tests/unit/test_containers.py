@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.stack import procfile
+from tests.support.scripted_server import ScriptedServer, response
+from tests.support.stack import free_port, procfile
+from videoqueue.cli import cli
+from videoqueue.settings.capacity import MAX_MEMORY, default_memory
 from videoqueue.settings.unknown import unknown_variables
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from container.build import Image
-from container.dockerfile import command_of_health_check, read
+from container.dockerfile import Instruction, command_of_health_check, read
+from container.root import Root
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTRUCTIONS = read(ROOT / "Dockerfile")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("release", "web", "worker")
-PINNED = re.compile(r"[a-z]+(/[a-z]+)?:[a-z]*-?\d[\w.]*(-\w+)?")
+#: A suite of Debian, or a major release and the suite below it; then perhaps the digest of one image.
+RELEASE = re.compile(r"(debian:[a-z]+-slim|[a-z]+(/[a-z]+)?:\d+-[a-z]+)(@sha256:[0-9a-f]{64})?")
 
 
 def instruction(name: str) -> str:
@@ -34,9 +42,19 @@ def runs() -> str:
     return "\n".join(one.text for one in INSTRUCTIONS if one.name == "RUN")
 
 
-def test_every_image_is_pinned_and_named_without_its_registry() -> None:
-    images = [instruction("FROM"), *(service["image"] for service in SERVICES.values())]
-    assert [image for image in images if not PINNED.fullmatch(image)] == []
+def test_every_image_that_is_pulled_is_named_by_release_and_without_its_registry() -> None:
+    pulled = [instruction("FROM"), *(SERVICES[name]["image"] for name in ("postgres", "valkey"))]
+    assert [image for image in pulled if not RELEASE.fullmatch(image)] == []
+    page = (ROOT / "docs" / "containers.md").read_text()
+    assert [image for image in pulled if f"`{image}`" not in page] == []
+
+
+def test_one_service_builds_the_image_of_this_release_and_no_other_one_can_pull_it() -> None:
+    assert [name for name in SERVICES if "build" in SERVICES[name]] == ["release"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for name in OURS:
+        assert SERVICES[name]["image"] == f"videoqueue:{version}"
+        assert SERVICES[name]["pull_policy"] == "never"
 
 
 def test_the_image_runs_as_an_ordinary_user_with_an_init_that_reaps() -> None:
@@ -54,6 +72,22 @@ def test_commands_and_health_checks_are_in_exec_form() -> None:
     for name, service in SERVICES.items():
         assert isinstance(service.get("command", []), list), name
         assert service.get("healthcheck", {}).get("test", ["CMD"])[0] == "CMD", name
+
+
+def is_healthy(port: int) -> bool:
+    """Runs the image's health check behind a proxy that does not respond."""
+    check = next(one for one in INSTRUCTIONS if one.name == "HEALTHCHECK")
+    command = [sys.executable if word == "python" else word for word in command_of_health_check(check)]
+    environ = os.environ | {"PORT": str(port), "http_proxy": f"http://127.0.0.1:{free_port()}"}
+    return subprocess.run(command, env=environ, capture_output=True, check=False).returncode == 0
+
+
+def test_the_health_check_asks_the_web_process_itself_also_where_a_proxy_is_set() -> None:
+    with ScriptedServer([response(200), response(503)]) as web:
+        assert is_healthy(web.port)
+        assert not is_healthy(web.port)
+    assert [request.line for request in web.requests] == ["GET /healthz HTTP/1.1"] * 2
+    assert not is_healthy(free_port())
 
 
 def test_packages_are_those_of_the_requirements_checked_by_hash() -> None:
@@ -116,6 +150,36 @@ def test_web_and_worker_start_after_the_migration_and_share_every_setting() -> N
     assert {"DATABASE_URL", "REDIS_URL", "VIDEOQUEUE_STORAGE_URL"} <= set(settings[0])
 
 
+def test_the_worker_has_the_memory_that_its_child_and_its_health_check_need() -> None:
+    found = re.fullmatch(r"\$\{WORKER_MEMORY:-(\d+)m\}", SERVICES["worker"]["mem_limit"])
+    assert found
+    beside_the_health_check = (int(found[1]) - 256) * 1024**2
+    assert default_memory(beside_the_health_check, 1, 1) == MAX_MEMORY
+    assert SERVICES["web"]["mem_limit"]
+
+
+def test_no_log_fills_the_disk() -> None:
+    for name, service in SERVICES.items():
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+
+
+def test_an_error_reply_of_the_queue_is_no_health() -> None:
+    assert SERVICES["valkey"]["healthcheck"]["test"][1:] == ["valkey-cli", "-e", "ping"]
+
+
+def test_every_variable_of_compose_is_on_the_page() -> None:
+    names = set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
+    page = (ROOT / "docs" / "containers.md").read_text()
+    assert [name for name in sorted(names) if name not in page] == []
+
+
+def test_the_commands_of_the_page_name_services_and_commands_that_exist() -> None:
+    page = (ROOT / "docs" / "containers.md").read_text()
+    called = re.findall(r"docker compose (?:exec|run)(?: --?\S+)* (\w+)(?: videoqueue (\w+))?", page)
+    assert {service for service, _ in called} == {"postgres", "release", "web", "worker"}
+    assert {command for _, command in called if command} <= set(cli.commands)
+
+
 def test_no_password_is_written_down_and_no_port_is_open_to_others() -> None:
     text = (ROOT / "compose.yaml").read_text()
     assert re.findall(r"PASSWORD: (?!\$\{POSTGRES_PASSWORD:\?)", text) == []
@@ -131,3 +195,13 @@ def test_every_volume_is_declared() -> None:
 @pytest.mark.parametrize("name", sorted({one.name for one in INSTRUCTIONS}))
 def test_the_script_knows_every_instruction(name: str) -> None:
     assert callable(getattr(Image, f"_{name.lower()}"))
+
+
+def test_the_script_builds_on_a_fresh_debian_each_time(tmp_path: Path) -> None:
+    (tmp_path / "trixie" / "etc").mkdir(parents=True)
+    (tmp_path / "trixie" / "etc" / "debian_version").write_text("13")
+    (tmp_path / "image" / "data").mkdir(parents=True)
+    image = Image(Root(tmp_path), ROOT)
+    image.build([Instruction("FROM", f"debian:trixie-slim@sha256:{'0' * 64}")])
+    files = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "image").rglob("*"))]
+    assert files == ["image/etc", "image/etc/debian_version"]

@@ -148,14 +148,14 @@ def test_a_damaged_result_breaks_off_instead_of_ending_validly(
 def test_a_job_that_is_deleted_while_its_export_is_made_is_not_found(
     client: FlaskClient, services: Services, path: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = ResultReader._chunk
+    read = ResultReader.chunk
 
     def delete_and_read(*arguments: Any) -> Any:
         with services.store.engine.begin() as connection:
             connection.execute(sa.delete(JOB))
         return read(*arguments)
 
-    monkeypatch.setattr(ResultReader, "_chunk", delete_and_read)
+    monkeypatch.setattr(ResultReader, "chunk", delete_and_read)
     if name == "coco":  # its first bytes are sent before anything is read
         with pytest.raises(ConnectionResetError):
             list(client.get(f"{path}?format={name}", buffered=False).iter_encoded())

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Engine
 
 from tests.support.records import new_job
 from videoqueue.errors import VideoqueueError
-from videoqueue.jobs.key_text import split_token
-from videoqueue.jobs.keys import ApiKey, KeyStore, Scope
+from videoqueue.jobs.api_key import ApiKey, Scope, split_token
+from videoqueue.jobs.keys import KeyStore
 from videoqueue.jobs.owners import OwnerStore
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import API_KEY

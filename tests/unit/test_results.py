@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from tests.support.records import new_job
 from videoqueue.errors import VideoqueueError
-from videoqueue.jobs.results import Position, ResultReader, encode
+from videoqueue.jobs.results import ResultReader, encode
+from videoqueue.jobs.results_by_page import Position, array_of_page
 from videoqueue.jobs.store import JobStore
 from videoqueue.jobs.tables import ResultChunk
 from videoqueue.jobs.types import ALL_OWNERS
@@ -73,7 +74,7 @@ def pages(reader: ResultReader, job_id: uuid.UUID, size: int) -> list[list[objec
     found: list[list[object]] = []
     position: Position | None = Position()
     while position is not None:
-        page = reader.page(job_id, ALL_OWNERS, reader.etag(job_id, ALL_OWNERS), position, size)
+        page = array_of_page(reader, job_id, ALL_OWNERS, reader.etag(job_id, ALL_OWNERS), position, size)
         pieces: list[bytes] = []
         while True:
             try:
@@ -109,5 +110,5 @@ def test_a_missing_chunk_is_not_taken_for_the_end_of_the_pages(
         connection.execute(sa.delete(ResultChunk).where(ResultChunk.seq == seq))
     sent: list[bytes] = []
     with pytest.raises(VideoqueueError, match="damaged"):
-        sent.extend(reader.page(finished, ALL_OWNERS, etag, Position(), 2))
+        sent.extend(array_of_page(reader, finished, ALL_OWNERS, etag, Position(), 2))
     assert not b"".join(sent).endswith(b"]")

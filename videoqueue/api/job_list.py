@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from videoqueue.api.auth import Caller, caller
+from videoqueue.api.auth import caller
+from videoqueue.api.authenticator import Caller
 from videoqueue.api.problems import ApiError
 from videoqueue.jobs.types import ALL_OWNERS, Job, OwnerScope
 

@@ -11,8 +11,9 @@ from typing import Final
 
 from videoqueue.causes import cause_fields
 from videoqueue.errors import DatabaseUnavailableError
+from videoqueue.jobs.api_key import Checked
 from videoqueue.jobs.database import microseconds
-from videoqueue.jobs.keys import Checked, KeyStore
+from videoqueue.jobs.keys import KeyStore
 
 logger = logging.getLogger(__name__)
 

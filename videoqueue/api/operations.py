@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from marshmallow import Schema
 
 from videoqueue.api.problems import ProblemCode
-from videoqueue.jobs.keys import Scope
+from videoqueue.jobs.api_key import Scope
 
 #: A part of the document, as it is written in JSON.
 Described: TypeAlias = Mapping[str, Any]

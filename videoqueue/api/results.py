@@ -16,7 +16,8 @@ from videoqueue.api.parameters import load_one, query_parameters
 from videoqueue.api.problems import ApiError
 from videoqueue.api.schemas import PageRequest
 from videoqueue.api.streaming import Derived
-from videoqueue.jobs.results import Position, ResultReader
+from videoqueue.jobs.results import ResultReader
+from videoqueue.jobs.results_by_page import Position, array_of_page
 from videoqueue.jobs.types import JobProgress, OwnerScope, rfc3339
 
 _TOKEN: Final = re.compile(r"([0-9a-f]{16})\.([0-9]{1,9})\.([0-9]{1,9})")
@@ -88,7 +89,9 @@ class Results:
         if page is None:
             yield from reader.array(job.job_id, self._owner, self._etag)
         else:
-            following = yield from reader.page(job.job_id, self._owner, self._etag, page.start, page.size)
+            following = yield from array_of_page(
+                reader, job.job_id, self._owner, self._etag, page.start, page.size
+            )
             end["next_page_token"] = None if following is None else _token(self._etag, following)
         yield b"," + json.dumps(end, separators=(",", ":"))[1:].encode() + b"\n"
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from videoqueue.errors import VideoqueueError
 from videoqueue.settings import Settings
-from videoqueue.storage.filesystem import sync_folder
+from videoqueue.storage.file_writer import sync_folder
 
 _FILE: Final = "api-key"
 

@@ -50,7 +50,8 @@ def demo(url: str | None, verbose: bool) -> None:
 def _service(verbose: bool, key: str) -> Iterator[str]:
     """Runs a service of its own, and yields its URL. Whatever the environment says, it takes this key."""
     from videoqueue.errors import VideoqueueError
-    from videoqueue.supervisor.embedded import DataFolder, free_port
+    from videoqueue.supervisor.data_folder import DataFolder
+    from videoqueue.supervisor.ports import free_port
     from videoqueue.supervisor.stack import prepare_stack
     from videoqueue.supervisor.supervisor import Supervisor
 

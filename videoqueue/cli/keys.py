@@ -21,9 +21,9 @@ from videoqueue.settings.values import MAX_DAYS
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from videoqueue.jobs.keys import ApiKey, Scope
+    from videoqueue.jobs.api_key import ApiKey, Scope
 
-# As in `videoqueue.jobs.keys.SCOPES`, which is slow to import.
+# As in `videoqueue.jobs.api_key.SCOPES`, which is slow to import.
 _SCOPES: Final = ("submit", "read", "metrics", "admin")
 _COLUMNS: Final = (
     "key_id",
@@ -77,7 +77,7 @@ def create(owner: str, scopes: tuple[Scope, ...], expires_in: float | None) -> N
     videoqueue keys create --owner anna
     videoqueue keys create --owner monitoring --scope metrics --expires-in 365
     """
-    from videoqueue.jobs.key_text import new_token
+    from videoqueue.jobs.api_key import new_token
     from videoqueue.jobs.keys import KeyStore
 
     settings = load_settings()
@@ -199,7 +199,7 @@ def rotate(key_id: str, overlap: float) -> None:
     videoqueue keys rotate abcdefghijkl --overlap 48
     """
     from videoqueue.cli.job_view import time_text
-    from videoqueue.jobs.key_text import new_token
+    from videoqueue.jobs.api_key import new_token
     from videoqueue.jobs.keys import KeyStore, end_of_overlap
 
     with opened_database(load_settings()) as engine:

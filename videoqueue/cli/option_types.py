@@ -16,7 +16,7 @@ import click
 _MAX_TEXT: Final = 2000
 #: The largest whole number that the database and the service take.
 _LARGEST: Final = 2**63 - 1
-#: A whole key of `videoqueue.jobs.key_text`, or what is left of one that was cut.
+#: A whole key of `videoqueue.jobs.api_key`, or what is left of one that was cut.
 _WHOLE_KEY: Final = re.compile(r"\s*vq_([a-z2-7]{12})(_.*)?", re.DOTALL)
 _PRINTABLE: Final = re.compile(r"[ -~]+")
 

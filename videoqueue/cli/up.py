@@ -38,7 +38,7 @@ def up(port: int | None, host: str | None, data_dir: Path | None) -> None:
     """
     from videoqueue import log_setup
     from videoqueue.hardening import harden
-    from videoqueue.supervisor.embedded import DataFolder
+    from videoqueue.supervisor.data_folder import DataFolder
     from videoqueue.supervisor.stack import prepare_stack
     from videoqueue.supervisor.supervisor import Supervisor
 
@@ -97,7 +97,7 @@ def prepare_access(settings: Settings, *, shows_key: bool) -> Access:
     """
     from videoqueue.cli.api_key import write_key
     from videoqueue.cli.database import opened_database
-    from videoqueue.jobs.key_text import new_token
+    from videoqueue.jobs.api_key import new_token
     from videoqueue.jobs.keys import KeyStore
 
     if settings.auth == "off":

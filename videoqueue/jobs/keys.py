@@ -1,6 +1,6 @@
 """The keys with which owners use the API: all reads and writes of the table `api_key`.
 
-Of the secret of a key only the SHA-256 is stored (`key_text`). Times are microseconds since 1970.
+Of the secret of a key only the SHA-256 is stored (`api_key`). Times are microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -8,56 +8,32 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from videoqueue import audit
 from videoqueue.errors import VideoqueueError
+from videoqueue.jobs.api_key import (
+    NO_KEY,
+    ApiKey,
+    Checked,
+    Scope,
+    hashed,
+    joined,
+    key_of,
+    new_token,
+    split_token,
+)
 from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, writing
-from videoqueue.jobs.key_text import NO_KEY, hashed, new_token, split_token
 from videoqueue.jobs.tables import API_KEY, MAX_OWNER
-
-#: What a key may do. `submit`: submit, read, retry and delete jobs of its owner. `read`: read them.
-#: `metrics`: read counts of the service, and no jobs. `admin`: everything, for the jobs of all owners.
-Scope: TypeAlias = Literal["submit", "read", "metrics", "admin"]
-SCOPES: Final[tuple[Scope, ...]] = ("submit", "read", "metrics", "admin")
 
 #: Printable ASCII without the space and the comma, which separates repeated headers.
 _OWNER: Final = re.compile(rf"[!-+\--~]{{1,{MAX_OWNER}}}")
 UNKNOWN_KEY: Final = "There is no key with this id. `videoqueue keys list` shows all keys."
 #: Seconds between two writes of `last_used_at`.
 _USED_SECONDS: Final = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApiKey:
-    """A row of the table `api_key`, which documents each column (`videoqueue.jobs.tables`)."""
-
-    key_id: str
-    owner: str
-    scopes: frozenset[Scope]
-    created_at: int
-    expires_at: int | None
-    revoked_at: int | None
-    last_used_at: int | None
-    replaced_by: str | None
-
-    def state(self, time: int) -> Literal["valid", "expired", "revoked"]:
-        """Returns the state of the key at that time."""
-        if self.revoked_at is not None:
-            return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= time else "valid"
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A key whose secret matched, and the database's time of the check."""
-
-    key: ApiKey
-    time: int
 
 
 def require_owner(name: str) -> str:
@@ -104,7 +80,7 @@ class KeyStore:
         """
         with writing(self._engine) as connection:
             key, token = _insert(connection, require_owner(owner), scopes, expires_seconds, token)
-        audit.record("key_created", key_id=key.key_id, owner=owner, scopes=_joined(scopes))
+        audit.record("key_created", key_id=key.key_id, owner=owner, scopes=joined(scopes))
         return key, token
 
     def all(self) -> Sequence[ApiKey]:
@@ -237,7 +213,7 @@ def _insert(
         last_used_at=None,
         replaced_by=None,
     )
-    row = vars(key) | {"scopes": _joined(scopes), "secret_sha256": hashed(secret)}
+    row = vars(key) | {"scopes": joined(scopes), "secret_sha256": hashed(secret)}
     connection.execute(sa.insert(API_KEY).values(row))
     return key, token
 
@@ -261,15 +237,3 @@ def end_of_overlap(old: ApiKey, time: int, seconds: float) -> int:
     """Returns when a key that is rotated at that time expires."""
     end = time + microseconds(seconds)
     return end if old.expires_at is None else min(end, old.expires_at)
-
-
-def key_of(row: sa.Row[tuple[object, ...]]) -> ApiKey:
-    """Returns the key in a row of the table."""
-    values = dict(row._mapping)
-    values.pop("secret_sha256", None)
-    known = frozenset(scope for scope in SCOPES if scope in values["scopes"].split(","))
-    return ApiKey(**values | {"scopes": known})
-
-
-def _joined(scopes: frozenset[Scope]) -> str:
-    return ",".join(sorted(scopes))

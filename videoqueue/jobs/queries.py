@@ -7,25 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
-from videoqueue.errors import DatabaseUnavailableError
-from videoqueue.jobs.database import busy_timeout, microseconds, now, reading, seconds_since_full
-from videoqueue.jobs.database_errors import REFUSES, is_busy
-from videoqueue.jobs.tables import (
-    API_KEY,
-    CHUNK,
-    COUNTER,
-    DELETED_JOB,
-    HEARTBEAT,
-    JOB,
-    JOB_COLUMNS,
-    JOB_SEGMENTS,
-    OWNER_STATE,
-    SESSION,
-    WEBHOOK_EVENT,
-    owned_by,
-)
+from videoqueue.jobs.database import microseconds, now, reading
+from videoqueue.jobs.tables import CHUNK, JOB, JOB_COLUMNS, owned_by
 from videoqueue.jobs.turns import count_claimable
 from videoqueue.jobs.types import (
     ALL_OWNERS,
@@ -38,6 +23,7 @@ from videoqueue.jobs.types import (
     Status,
 )
 from videoqueue.jobs.workers import count_alive_at
+from videoqueue.jobs.writable import require_writable
 
 _PROGRESS: Final = sa.select(
     JOB.c.job_id,
@@ -49,35 +35,6 @@ _PROGRESS: Final = sa.select(
     JOB.c.results_etag,
 ).where(JOB.c.job_id == sa.bindparam("wanted"))
 _PROGRESS_OF_OWNER: Final = _PROGRESS.where(JOB.c.owner == sa.bindparam("owner"))
-
-#: How long the database counts as full after a write found no space; seconds. Only a write can detect it.
-_FULL_SECONDS: Final = 10.0
-
-#: Statements that change no row. They fail when a column or a privilege is missing, or the database is read
-#: only.
-_HARMLESS_WRITES: Final = (
-    *(
-        sa.insert(table).from_select(list(table.c), sa.select(table).where(sa.false()))
-        for table in (
-            JOB,
-            CHUNK,
-            JOB_SEGMENTS,
-            DELETED_JOB,
-            COUNTER,
-            HEARTBEAT,
-            API_KEY,
-            OWNER_STATE,
-            SESSION,
-            WEBHOOK_EVENT,
-        )
-    ),
-    sa.update(JOB).values(status=JOB.c.status).where(sa.false()),
-    sa.update(COUNTER).values(value=COUNTER.c.value).where(sa.false()),
-    sa.update(API_KEY).values(last_used_at=API_KEY.c.last_used_at).where(sa.false()),
-    sa.update(OWNER_STATE).values(last_claim=OWNER_STATE.c.last_claim).where(sa.false()),
-    sa.update(WEBHOOK_EVENT).values(tries=WEBHOOK_EVENT.c.tries).where(sa.false()),
-    sa.update(HEARTBEAT).values(seen_at=HEARTBEAT.c.seen_at).where(sa.false()),
-)
 
 
 class JobQueries:
@@ -233,22 +190,4 @@ class JobQueries:
         Raises:
             DatabaseUnavailableError: it has not, would not, or does not respond.
         """
-        if seconds_since_full(self._engine) < _FULL_SECONDS:
-            raise DatabaseUnavailableError(REFUSES)
-        with reading(self._engine) as connection:
-            if connection.dialect.name != "sqlite":
-                _try_writes(connection)
-                return
-            try:
-                with busy_timeout(connection, 0):
-                    _try_writes(connection)
-            except sa.exc.OperationalError as error:
-                # Another process is writing, which also shows that the database can be written.
-                if not is_busy(error):
-                    raise
-
-
-def _try_writes(connection: Connection) -> None:
-    for statement in _HARMLESS_WRITES:
-        connection.execute(statement)
-    connection.rollback()
+        require_writable(self._engine)

@@ -1,13 +1,11 @@
-"""Results as bytes: streams the chunks of a job as a JSON array, whole or by pages, in bounded memory."""
+"""Results as bytes: streams the chunks of a job as a JSON array, in bounded memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import sqlalchemy as sa
@@ -27,7 +25,7 @@ _PAYLOAD = (
     .where(CHUNK.c.job_id == sa.bindparam("wanted_job"), CHUNK.c.seq == sa.bindparam("wanted_seq"))
 )
 #: The payload of a chunk, its encoding, and the bytes of its items as served; None where not known.
-_Stored: TypeAlias = tuple[bytes, str | None, int | None]
+StoredChunk: TypeAlias = tuple[bytes, str | None, int | None]
 #: Items that are decoded at once. With more, Python's garbage collector takes half of the time.
 _DECODED: Final = 16
 
@@ -41,14 +39,6 @@ def encode(items: Sequence[Mapping[str, object]]) -> bytes:
     return b",".join(map(to_json, items))
 
 
-@dataclass(frozen=True)
-class Position:
-    """The start of a page: the number of a chunk, and the number of that chunk's items to skip."""
-
-    seq: int = 0
-    offset: int = 0
-
-
 class ResultReader:
     """Reads the chunks of a job, each in its own transaction, so that a slow client holds no connection.
 
@@ -57,6 +47,14 @@ class ResultReader:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> StoredChunk | None:
+        """Returns the chunk with the number `seq`, or None if there is none."""
+        with reading(self._engine) as connection:
+            query = _PAYLOAD.where(owned_by(owner))
+            found = connection.execute(query, {"wanted_job": job_id, "wanted_seq": seq})
+            row = found.one_or_none()
+        return None if row is None else (row.payload, row.encoding, row.served_bytes)
 
     def chunks(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[bytes]:
         """Yields the JSON of each chunk in order: its items, joined by commas."""
@@ -214,49 +212,6 @@ class ResultReader:
         for chunk in self._stored(job_id, owner, seq):
             yield list(served_items(*chunk))
 
-    def page(
-        self, job_id: uuid.UUID, owner: OwnerScope, etag: str, start: Position, size: int
-    ) -> Generator[bytes, None, Position | None]:
-        """Yields the bytes of an array of one page.
-
-        Reads only the chunks of the page. On the last page it also compares the whole array with `etag`,
-        because chunks may be missing at the end.
-
-        Args:
-            job_id: the job.
-            owner: whose job it is.
-            etag: the expected SHA-256 of the whole array.
-            start: the start of the page.
-            size: the maximum number of items.
-
-        Returns:
-            The start of the next page, or None after the last one.
-
-        Raises:
-            VideoqueueError: as in `array`.
-        """
-        seq, offset, left = start.seq, start.offset, size
-        separator = b"["
-        while (chunk := self._chunk(job_id, owner, seq)) is not None:
-            if left == 0:
-                yield b"]"
-                return Position(seq, offset)
-            items = served_items(*chunk)
-            skipped = sum(1 for _ in islice(items, offset))
-            taken = 0
-            for count, piece in gathered(islice(items, left)):
-                yield separator + piece
-                separator = b","
-                taken += count
-            left -= taken
-            offset = skipped + taken
-            # The checksum of a chunk is at its end.
-            if sum(1 for _ in items) == 0:
-                seq, offset = seq + 1, 0
-        self.require_whole(job_id, owner, self.etag(job_id, owner), etag)
-        yield b"]" if separator == b"," else b"[]"
-        return None
-
     def _array(self, job_id: uuid.UUID, owner: OwnerScope) -> Iterator[bytes]:
         separator = b"["
         for chunk in self._stored(job_id, owner):
@@ -266,15 +221,7 @@ class ResultReader:
             separator = b","
         yield b"]" if separator == b"," else b"[]"
 
-    def _stored(self, job_id: uuid.UUID, owner: OwnerScope, seq: int = 0) -> Iterator[_Stored]:
-        while (chunk := self._chunk(job_id, owner, seq)) is not None:
+    def _stored(self, job_id: uuid.UUID, owner: OwnerScope, seq: int = 0) -> Iterator[StoredChunk]:
+        while (chunk := self.chunk(job_id, owner, seq)) is not None:
             yield chunk
             seq += 1
-
-    def _chunk(self, job_id: uuid.UUID, owner: OwnerScope, seq: int) -> _Stored | None:
-        """Returns a chunk, or None if there is no such chunk."""
-        with reading(self._engine) as connection:
-            query = _PAYLOAD.where(owned_by(owner))
-            found = connection.execute(query, {"wanted_job": job_id, "wanted_seq": seq})
-            row = found.one_or_none()
-        return None if row is None else (row.payload, row.encoding, row.served_bytes)

@@ -11,9 +11,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from videoqueue.jobs.api_key import ApiKey, hashed, key_of
 from videoqueue.jobs.database import microseconds, now, reading, writing
-from videoqueue.jobs.key_text import hashed
-from videoqueue.jobs.keys import ApiKey, key_of
 from videoqueue.jobs.tables import API_KEY, SESSION
 
 #: How long a session lasts; seconds.

@@ -1,9 +1,7 @@
-"""One child process, seen from the worker: its start, its messages and its end."""
+"""One child process, seen from the worker: its tasks, its messages and its end."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import select
 import signal
@@ -11,12 +9,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
-from videoqueue import failpoints, launch
 from videoqueue.errors import ResultsTooLargeError, SandboxCrashedError
-from videoqueue.launch import child_environment
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox import ending
 from videoqueue.sandbox.access import Cell
@@ -24,6 +19,7 @@ from videoqueue.sandbox.child_output import ChildOutput
 from videoqueue.sandbox.limits import SandboxLimits, data_bytes, resident_bytes
 from videoqueue.sandbox.protocol import LENGTH, MAX_MESSAGE_BYTES, Task, pack
 from videoqueue.sandbox.room import Room
+from videoqueue.sandbox.start import start_child
 from videoqueue.sandbox.watch import Watch
 
 #: Seconds for a child to end after it has closed its pipe.
@@ -64,43 +60,14 @@ class ChildProcess:
         self._most_data = 0
         self._next_look = 0.0
         self.jobs = 0
-        request_read, request_write = os.pipe()
-        reply_read, reply_write = os.pipe()
-        fds = (request_read, reply_write)
-        options = {
-            "pipeline": asdict(pipeline_options),
-            "limits": asdict(limits),
-            "cell": asdict(cell),
-            "failpoints": failpoints.armed(),
-            "log_level": logging.getLogger().level,
-        }
-        arguments = (*map(str, (*fds, os.getpid())), json.dumps(options))
         try:
-            self._process = subprocess.Popen(
-                launch.command("videoqueue.sandbox.child", *arguments, readable=True),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # text that a plugin prints goes to the log
-                stderr=subprocess.STDOUT,
-                pass_fds=fds,
-                start_new_session=True,
-                env=child_environment(os.environ) | {"TMPDIR": str(room.scratch)},
-            )
+            started = start_child(pipeline_options, limits, cell, room.scratch)
         except BaseException:
             room.remove()
-            os.close(request_write)
-            os.close(reply_read)
             raise
-        finally:
-            for fd in fds:
-                os.close(fd)
-        # A child that does not read, or fills the pipe itself, must not hold up the worker.
-        os.set_blocking(request_write, False)
-        self._requests = os.fdopen(request_write, "wb", buffering=0)
-        self._replies = os.fdopen(reply_read, "rb", buffering=0)
-        assert self._process.stdout is not None
-        output = os.dup(self._process.stdout.fileno())
-        self._process.stdout.close()
-        self._output = ChildOutput(output, self._process.pid, limits.log_lines)
+        self._process = started.process
+        self._requests, self._replies = started.requests, started.replies
+        self._output = ChildOutput(started.output, self._process.pid, limits.log_lines)
         self._watch = Watch(room.scratch, self._process.pid, limits, self._process.kill)
 
     @property

@@ -13,7 +13,9 @@ from videoqueue import launch
 from videoqueue.settings import Settings, absolute_paths, load_settings
 from videoqueue.settings.unknown import unknown_variables
 from videoqueue.settings.urls import authority
-from videoqueue.supervisor.embedded import DataFolder, check_port, valkey_program
+from videoqueue.supervisor.data_folder import DataFolder
+from videoqueue.supervisor.embedded import valkey_program
+from videoqueue.supervisor.ports import check_port
 from videoqueue.supervisor.program import Program
 
 

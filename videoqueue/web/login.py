@@ -10,7 +10,8 @@ from typing import Final
 from flask import Blueprint, Response, after_this_request, jsonify, request
 
 from videoqueue import audit
-from videoqueue.api.auth import SESSION_COOKIE, Caller, caller, current_authenticator
+from videoqueue.api.auth import caller, current_authenticator
+from videoqueue.api.authenticator import SESSION_COOKIE, Caller
 from videoqueue.api.browser import require_same_site
 from videoqueue.api.operations import ALWAYS, DATABASE, Operation, operation
 from videoqueue.api.problems import ApiError

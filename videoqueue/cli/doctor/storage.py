@@ -78,8 +78,8 @@ def _obstacle(folder: Path) -> Finding | None:
         return warning(
             "storage",
             f"The folder {folder} does not exist yet.",
-            "The service makes it at its start. If there are videos already, mount the volume or correct "
-            "VIDEOQUEUE_STORAGE_URL or VIDEOQUEUE_DATA_DIR.",
+            "The service makes it for the first video. If there are videos already, mount the volume or "
+            "correct VIDEOQUEUE_STORAGE_URL or VIDEOQUEUE_DATA_DIR.",
             _FILES,
         )
     except OSError:
