@@ -151,6 +151,7 @@ def references(kind: bytes, *track_ids: int) -> bytes:
 
 _SETTINGS = load_settings({})
 DEFAULTS: Final = CheckLimits(**_SETTINGS.check_limits, setting_names=_SETTINGS.setting_names)
+MAX_SAMPLES, MAX_TRACKS = DEFAULTS.samples, DEFAULTS.tracks
 BOUNDED: Final = replace(DEFAULTS, pixels=8192 * 4320)
 
 
@@ -186,3 +187,20 @@ def fragment(flags: int, count: int, rest: bytes = b"", size: int = 1, track_id:
 def stream(*fragments: bytes) -> bytes:
     extends = box(b"mvex", full(b"trex", 1, 1, 0, 7, 0))
     return FTYP + box(b"moov", trak(stsd(entry()) + tables(())), extends) + b"".join(fragments)
+
+
+SAMPLES = tables()
+NONE = tables(())
+
+
+def track(
+    kind: bytes = b"avc1",
+    samples: bytes = SAMPLES,
+    track_id: int = 1,
+    enabled: bool = True,
+    handler: bytes = b"vide",
+    more: bytes = b"",
+    inside: bytes = b"",
+) -> bytes:
+    head = tkhd(track_id=track_id, enabled=enabled)
+    return trak(stsd(entry(kind, inside=inside)) + samples, handler, head, more)
