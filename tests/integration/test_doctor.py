@@ -22,6 +22,7 @@ from videoqueue.cli.doctor.running import Check, run_checks
 from videoqueue.jobs import workers
 from videoqueue.services import build_engine
 from videoqueue.settings import load_settings
+from videoqueue.settings.webhooks import new_webhook_secret
 
 Run = Callable[..., Result]
 NAMES = [name for check in CHECKS for name in check.names]
@@ -92,6 +93,8 @@ def test_everything_broken_is_reported_without_a_password_and_without_a_tracebac
         "VIDEOQUEUE_RESERVE_BYTES": str(2**60),
         "VIDEOQUEUE_DEFAULT_PIPELINE": "nonexistent",
         "VIDEOQUEUE_STORAGEURL": "s3://sesame",
+        "VIDEOQUEUE_WEBHOOK_URL": f"http://127.0.0.1:{free_port()}/hook?token=sesame",
+        "VIDEOQUEUE_WEBHOOK_SECRET": new_webhook_secret(),
         "PORT": "99999",
     }
     done = doctor(environ)
@@ -102,7 +105,8 @@ def test_everything_broken_is_reported_without_a_password_and_without_a_tracebac
     worst = {name: sorted(one["status"] for one in found)[0] for name, found in by_check.items()}
     assert worst == {
         **dict.fromkeys(NAMES, "failed"),
-        **{"schema": "warning", "workers": "warning", "sandbox": "warning", "models": "ok"},
+        **dict.fromkeys(("schema", "workers", "webhooks", "sandbox"), "warning"),
+        "models": "ok",
     }
     assert {one["message"].partition(" ")[0] for one in by_check["settings"]} == {
         "PORT='99999'",

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +78,36 @@ def test_the_space_of_a_disk(changes: Mapping[str, str], status: str, says: str,
     found = finding("disk", {"VIDEOQUEUE_DATA_DIR": str(tmp_path), **changes})
     assert found.status == status
     assert says in found.message
+
+
+@pytest.mark.parametrize(
+    ("free", "status", "says"),
+    [
+        (16_383, "failed", "uploads get 507"),
+        (16_384, "warning", "after 0 videos, uploads get 507"),
+        (17_383, "warning", "17383 of 1000000 files (inodes) can still be made"),
+        (17_384, None, ""),
+    ],
+)
+def test_the_files_that_a_disk_can_have(
+    free: int, status: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reserve of 1 GiB includes 16384 of them."""
+    volume = SimpleNamespace(f_blocks=1000, f_frsize=GIB, f_bavail=900, f_files=1_000_000, f_favail=free)
+    monkeypatch.setattr(os, "statvfs", lambda _: volume)
+    environ = {"VIDEOQUEUE_DATA_DIR": str(tmp_path), "VIDEOQUEUE_RESERVE_BYTES": str(GIB)}
+    space, *files = findings("disk", environ)
+    assert space.status == "ok"
+    assert [one.status for one in files] == ([status] if status else [])
+    assert all(says in one.message and "inodes" in one.remedy for one in files)
+
+
+def test_a_disk_without_a_limit_of_files_has_no_finding_about_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = SimpleNamespace(f_blocks=1000, f_frsize=GIB, f_bavail=900, f_files=0, f_favail=0)
+    monkeypatch.setattr(os, "statvfs", lambda _: volume)
+    assert finding("disk", {"VIDEOQUEUE_DATA_DIR": str(tmp_path)}).status == "ok"
 
 
 def test_a_data_folder_that_the_service_cannot_use(tmp_path: Path) -> None:

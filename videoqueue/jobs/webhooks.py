@@ -46,6 +46,19 @@ class Waiting:
     error: str | None
 
 
+@dataclass(frozen=True)
+class Summary:
+    """How many events are stored."""
+
+    #: Events that wait for a try.
+    waiting: int
+    #: Those of them whose last try failed.
+    failed: int
+    given_up: int
+    #: Why one of the tries failed.
+    error: str | None
+
+
 class WebhookEvents:
     """The stored events. Each method is one short transaction.
 
@@ -127,6 +140,15 @@ class WebhookEvents:
         query = sa.select(*columns).order_by(WEBHOOK_EVENT.c.created_at, WEBHOOK_EVENT.c.job_id).limit(limit)
         with reading(self._engine) as connection:
             return [Waiting(*row) for row in connection.execute(query)]
+
+    def summary(self) -> Summary:
+        """Returns how many events are stored, and why one of them was not accepted."""
+        has_failed = WEBHOOK_EVENT.c.next_at.is_not(None) & WEBHOOK_EVENT.c.error.is_not(None)
+        columns = (sa.func.count().filter(has_failed), sa.func.max(WEBHOOK_EVENT.c.error))
+        with reading(self._engine) as connection:
+            waiting, given_up = count_events(connection)
+            failed, error = connection.execute(sa.select(*columns).select_from(WEBHOOK_EVENT)).one()
+        return Summary(waiting, failed, given_up, error)
 
     def retry_waiting(self) -> int:
         """Makes all events due that were not accepted, also those that were given up.

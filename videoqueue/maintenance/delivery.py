@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from videoqueue.settings.urls import authority
+
 #: Seconds for the whole exchange: connection, request and the headers of the response. The lookup of the
 #: host's name has the limit of the system's resolver.
 TOTAL_SECONDS: Final = 20.0
@@ -73,6 +75,27 @@ class Receiver:
         self._keys = keys
         self._seconds = seconds
 
+    @property
+    def address(self) -> str:
+        """Returns the host and the port, without the rest of the URL, which may have secrets."""
+        return authority(self.host, self._port or (443 if self._tls else 80))
+
+    def reach(self) -> None:
+        """Connects, with a handshake of TLS if there is one, and sends no message.
+
+        Raises:
+            NoResponseError: there is no connection.
+        """
+        connection = _Connection(self.host, self._port, self._tls, self._seconds)
+        with connection.limited():
+            try:
+                connection.connect()
+                connection.require_in_time()
+            except (OSError, ValueError) as error:
+                raise NoResponseError(self._why(error, connection.is_late)) from error
+            finally:
+                connection.close()
+
     def post(self, message_id: str, sent: int, body: bytes) -> Reply:
         """Sends a message.
 
@@ -116,7 +139,7 @@ class Receiver:
             return f"its certificate was refused: {error.verify_message}"
         if isinstance(error, http.client.RemoteDisconnected):
             return "it closed the connection without a response"
-        if isinstance(error, UnicodeError):
+        if isinstance(error, UnicodeError | socket.gaierror):
             return "its host name cannot be looked up"
         if isinstance(error, http.client.HTTPException | ValueError):
             return "its response is not HTTP"

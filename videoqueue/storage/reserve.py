@@ -166,9 +166,12 @@ class Volume:
         return self.total > 0
 
     def lacks_files(self, reserve: int) -> bool:
-        """Returns whether too few files can be made for a reserve of so many bytes, at most a quarter."""
-        wanted = min(reserve // _BYTES_OF_A_FILE, int(self.files * _LARGEST_SHARE))
-        return self.files > 0 and self.free_files < wanted
+        """Returns whether fewer files can be made than belong to a reserve of so many bytes."""
+        return self.free_files < self.reserved_files(reserve)
+
+    def reserved_files(self, reserve: int) -> int:
+        """Returns the files that uploads leave free for a reserve of so many bytes; 0 without a limit."""
+        return min(reserve // _BYTES_OF_A_FILE, int(self.files * _LARGEST_SHARE))
 
     def reserve(self, given: int | None) -> int:
         """Returns the bytes that uploads leave free.

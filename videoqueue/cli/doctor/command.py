@@ -20,6 +20,7 @@ from videoqueue.cli.doctor.models import check_models
 from videoqueue.cli.doctor.queue import check_queue
 from videoqueue.cli.doctor.running import Check, run_checks
 from videoqueue.cli.doctor.storage import check_storage
+from videoqueue.cli.doctor.webhooks import check_webhooks
 from videoqueue.cli.option_types import Number
 from videoqueue.logs import escape
 from videoqueue.settings import Settings, load_valid_settings
@@ -47,6 +48,12 @@ CHECKS: Final = (
         check_storage,
         "Look whether the storage responds; correct AWS_ENDPOINT_URL_S3, or the volume of the folder.",
         "docs/deploying.md#s3",
+    ),
+    Check(
+        ("webhooks",),
+        check_webhooks,
+        "Look whether the receiver and the resolver of names respond; correct VIDEOQUEUE_WEBHOOK_URL.",
+        "docs/webhooks.md",
     ),
     Check(("disk",), check_disk, "Look whether the volume responds.", "docs/deploying.md#disk-space"),
     Check(("memory",), check_memory, _AGAIN, "docs/operations.md#size-of-a-worker"),
@@ -86,6 +93,7 @@ def doctor(as_json: bool, timeout: float) -> None:
 def _load_modules(settings: Settings) -> None:
     """Imports what the checks need, so that their time limit is not spent on it."""
     import videoqueue.app
+    import videoqueue.maintenance.delivery
     import videoqueue.worker.factory
 
     if settings.storage_url.startswith("s3:"):

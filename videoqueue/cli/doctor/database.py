@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 #: Part of the time limit after which a call to the database ends, so that its error can be reported.
-_SHARE: Final = 0.8
+SHARE: Final = 0.8
 NAMES: Final = ("database", "schema", "workers")
 _TROUBLE: Final = "docs/operations.md#troubleshooting"
 
@@ -27,11 +27,11 @@ def check_database(examination: Examination) -> Iterator[Finding]:
     from videoqueue.jobs.deadline import set_deadline
     from videoqueue.services import build_engine
 
-    if obstacle := _obstacle(examination):
-        yield obstacle
+    if found := obstacle(examination):
+        yield found
         yield from (not_checked(name, "the database was not checked") for name in NAMES[1:])
         return
-    set_deadline(examination.seconds * _SHARE)
+    set_deadline(examination.seconds * SHARE)
     engine = build_engine(examination.settings, pool_size=1)
     try:
         yield from _findings(examination, engine)
@@ -39,7 +39,7 @@ def check_database(examination: Examination) -> Iterator[Finding]:
         engine.dispose()
 
 
-def _obstacle(examination: Examination) -> Finding | None:
+def obstacle(examination: Examination) -> Finding | None:
     """Returns why the database must not be opened; None if it may."""
     if "DATABASE_URL" in examination.invalid:
         return not_checked("database", "DATABASE_URL is invalid", page="docs/settings.md")

@@ -19,6 +19,8 @@ _SANDBOX: Final = "docs/deploying.md#the-sandbox-of-the-child"
 _MEMORY: Final = "docs/operations.md#size-of-a-worker"
 _DISK: Final = "docs/deploying.md#disk-space"
 _FILES: Final = "docs/deploying.md#isolation-from-other-users-and-processes"
+#: From fewer videos on that can still be stored as files, there is a warning.
+_FEW_FILES: Final = 1000
 
 
 def check_sandbox(examination: Examination) -> Iterator[Finding]:
@@ -154,6 +156,7 @@ def check_disk(examination: Examination) -> Iterator[Finding]:
         # Otherwise it has only the copies that workers make.
         takes_uploads = bool(folders or reserve.others)
         yield _space(volume, names, examination, takes_uploads=takes_uploads)
+        yield from _files(volume, names, examination, takes_uploads=takes_uploads)
 
 
 def _device(folder: Path) -> int:
@@ -185,3 +188,23 @@ def _space(volume: Volume, names: str, examination: Examination, *, takes_upload
             _DISK,
         )
     return ok("disk", f"{state}.")
+
+
+def _files(volume: Volume, names: str, examination: Examination, *, takes_uploads: bool) -> Iterator[Finding]:
+    """Yields that few files can be made, where their number has a limit. It is independent of the space."""
+    reserve = volume.reserve(examination.settings.reserve_bytes)
+    kept = volume.reserved_files(reserve)
+    state = (
+        f"{volume.free_files} of {volume.files} files (inodes) can still be made in {names}, and {kept} are "
+        "kept for accepted jobs (VIDEOQUEUE_RESERVE_BYTES)"
+    )
+    remedy = (
+        "Remove files that are not needed, whatever their size, or use a file system with more inodes (mkfs)."
+    )
+    if volume.lacks_files(reserve):
+        effect = "uploads get 507" if takes_uploads else "jobs may wait"
+        yield failed("disk", f"{state}: {effect}.", remedy, _DISK)
+    elif kept and takes_uploads and volume.free_files - kept < _FEW_FILES:
+        yield warning(
+            "disk", f"{state}: after {volume.free_files - kept} videos, uploads get 507.", remedy, _DISK
+        )
