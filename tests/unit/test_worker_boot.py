@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import pytest
 from dramatiq import Worker
@@ -56,31 +55,41 @@ def test_a_worker_that_cannot_be_tied_to_its_master_ends(
         broker(redis_url).emit_after("process_boot")
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+#: A process that is sent a second signal when the handler of the first has not run a line yet.
+TWO_SIGNALS = """
+import os, signal, sys, threading
+from videoqueue.broker import build_broker
+from videoqueue.worker.lifecycle import Lifecycle
+
+first, second = (signal.Signals[name] for name in sys.argv[2:])
+stops, arrived = [], []
+for number in (first, second):
+    signal.signal(number, lambda number, _frame: stops.append(number))
+hooks = dict.fromkeys(("on_start", "on_ready", "on_stop", "on_stopped"), lambda: None)
+build_broker(sys.argv[1], [Lifecycle(threading.Event(), **hooks)]).emit_after("process_boot")
+code = signal.getsignal(first).__code__
+
+def arrive(frame, event, _value):
+    if frame.f_code is code and not arrived:
+        arrived.append(second)
+        os.kill(os.getpid(), second)
+
+sys.setprofile(arrive)
+os.kill(os.getpid(), first)
+sys.setprofile(None)
+os.kill(os.getpid(), second)
+print([number.name for number in arrived], len(stops))
+"""
+
+
+@pytest.mark.parametrize("first", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("second", ["SIGTERM", "SIGHUP"])
 def test_a_signal_that_arrives_during_the_handler_of_the_first_is_ignored(
-    redis_url: str, signals: None, first: signal.Signals, second: signal.Signals
+    redis_url: str, first: str, second: str
 ) -> None:
-    stops: list[int] = []
-    for number in (first, second):
-        signal.signal(number, lambda number, _frame: stops.append(number))
-    broker(redis_url).emit_after("process_boot")
-    handler = signal.getsignal(first)
-    arrived: list[int] = []
-
-    def arrive(frame: FrameType, event: str, _value: object) -> None:
-        if callable(handler) and frame.f_code is handler.__code__ and not arrived:  # before its first line
-            arrived.append(second)
-            os.kill(os.getpid(), second)
-
-    sys.setprofile(arrive)
-    try:
-        os.kill(os.getpid(), first)
-    finally:
-        sys.setprofile(None)
-    os.kill(os.getpid(), second)
-    assert arrived == [second]
-    assert len(stops) == 1
+    command = [sys.executable, "-P", "-c", TWO_SIGNALS, redis_url, first, second]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{[second]} 1\n", "")
 
 
 def test_what_must_always_run_starts_before_a_message_is_taken(redis_url: str) -> None:
