@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 import random
 import socket
-import subprocess
-import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support import s3_server
 from tests.support.full_disk import files_of_at_most, without_links
+from tests.support.places import (
+    HOUR,
+    KEY,
+    MIB,
+    Bucket,
+    Place,
+    bucket,
+    folder,
+    get,
+    in_rightless,
+    open_bucket,
+    place,
+    put,
+    refusal,
+    rightless,
+    server,
+    unchecked,
+)
 from videoqueue.errors import (
     ObjectMissingError,
     SettingsError,
@@ -29,151 +39,9 @@ from videoqueue.errors import (
     StorageUnavailableError,
     VideoqueueError,
 )
-from videoqueue.storage import ObjectStorage, open_storage
-from videoqueue.storage.s3 import S3Storage
+from videoqueue.storage import open_storage
 
-KEY = "inputs/0123456789abcdef0123456789abcdef.mp4"
-HOUR = 3600.0
-MIB = 1024**2
-
-
-class Folder:
-    """A storage in a folder, and a look behind it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.storage = open_storage("", root)
-
-    def left(self) -> list[str]:
-        """Everything that is there, finished or not."""
-        return sorted(
-            path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()
-        )
-
-    def age(self, key: str, seconds: float) -> None:
-        then = time.time() - seconds
-        os.utime(self.root / key, (then, then))
-
-    def leave_unfinished(self) -> None:
-        """What a killed writer leaves."""
-        self.storage.open_writer(KEY).__enter__().write(b"half")
-
-    def make_unusable(self) -> None:
-        self.root.rename(self.root.with_name("moved"))
-        self.root.write_bytes(b"no folder")
-
-
-def refusal(code: str, status: int, operation: str) -> ClientError:
-    """The error that boto3 raises for such a response of S3."""
-    return ClientError(
-        {
-            "Error": {"Code": code},
-            "ResponseMetadata": {
-                "HTTPStatusCode": status,
-                "HTTPHeaders": {},
-                "RequestId": "",
-                "HostId": "",
-                "RetryAttempts": 0,
-            },
-        },
-        operation,
-    )
-
-
-def open_bucket(url: str) -> S3Storage:
-    storage = open_storage(url, Path("unused"))
-    assert isinstance(storage, S3Storage)
-    return storage
-
-
-class Bucket:
-    """A storage below a prefix of a bucket, and a look behind it."""
-
-    def __init__(self, server: s3_server.S3Server, prefix: str | None = None) -> None:
-        self.client = server.client
-        self.prefix = prefix or f"test/{uuid.uuid4().hex}"
-        self.storage = open_bucket(f"s3://{s3_server.BUCKET}/{self.prefix}")
-
-    def left(self) -> list[str]:
-        bucket, below = s3_server.BUCKET, f"{self.prefix}/"
-        objects = self.client.list_objects_v2(Bucket=bucket, Prefix=below).get("Contents", [])
-        uploads = self.client.list_multipart_uploads(Bucket=bucket, Prefix=below).get("Uploads", [])
-        return sorted(entry["Key"].removeprefix(below) for entry in [*objects, *uploads])
-
-    def age(self, key: str, seconds: float) -> None:
-        s3_server.age(s3_server.BUCKET, f"{self.prefix}/{key}", seconds)
-
-    def leave_unfinished(self) -> None:
-        self.client.create_multipart_upload(Bucket=s3_server.BUCKET, Key=f"{self.prefix}/{KEY}")
-
-    def make_unusable(self) -> None:
-        self.storage = open_bucket(f"s3://no-such-bucket/{self.prefix}")
-
-
-Place: TypeAlias = Folder | Bucket
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[s3_server.S3Server]:
-    with s3_server.s3_server() as running:
-        yield running
-
-
-@pytest.fixture(params=["folder", "s3", "s3 with rights below the prefix only"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        return Folder(tmp_path / "objects")
-    bucket: Bucket = request.getfixturevalue("bucket" if request.param == "s3" else "rightless")
-    return bucket
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "objects")
-
-
-@pytest.fixture
-def bucket(server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    for name, value in server.environ.items():
-        monkeypatch.setenv(name, value)
-    return Bucket(server)
-
-
-@pytest.fixture
-def rightless(server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A bucket in which the user has rights below the prefix only."""
-    with in_rightless(server, monkeypatch) as bucket:
-        yield bucket
-
-
-@contextmanager
-def in_rightless(
-    server: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch, **rights: bool
-) -> Iterator[Bucket]:
-    prefix = f"test/{uuid.uuid4().hex}"
-    with s3_server.guarded(f"{prefix}/", **rights) as guarded:
-        for name, value in guarded.environ.items():
-            monkeypatch.setenv(name, value)
-        yield Bucket(server, prefix)
-
-
-def put(storage: ObjectStorage, key: str, data: bytes, piece: int = 64 * 1024) -> None:
-    with storage.open_writer(key) as writer:
-        for start in range(0, len(data), piece):
-            writer.write(memoryview(data)[start : start + piece])
-        writer.commit()
-
-
-def get(storage: ObjectStorage, key: str, tmp_path: Path) -> bytes:
-    path = tmp_path / uuid.uuid4().hex
-    digest = storage.download(key, path, unchecked)
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    return path.read_bytes()
-
-
-def unchecked() -> None:
-    """The check of a download that nothing ends."""
-
+__all__ = ["bucket", "folder", "place", "rightless", "server"]
 
 # Both storages
 
@@ -358,63 +226,6 @@ def test_a_key_that_could_lead_elsewhere_is_refused(place: Place, tmp_path: Path
             use(key)
 
 
-# The folder
-
-
-def test_a_killed_writer_leaves_a_file_that_nobody_sees_until_it_is_stale(folder: Folder) -> None:
-    script = (
-        "import os, signal, sys; from pathlib import Path; from videoqueue.storage import open_storage\n"
-        f"writer = open_storage('', Path(sys.argv[1])).open_writer({KEY!r}).__enter__()\n"
-        "writer.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    killed = subprocess.run([sys.executable, "-c", script, str(folder.root)], check=False)
-    assert killed.returncode == -9
-    (left,) = folder.left()
-    assert left.startswith("inputs/.part-")
-    assert not folder.storage.exists(KEY)
-    folder.age(left, 2 * HOUR)
-    assert list(folder.storage.list_older_than(HOUR)) == []
-    assert folder.storage.remove_stale(3 * HOUR) == 0
-    assert folder.storage.remove_stale(HOUR) == 1
-    assert folder.left() == []
-
-
-def test_a_folder_that_is_gone_does_not_make_its_objects_look_deleted(folder: Folder, tmp_path: Path) -> None:
-    put(folder.storage, KEY, b"x")
-    folder.root.rename(tmp_path / "not mounted")
-    for use in (
-        folder.storage.exists,
-        folder.storage.delete,
-        lambda key: folder.storage.download(key, tmp_path / "copy", unchecked),
-    ):
-        with pytest.raises(StorageUnavailableError):
-            use(KEY)
-
-
-def test_files_are_for_their_owner_only(folder: Folder) -> None:
-    put(folder.storage, KEY, b"x")
-    modes = [oct(path.stat().st_mode & 0o777) for path in (folder.root, folder.root / KEY)]
-    assert modes == ["0o700", "0o600"]
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["write", "fsync", "open"])
-def test_a_full_disk_is_said_to_be_full_and_leaves_nothing(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, call: str, code: Any
-) -> None:
-    folder.storage.check()
-
-    def full(*_args: Any, **_kwargs: Any) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(StorageFullError) as caught:
-        put(folder.storage, KEY, b"x")
-    monkeypatch.undo()
-    assert str(folder.root) not in str(caught.value)
-    assert folder.left() == []
-
-
 def test_a_full_disk_at_the_reader_leaves_no_copy(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,27 +234,6 @@ def test_a_full_disk_at_the_reader_leaves_no_copy(
     with files_of_at_most(500), pytest.raises(StorageFullError):
         place.storage.download(KEY, tmp_path / "copy", unchecked)
     assert not (tmp_path / "copy").exists()
-
-
-def test_the_file_is_synced_before_the_rename_and_the_folder_after(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder.storage.check()
-    seen = []
-    fsync, replace = os.fsync, Path.replace
-
-    def spy_fsync(descriptor: int) -> None:
-        seen.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")  # noqa: PTH112
-        fsync(descriptor)
-
-    def spy_replace(self: Path, target: Path) -> Path:
-        seen.append("rename")
-        return replace(self, target)
-
-    monkeypatch.setattr(os, "fsync", spy_fsync)
-    monkeypatch.setattr(Path, "replace", spy_replace)
-    put(folder.storage, KEY, b"x")
-    assert seen == ["folder", "file", "rename", "folder"]
 
 
 # S3
@@ -601,40 +391,7 @@ def test_parts_grow_so_that_ten_thousand_hold_any_video(
     assert sizes == [10, 10, 20, 20, 30]
 
 
-# Choosing
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("ftp://x/y", "s3://", "s3:///prefix", "s3://user:secret@bucket/x", "s3://bucket/a//b", "nonsense"),
-        *("s3://bucket?x=1", "file://host/x", "file:relative", "file:///x#y", "http://[", "file:///x%00"),
-    ],
-)
-def test_a_url_that_cannot_be_used_names_the_setting_and_not_the_value(url: Any, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError) as caught:
-        open_storage(url, tmp_path)
-    message = str(caught.value)
-    assert message.startswith("VIDEOQUEUE_STORAGE_URL cannot be used: it takes file:///FOLDER")
-    assert "secret" not in message
-
-
 def test_an_endpoint_that_is_no_url_is_a_bad_setting(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
     with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL_S3"):
         open_storage("s3://videos/x", Path("unused"))
-
-
-def test_a_file_url_names_a_folder(tmp_path: Path) -> None:
-    storage = open_storage(f"file://{tmp_path}/with%20blank", Path("unused"))
-    put(storage, KEY, b"x")
-    assert (tmp_path / "with blank" / KEY).read_bytes() == b"x"
-
-
-def test_a_folder_does_not_load_boto3() -> None:
-    script = (
-        "import sys; from pathlib import Path; from videoqueue.storage import open_storage\n"
-        "open_storage('', Path('x')); print([m for m in sys.modules if m.startswith('boto')])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout == "[]\n"
