@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,19 @@ def test_a_receiver_whose_handshake_does_not_end_is_a_warning_in_time(environ: d
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         found = finding("webhooks", environ | {"VIDEOQUEUE_WEBHOOK_URL": url}, 2)
     assert (found.status, "no response within 1.6 s" in found.message) == ("warning", True)
+
+
+def test_a_lookup_of_the_host_that_does_not_end_is_a_warning_in_time(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait() and [])
+    found = finding("webhooks", environ | {"VIDEOQUEUE_WEBHOOK_URL": "http://receiver.invalid/"}, 0.5)
+    released.set()
+    assert (found.status, found.message) == (
+        "warning",
+        "There was no result within 0.5 seconds (--timeout).",
+    )
 
 
 def test_without_a_receiver_there_is_trouble_only_if_events_wait(

@@ -182,13 +182,19 @@ def test_the_limits_hold_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert why in caught.value.detail
 
 
-def test_the_limits_hold_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    with SlowServer([PADDED], after=b"\r\n\r\n") as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        with impatient("http://videos.invalid") as client, pytest.raises(ClientError) as caught:
+@pytest.mark.parametrize(
+    ("scheme", "after", "line"),
+    [("http", b"\r\n\r\n", "GET http://videos.invalid/"), ("https", b"", "CONNECT videos.invalid:443 ")],
+)
+def test_the_limits_hold_behind_a_proxy(
+    scheme: str, after: bytes, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SlowServer([PADDED], after=after) as proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.url)
+        with impatient(f"{scheme}://videos.invalid") as client, pytest.raises(ClientError) as caught:
             client.status(ID)
     assert BODY in caught.value.detail
-    assert proxy.requests[0].line.startswith("GET http://videos.invalid/")
+    assert proxy.requests[0].line.startswith(line)
 
 
 @pytest.mark.parametrize("limits", [{"timeout": 0}, {"retry_seconds": -1}, {"min_bytes_per_second": 0}])

@@ -191,4 +191,7 @@ def too_large(settings: Settings) -> str:
 
 def _unexpected(error: Exception) -> Response:
     logger.error("A request failed unexpectedly.", exc_info=error)
-    return problem("internal_error", "An error occurred in the service. It has been logged. Try again later.")
+    return problem(
+        "internal_error",
+        "An error occurred in the service. It has been logged: report the X-Request-Id to the operator.",
+    )

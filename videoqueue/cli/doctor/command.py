@@ -54,6 +54,7 @@ CHECKS: Final = (
         check_webhooks,
         "Look whether the receiver and the resolver of names respond; correct VIDEOQUEUE_WEBHOOK_URL.",
         "docs/webhooks.md",
+        late="warning",
     ),
     Check(("disk",), check_disk, "Look whether the volume responds.", "docs/deploying.md#disk-space"),
     Check(("memory",), check_memory, _AGAIN, "docs/operations.md#size-of-a-worker"),

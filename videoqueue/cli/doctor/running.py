@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from videoqueue.cli.doctor.findings import Examination, Finding, failed
+from videoqueue.cli.doctor.findings import Examination, Finding, Status, failed
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class Check:
         names: the names of the checks.
         run: yields at least one finding for each name.
         remedy, page: of the finding that a check did not end in time.
+        late: the status of that finding.
     """
 
     names: tuple[str, ...]
     run: Callable[[Examination], Iterator[Finding]]
     remedy: str
     page: str
+    late: Status = "failed"
 
 
 class _Running:
@@ -53,11 +55,12 @@ class _Running:
         return found if in_time else [*found, *map(self._late, missing)]
 
     def _late(self, name: str) -> Finding:
-        return failed(
-            name,
-            f"There was no result within {self._examination.seconds:g} seconds (--timeout).",
-            self._check.remedy,
-            self._check.page,
+        return Finding(
+            check=name,
+            status=self._check.late,
+            message=f"There was no result within {self._examination.seconds:g} seconds (--timeout).",
+            remedy=self._check.remedy,
+            page=self._check.page,
         )
 
     def _bug(self, error: BaseException) -> Finding:
