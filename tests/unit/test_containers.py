@@ -141,6 +141,14 @@ def test_every_service_that_stays_has_a_health_check_or_the_image_has() -> None:
     assert "healthcheck" not in SERVICES["web"]
 
 
+def test_no_first_health_check_is_later_than_ten_seconds() -> None:
+    for name, service in SERVICES.items():
+        check = service.get("healthcheck", {})
+        first = check.get("start_interval", check.get("interval", "0s"))
+        assert int(re.fullmatch(r"(\d+)s", first)[1]) <= 10, name  # type: ignore[index]
+    assert "--interval=10s" in instruction("HEALTHCHECK")
+
+
 def test_web_and_worker_start_after_the_migration_and_share_every_setting() -> None:
     for name in ("web", "worker"):
         assert SERVICES[name]["depends_on"]["release"] == {"condition": "service_completed_successfully"}
