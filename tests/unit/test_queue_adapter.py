@@ -6,16 +6,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 
-import dramatiq
 import pytest
 import redis
 from dramatiq.middleware import Retries
 
+from tests.support.queue_worker import working
 from videoqueue.broker import ACTOR, QUEUE, announce, build_broker
 from videoqueue.errors import QueueUnavailableError
-from videoqueue.worker import actors
 
 
 def messages(url: str, queue: str = QUEUE) -> list[dict[str, Any]]:
@@ -59,18 +59,8 @@ Consume: TypeAlias = Callable[[Run], None]
 @pytest.fixture
 def consume(redis_url: str) -> Iterator[Consume]:
     """Runs a real Dramatiq worker over the declared actor until it has handled the message given."""
-    workers = []
-
-    def start(run: Run) -> None:
-        broker = build_broker(redis_url, [Retries()])
-        actors.declare(broker, run, max_retries=3)
-        worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
-        worker.start()
-        workers.append(worker)
-
-    yield start
-    for worker in workers:
-        worker.stop()
+    with ExitStack() as workers:
+        yield lambda run: workers.enter_context(working(build_broker(redis_url, [Retries()]), run, 3))
 
 
 def test_the_actor_hands_the_id_to_the_runner(redis_url: str, consume: Consume) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ import av
 import numpy as np
 import pytest
 
-import videoqueue
 from tests.support.hdr_videos import (
     BT709,
     BT2020,
@@ -25,6 +23,8 @@ from tests.support.hdr_videos import (
     light_of,
     patches,
     pq,
+    read_in_sdr,
+    slides,
     tags_of_frames,
     with_explicit_tags,
     write,
@@ -32,16 +32,12 @@ from tests.support.hdr_videos import (
 )
 from tests.support.mp4_boxes import box
 from tests.support.sample_entries import colr, with_boxes
-from tests.support.small_videos import Picture
 from videoqueue.mp4 import ColourTags
 from videoqueue.pipeline.decode.colour_tags import colour_tags, fill_in
-from videoqueue.pipeline.decode.decoder import open_video
 from videoqueue.pipeline.decode.frame import Frame, Look
 from videoqueue.pipeline.decode.hdr import colours_of
-from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline.service import build_service
 
-SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
 TRANSFERS: list[tuple[int, Callable[[Signal], Signal]]] = [(PQ, pq), (HLG, hlg)]
 NOTHING = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED)
 _SAYS_2 = "=2:transfer_characteristics=2:matrix_coefficients=2"
@@ -88,18 +84,6 @@ def test_hdr_that_only_the_box_tells_becomes_sdr(
     (image,) = images(with_boxes(file, colr(BT2020, transfer, BT2020), KINDS[kind].in_front))
 
     assert np.abs(image.astype(int) - picture)[16, 16::32].max() <= KINDS[kind].error
-
-
-@cache
-def slides() -> list[Picture]:
-    with open_video(SAMPLE) as video:
-        return [frame.image() for frame in video.frames() if frame.index % 10 == 5]
-
-
-@cache
-def read_in_sdr() -> list[FrameItem]:
-    """What is found in the slides as they are."""
-    return build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]
 
 
 @pytest.mark.parametrize(("transfer", "signal_of"), TRANSFERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import av
 import numpy as np
 import pytest
 
-import videoqueue
 from tests.support.hdr_videos import (
     BT709,
     BT2020,
@@ -25,15 +23,14 @@ from tests.support.hdr_videos import (
     light_of,
     patches,
     pq,
+    read_in_sdr,
+    slides,
     write,
 )
-from tests.support.small_videos import Picture, flat
+from tests.support.small_videos import flat
 from videoqueue.pipeline.decode import hdr
 from videoqueue.pipeline.decode.decoder import open_video
-from videoqueue.pipeline.results import FrameItem
 from videoqueue.pipeline.service import build_service
-
-SAMPLE = Path(videoqueue.__file__).parent / "cli" / "sample.mp4"
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -168,18 +165,6 @@ def test_any_number_of_threads_gives_the_same_pixels(tmp_path: Path) -> None:
 
     assert (found[0] == found[1]).all()
     assert (found[0] == found[2]).all()
-
-
-@cache
-def slides() -> list[Picture]:
-    with open_video(SAMPLE) as video:
-        return [frame.image() for frame in video.frames() if frame.index % 10 == 5]
-
-
-@cache
-def read_in_sdr() -> list[FrameItem]:
-    """What is found in the slides as they are."""
-    return build_service().run_on_file(SAMPLE, "yolo_ocr", frame_stride=5)[1::2]
 
 
 @pytest.mark.parametrize(("transfer", "signal_of"), [(PQ, pq), (HLG, hlg)])
