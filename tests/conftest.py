@@ -48,7 +48,8 @@ KEPT = ("AWS_CA_BUNDLE", "VIDEOQUEUE_SANDBOX")
 
 #: The files that take longest begin first. If one of them began last, the other processes would wait for it.
 LONGEST = (
-    *("test_failpoints", "test_chaos", "test_secrets", "test_rollback", "test_up", "test_damaged_videos"),
+    *("test_failpoints", "test_failpoints_after_the_end", "test_chaos", "test_rollback", "test_secrets"),
+    *("test_up", "test_damaged_videos"),
     *("test_working_directory", "test_fair_turns", "test_worker_start", "test_lifecycle", "test_demo"),
     *("test_deletions", "test_crowd", "test_supervisor", "test_hostile_child", "test_sandbox_attack"),
     *("test_slow_clients", "test_storage", "test_embedded", "test_error_codes", "test_out_of_files"),

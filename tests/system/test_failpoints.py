@@ -3,76 +3,21 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Iterator
-from functools import partial
 
 import psutil
 import pytest
-import requests
 
-from tests.chaos.catalogue import Catalogue, Submission
-from tests.chaos.client import Client, Observed, Submitted, new_key
-from tests.chaos.oracle import Oracle
-from tests.chaos.run import short_folder
-from tests.chaos.service import WORKERS, ChaosService
+from tests.chaos.bench import Bench, wake
+from tests.chaos.catalogue import Submission
+from tests.chaos.client import Submitted, new_key
+from tests.chaos.service import WORKERS
 from tests.support.stack import eventually
 from videoqueue.failpoints import STEPS
 
-_DAYS_AGO = 40 * 86_400
 #: A process is frozen in the middle of a write about once in ten times, and on a busy machine more often.
 _TRIES = 30
 #: For what takes long and is the same on each.
 _ON_ONE_DATABASE = pytest.mark.parametrize("running", ["sqlite"], indirect=True)
-
-
-class Bench:
-    """A running service and what is needed to kill it at a step and look at it afterwards."""
-
-    def __init__(self, service: ChaosService) -> None:
-        self.service = service
-        self.catalogue = Catalogue(service.folder, service.workplace.pipelines)
-        self.observed = Observed()
-        self.client = Client(service.url, self.observed)
-        self.oracle = Oracle(service)
-
-    def submit(self, submission: Submission, key: str | None = None) -> Submitted:
-        deadline = time.monotonic() + 60
-        return self.client.submit(submission, key or new_key(), lambda: time.monotonic() > deadline)
-
-    def await_obeyed(self, *steps: str) -> None:
-        for step in steps:
-            eventually(partial(self.service.is_obeyed, step), f"{step} is passed")
-
-    def await_ended(self, submitted: Submitted) -> None:
-        eventually(lambda: self.has_ended(submitted), f"{submitted.job_id} ends")
-
-    def has_ended(self, submitted: Submitted) -> bool:
-        return self.client.status(submitted.accepted) in ("completed", "failed")
-
-    def assert_nothing_is_broken(self, *submitted: Submitted) -> None:
-        for one in submitted:
-            self.await_ended(one)
-        assert self.oracle.broken(submitted) == []
-
-
-#: The storage that is used with each database.
-_STORAGES = {"sqlite": "folder", "postgres": "s3"}
-
-
-@pytest.fixture(scope="module", params=_STORAGES)
-def running(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    storage = _STORAGES[request.param]
-    with short_folder() as folder, ChaosService(folder, request.param, storage=storage) as service:
-        yield Bench(service)
-
-
-@pytest.fixture
-def bench(running: Bench) -> Iterator[Bench]:
-    """Whatever a test has broken ends with it."""
-    yield running
-    running.service.withdraw_orders()
-    _wake(_frozen(running))
 
 
 #: Steps that not every job comes to; they have tests of their own.
@@ -117,99 +62,6 @@ def _submission_for(bench: Bench, step: str) -> Submission:
     return bench.catalogue.quick
 
 
-@pytest.mark.parametrize(("step", "rows"), [("worker.segments_begun", 0), ("worker.segments_kept", 1)])
-def test_segments_of_a_worker_killed_around_them_are_there_when_asked_for(
-    bench: Bench, step: str, rows: int
-) -> None:
-    bench.service.order(step, "kill")
-    submitted = bench.submit(bench.catalogue.large)
-    bench.await_obeyed(step)
-    assert bench.client.status(submitted.accepted) == "completed"
-    kept = "SELECT version FROM job_segments WHERE job_id = :job_id"
-    job_id = submitted.accepted
-    given = job_id if bench.service.postgres else job_id.hex
-    assert len(bench.service.database.rows(kept, job_id=given)) == rows
-    address = f"{bench.service.url}/jobs/{submitted.accepted}/segments"
-    assert requests.get(address, timeout=60).json()["truncated"] is False
-    bench.assert_nothing_is_broken(submitted)
-
-
-@pytest.mark.parametrize(("step", "arrivals"), [("webhook.taken", 1), ("webhook.sent", 2)])
-def test_the_webhook_of_a_worker_killed_while_it_sends_is_sent_by_another(
-    bench: Bench, step: str, arrivals: int
-) -> None:
-    bench.service.order(step, "kill")
-    submitted = bench.submit(bench.catalogue.quick)
-    bench.await_obeyed(step)
-    bench.assert_nothing_is_broken(submitted)
-    told = [one.status for one in bench.service.receiver.told if one.job_id == submitted.job_id]
-    assert told == ["completed"] * arrivals
-
-
-@pytest.mark.parametrize("step", ["purger.row_deleted", "deletion.video_deleted", "purger.object_deleted"])
-def test_a_purge_killed_at_a_step_leaves_nothing_of_the_job(bench: Bench, step: str) -> None:
-    submitted = bench.submit(bench.catalogue.quick)
-    bench.await_ended(submitted)
-    bench.service.order(step, "kill")
-    bench.service.database.change(
-        "UPDATE job SET finished_at = finished_at - :age", age=_DAYS_AGO * 1_000_000
-    )
-    bench.await_obeyed(step)
-    eventually(lambda: not bench.service.database.rows("SELECT job_id FROM job"), "every old job is gone")
-    assert bench.oracle.broken([]) == []
-    assert bench.service.storage.stored() == set()
-
-
-def test_a_purge_killed_before_it_removes_an_orphan_does_so_later(bench: Bench) -> None:
-    orphan, storage = f"inputs/{uuid.uuid4().hex}.mp4", bench.service.storage
-    storage.put(orphan, b"left by a kill")
-    bench.service.order("purger.orphan_found", "kill")
-    storage.make_old(orphan)
-    bench.await_obeyed("purger.orphan_found")
-    eventually(lambda: orphan not in storage.stored(), "the orphan is gone")
-    assert bench.oracle.broken([]) == []
-
-
-@pytest.mark.parametrize("step", ["deletion.row_deleted", "deletion.video_deleted", "deletion.finished"])
-def test_a_deletion_of_a_running_job_killed_at_a_step_leaves_nothing(bench: Bench, step: str) -> None:
-    """The child is frozen in the middle of the job, so that only the lost lease can end it."""
-    before = {child.pid for child in bench.service.children()}
-    bench.service.order("child.first_frame_sent", "stop")
-    submitted = bench.submit(bench.catalogue.quick)
-    bench.await_obeyed("child.first_frame_sent")
-    frozen = [child for child in bench.service.children() if child.status() == psutil.STATUS_STOPPED]
-    assert len(frozen) == 1, before
-    bench.service.order(step, "kill")
-    address = f"{bench.service.url}/jobs/{submitted.accepted}"
-    with pytest.raises(requests.RequestException):
-        requests.delete(address, timeout=60)
-    bench.await_obeyed(step)
-    eventually(lambda: not frozen[0].is_running(), "the child is ended")
-    eventually(bench.service.answers, "web answers")
-    assert requests.delete(address, timeout=60).status_code == 404
-    bench.service.run("videoqueue jobs purge")
-    assert bench.service.database.rows("SELECT job_id FROM deleted_job") == []
-    known = {key for (key,) in bench.service.database.rows("SELECT input_key FROM job")}
-    assert bench.service.storage.stored() == known
-    assert bench.oracle.broken([]) == []
-
-
-@pytest.mark.parametrize("step", ["purger.deletion_found", "deletion.video_deleted"])
-def test_a_purge_killed_while_it_finishes_a_deletion_does_so_later(bench: Bench, step: str) -> None:
-    submitted = bench.submit(bench.catalogue.quick)
-    bench.await_ended(submitted)
-    bench.service.order("deletion.row_deleted", "kill")
-    bench.service.order(step, "kill")
-    with pytest.raises(requests.RequestException):
-        requests.delete(f"{bench.service.url}/jobs/{submitted.accepted}", timeout=60)
-    bench.await_obeyed("deletion.row_deleted", step)
-    left = "SELECT job_id FROM deleted_job"
-    eventually(lambda: not bench.service.database.rows(left), "the deletion is finished")
-    known = {key for (key,) in bench.service.database.rows("SELECT input_key FROM job")}
-    assert bench.service.storage.stored() == known
-    assert bench.oracle.broken([]) == []
-
-
 @pytest.mark.parametrize("step", ["web.row_committed", "worker.claimed", "worker.downloaded"])
 def test_an_unexpected_error_at_a_step_loses_nothing(bench: Bench, step: str) -> None:
     bench.service.order(step, "raise")
@@ -247,10 +99,10 @@ def test_a_child_that_freezes_is_ended_and_its_job_is_done(bench: Bench) -> None
 def test_a_worker_that_wakes_up_past_its_lease_changes_nothing(bench: Bench, step: str) -> None:
     """Its successor is frozen in the middle of the same job, so that the row is there to be taken wrongly."""
     submitted, first, both = _freeze_two(bench, step)
-    _wake(first)
+    wake(first)
     # Its log tells when the first attempt is over; the lease of the second one ends meanwhile.
     eventually(lambda: _end_of_first_attempt(bench, submitted) is not None, "the first attempt is over")
-    _wake(both)
+    wake(both)
     bench.assert_nothing_is_broken(submitted)
     assert _end_of_first_attempt(bench, submitted) == "lost: another worker has it, or it was deleted"
 
@@ -265,11 +117,11 @@ def _freeze_two(bench: Bench, step: str) -> tuple[Submitted, list[psutil.Process
         submitted = bench.submit(bench.catalogue.quick)
         bench.await_obeyed(step)
         bench.service.order("worker.downloaded", "stop")
-        first = eventually(lambda: _frozen(bench), "the first worker is frozen")
+        first = eventually(lambda: bench.frozen(), "the first worker is frozen")
         if both := _await_second(bench, submitted):
             return submitted, first, both
         bench.service.withdraw_orders()
-        _wake(_frozen(bench))
+        wake(bench.frozen())
         bench.await_ended(submitted)
     pytest.fail(f"in {_TRIES} tries a process was frozen while it wrote, or the job was over before")
 
@@ -285,18 +137,8 @@ def _await_second(bench: Bench, submitted: Submitted) -> list[psutil.Process]:
     eventually(is_decided, "the second worker has the job")
     if not bench.service.is_obeyed("worker.downloaded"):
         return []
-    both = eventually(lambda: len(found := _frozen(bench)) == 2 and found, "the second worker is frozen")
+    both = eventually(lambda: len(found := bench.frozen()) == 2 and found, "the second worker is frozen")
     return both if bench.service.database.is_writable() else []
-
-
-def _frozen(bench: Bench) -> list[psutil.Process]:
-    workers = filter(None, map(bench.service.worker_process, WORKERS))
-    return [worker for worker in workers if worker.status() == psutil.STATUS_STOPPED]
-
-
-def _wake(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        process.resume()
 
 
 def _end_of_first_attempt(bench: Bench, submitted: Submitted) -> str | None:
