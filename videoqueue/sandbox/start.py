@@ -46,6 +46,9 @@ def start_child(
         cell: what it may reach.
         scratch: its folder for temporary files.
 
+    Returns:
+        The child, and our ends of its pipes.
+
     Raises:
         OSError: the system has no process or no file descriptor left.
     """
