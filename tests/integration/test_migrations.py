@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 
+from tests.support.databases import Databases
 from tests.support.records import new_job, stored
 from tests.support.stack import ROOT, environment, procfile
 from videoqueue.api.extension import services_of
@@ -27,13 +28,30 @@ from videoqueue.settings import load_settings
 
 @pytest.fixture
 def fresh_app(empty_database_url: str, tmp_path: Path, redis_url: str) -> Flask:
+    return app_of(empty_database_url, tmp_path, redis_url)
+
+
+def app_of(database_url: str, folder: Path, redis_url: str) -> Flask:
     environ = {
-        "DATABASE_URL": empty_database_url,
+        "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
-        "VIDEOQUEUE_DATA_DIR": str(tmp_path),
-        "VIDEOQUEUE_STORAGE_URL": f"file://{tmp_path}/objects",
+        "VIDEOQUEUE_DATA_DIR": str(folder),
+        "VIDEOQUEUE_STORAGE_URL": f"file://{folder}/objects",
     }
     return create_app(load_settings(environ))
+
+
+def test_a_postgres_database_without_an_encoding_takes_any_text(
+    databases: Databases, tmp_path: Path, redis_url: str
+) -> None:
+    with databases.new("template0", "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'") as url:
+        app = app_of(url, tmp_path, redis_url)
+        with app.app_context():
+            flask_migrate.upgrade()
+        store = services_of(app).store
+        job_id, _ = store.create(new_job(name="Ωμέγα 𝄞"))
+        assert stored(store, job_id).name == "Ωμέγα 𝄞"
+        services_of(app).engine.dispose()
 
 
 def test_up_gives_the_models_tables_and_down_gives_nothing(fresh_app: Flask) -> None:

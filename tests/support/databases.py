@@ -42,10 +42,10 @@ class Databases:
         migrate(self.url.set(database=MIGRATED))
 
     @contextmanager
-    def new(self, template: str = EMPTY) -> Iterator[str]:
+    def new(self, template: str = EMPTY, options: str = "STRATEGY FILE_COPY") -> Iterator[str]:
         """The URL of a new database, which is dropped at the end."""
         name = f"test_{uuid.uuid4().hex}"
-        self._connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+        self._connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {options}".encode())
         yield self.url.set(database=name).render_as_string(hide_password=False)
         self._connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

@@ -72,6 +72,8 @@ def engine_options(url: str, connections: int) -> dict[str, Any]:
         "connect_args": {
             # Behind PgBouncer, the next transaction may run in a session without the prepared statements.
             "prepare_threshold": None,
+            # The driver returns bytes from a database in SQL_ASCII, unless it is told an encoding.
+            "client_encoding": "utf8",
             "connect_timeout": _CONNECT_SECONDS,
             "tcp_user_timeout": 10_000,
             **keepalive,
