@@ -44,35 +44,11 @@ def prepare(folder: Path, stack: ExitStack) -> dict[str, Any]:
         data / "movable",
     ):
         file.write_text("content")
-    # Where Yama restricts ptrace(2), both say that anybody may.
-    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
-    code = f"import ctypes, time; ctypes.CDLL(None).prctl({_PR_SET_PTRACER}, ctypes.c_ulong(-1), 0, 0, 0); "
-    victim = subprocess.Popen(
-        [sys.executable, "-c", code + "print(flush=True); time.sleep(600)"], stdout=subprocess.PIPE
-    )
-    stack.callback(victim.wait)
-    stack.callback(victim.kill)
-    assert victim.stdout is not None
-    victim.stdout.readline()
     abstract = f"videoqueue-{os.getpid()}"
-    addresses: list[tuple[int, int, Any]] = [
-        (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
-        (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
-        (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
-        (socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "socket")),
-        (socket.AF_UNIX, socket.SOCK_STREAM, f"\0{abstract}"),
-    ]
-    servers = []
-    for family, kind, address in addresses:
-        server = stack.enter_context(socket.socket(family, kind))
-        server.bind(address)
-        if kind == socket.SOCK_STREAM:
-            server.listen()
-        servers.append(server)
-    queue, web, datagrams = (server.getsockname()[1] for server in servers[:3])
+    queue, web, datagrams = _ports(folder / "socket", abstract, stack)
     return {
         "address": ctypes.addressof(_SECRET),
-        "victim": victim.pid,
+        "victim": _victim(stack),
         "queue": queue,
         "web": web,
         "datagrams": datagrams,
@@ -86,6 +62,40 @@ def prepare(folder: Path, stack: ExitStack) -> dict[str, Any]:
         "movable": str(data / "movable"),
         "code": str(folder / "packages" / "attacked.py"),
     }
+
+
+def _victim(stack: ExitStack) -> int:
+    """Starts a process beside the worker. Returns its id."""
+    # Where Yama restricts ptrace(2), both say that anybody may.
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
+    code = f"import ctypes, time; ctypes.CDLL(None).prctl({_PR_SET_PTRACER}, ctypes.c_ulong(-1), 0, 0, 0); "
+    victim = subprocess.Popen(
+        [sys.executable, "-c", code + "print(flush=True); time.sleep(600)"], stdout=subprocess.PIPE
+    )
+    stack.callback(victim.wait)
+    stack.callback(victim.kill)
+    assert victim.stdout is not None
+    victim.stdout.readline()
+    return victim.pid
+
+
+def _ports(path: Path, abstract: str, stack: ExitStack) -> list[int]:
+    """Listens at the path, at the abstract address and on three ports: two of TCP, one of UDP."""
+    addresses: list[tuple[int, int, Any]] = [
+        (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+        (socket.AF_UNIX, socket.SOCK_STREAM, str(path)),
+        (socket.AF_UNIX, socket.SOCK_STREAM, f"\0{abstract}"),
+    ]
+    servers = []
+    for family, kind, address in addresses:
+        server = stack.enter_context(socket.socket(family, kind))
+        server.bind(address)
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        servers.append(server)
+    return [server.getsockname()[1] for server in servers[:3]]
 
 
 def main(folder: Path, user: int, options: dict[str, Any]) -> None:
