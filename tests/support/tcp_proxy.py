@@ -177,32 +177,39 @@ class TcpProxy:
     async def _pump(
         self, pair: Pair, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool
     ) -> None:
+        try:
+            await self._forward(pair, source, target, replies=replies)
+        except (OSError, RuntimeError):
+            pair.reset()  # the other peer would wait for ever for the one that crashed
+
+    async def _forward(
+        self, pair: Pair, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, replies: bool
+    ) -> None:
         rest = pair.fault.response_after if replies else pair.fault.request
-        with contextlib.suppress(OSError, RuntimeError):
-            while piece := await source.read(PIECE):
-                if self._delay:
-                    await asyncio.sleep(self._delay)
-                if replies and pair.trapped:
-                    self.trapped.set()
-                    pair.reset()
-                    return
-                if replies and self._eating:
-                    pair.eaten = True
-                    self._eaten.set()
-                    continue
-                if not replies and self._trap and self._trap in piece:
-                    self._trap = b""
-                    pair.trapped = True
-                sent = piece if rest is None else piece[:rest]
-                if replies:
-                    self.replied += len(sent)
-                target.write(sent)
-                await target.drain()
-                if rest is not None and len(piece) >= rest:
-                    await pair.end(replies=replies)
-                    return
-                rest = None if rest is None else rest - len(piece)
+        while piece := await source.read(PIECE):
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            if replies and pair.trapped:
+                self.trapped.set()
+                pair.reset()
+                return
+            if replies and self._eating:
+                pair.eaten = True
+                self._eaten.set()
+                continue
+            if not replies and self._trap and self._trap in piece:
+                self._trap = b""
+                pair.trapped = True
+            sent = piece if rest is None else piece[:rest]
             if replies:
-                pair.close()  # the server hung up
-            elif target.can_write_eof():
-                target.write_eof()
+                self.replied += len(sent)
+            target.write(sent)
+            await target.drain()
+            if rest is not None and len(piece) >= rest:
+                await pair.end(replies=replies)
+                return
+            rest = None if rest is None else rest - len(piece)
+        if replies:
+            pair.close()  # the server hung up
+        elif target.can_write_eof():
+            target.write_eof()
