@@ -85,6 +85,15 @@ class Disk:
         monkeypatch.setattr(os, "statvfs", statvfs)
 
 
+def test_a_volume_that_changes_while_it_is_examined_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter(range(1000, 0, -1))
+    monkeypatch.setattr(Volume, "of", lambda _folder: Volume(2000, next(free)))
+    reserve = Reserve(tmp_path / "videos", [tmp_path, tmp_path / "queue"], 1500)
+    assert len(list(reserve.shortages())) == 1
+
+
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)

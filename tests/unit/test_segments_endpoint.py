@@ -143,7 +143,7 @@ def test_jobs_without_results_are_404_as_at_the_results(
 def test_damaged_results_are_a_problem_and_not_half_a_body(
     client: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ResultReader, "_chunk", lambda *_: None)
+    monkeypatch.setattr(ResultReader, "chunk", lambda *_: None)
     response = client.get(path)
     assert (response.status_code, json.loads(response.data)["code"]) == (500, "internal_error")
 
@@ -152,7 +152,7 @@ def test_the_slot_is_free_again_after_an_error(
     client: FlaskClient, services: Services, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ResultReader, "_chunk", lambda *_: None)
+        patch.setattr(ResultReader, "chunk", lambda *_: None)
         for _ in range(services.settings.max_concurrent_downloads + 1):
             assert client.get(path).status_code == 500
     assert client.get(path).status_code == 200

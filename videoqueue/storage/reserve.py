@@ -74,11 +74,11 @@ class Reserve:
     def shortages(self) -> Iterator[str]:
         """Yields a message for the operator for each volume that has too little free space for any upload."""
         folders = [self.videos, *self.others] if self.videos is not None else self.others
-        volumes = {}
+        volumes: dict[int, tuple[Volume, Path]] = {}
         for folder in folders:
-            with suppress(StorageUnavailableError):  # requests report it
-                volumes[Volume.of(folder)] = folder
-        for volume, folder in volumes.items():
+            with suppress(StorageUnavailableError, OSError):  # requests report it
+                volumes[device_of(folder)] = Volume.of(folder), folder
+        for volume, folder in volumes.values():
             reserve = volume.reserve(self._given)
             if volume.lacks_files(reserve):
                 yield (
@@ -109,6 +109,16 @@ class Reserve:
             "jobs (VIDEOQUEUE_RESERVE_BYTES). Delete jobs that are no longer needed, or send the video "
             "again when the operator has freed space."
         )
+
+
+def device_of(folder: Path) -> int:
+    """Returns the number of the device of a folder that may not exist yet.
+
+    Raises:
+        OSError: it cannot be examined.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return existing.stat().st_dev
 
 
 def require_room_for_copy(folder: Path, size: int, given: int | None) -> None:

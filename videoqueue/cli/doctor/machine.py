@@ -134,7 +134,7 @@ def _unwritable(folder: Path, what: str) -> Finding:
 def check_disk(examination: Examination) -> Iterator[Finding]:
     """Yields for each volume whether uploads are accepted, and whether the largest video would fit."""
     from videoqueue.services import build_reserve
-    from videoqueue.storage.reserve import Volume
+    from videoqueue.storage.reserve import Volume, device_of
 
     settings = examination.settings
     reserve = build_reserve(settings, settings.storage_folder)
@@ -142,7 +142,7 @@ def check_disk(examination: Examination) -> Iterator[Finding]:
     uses: dict[int, list[Path]] = {}
     try:
         for folder in dict.fromkeys((*folders, *reserve.others, settings.data_path)):
-            uses.setdefault(_device(folder), []).append(folder)
+            uses.setdefault(device_of(folder), []).append(folder)
         volumes = [(Volume.of(names[0]), " and ".join(map(str, names))) for names in uses.values()]
     except (TransientError, OSError) as error:
         yield failed(
@@ -157,12 +157,6 @@ def check_disk(examination: Examination) -> Iterator[Finding]:
         takes_uploads = bool(folders or reserve.others)
         yield _space(volume, names, examination, takes_uploads=takes_uploads)
         yield from _files(volume, names, examination, takes_uploads=takes_uploads)
-
-
-def _device(folder: Path) -> int:
-    """Returns the device of a folder that may not exist yet."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return existing.stat().st_dev
 
 
 def _space(volume: Volume, names: str, examination: Examination, *, takes_uploads: bool) -> Finding:
