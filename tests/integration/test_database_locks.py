@@ -30,6 +30,17 @@ def test_postgres_bounds_how_long_a_lock_is_held_and_waited_for(
             assert connection.exec_driver_sql(f"SHOW {setting}").scalar_one() == "10s"
 
 
+@pytest.mark.parametrize("transaction", [reading, writing])
+def test_the_server_asks_whether_the_machine_of_a_client_is_still_there(
+    engine: Engine, transaction: Any
+) -> None:
+    """Their values are 0 on the unix socket of the tests, which needs no such question."""
+    ours = "SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp_keepalives_%%'"
+    with transaction(engine) as connection:
+        found = set(connection.exec_driver_sql(ours).scalars())
+    assert found == {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"}
+
+
 def test_a_session_is_left_as_it_was(engine: Engine) -> None:
     ours = "SELECT name, setting FROM pg_settings WHERE source = 'session' ORDER BY name"
     with engine.connect() as connection:

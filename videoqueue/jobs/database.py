@@ -34,10 +34,19 @@ _CONNECT_SECONDS: Final = 2
 #: How long a transaction waits for a lock of another one; seconds.
 LOCK_SECONDS: Final = 10
 
+#: When the server asks whether the machine of its client is still there, and how often until it gives up.
+_SERVER_KEEPALIVE: Final = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
+
 #: Set for each transaction: behind a pooler such as PgBouncer, other clients use the same session.
+#: A server that has received only a part of a statement is not idle: it keeps its locks until TCP finds out
+#: that the client's machine is gone, by default after hours.
 _LOCAL_TIMEOUTS: Final = "; ".join(
-    f"SET LOCAL {name} = '{LOCK_SECONDS}s'"
-    for name in ("lock_timeout", "idle_in_transaction_session_timeout")
+    f"SET LOCAL {name} = {value}"
+    for name, value in {
+        "lock_timeout": f"'{LOCK_SECONDS}s'",
+        "idle_in_transaction_session_timeout": f"'{LOCK_SECONDS}s'",
+        **_SERVER_KEEPALIVE,
+    }.items()
 )
 
 #: The key of the advisory lock for migrations: "vq" and "migr" as integers of four bytes.
