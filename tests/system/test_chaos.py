@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(database: str, storage: s
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_a_backlog_drains_without_flooding_the_queue(database: str) -> None:
     with short_folder() as folder:
-        broken, report = drain_backlog(folder, database, jobs=200, seconds=240, settings=QUICK)
+        broken, report = drain_backlog(folder, database, jobs=120, seconds=240, settings=QUICK)
     assert broken == [], report
 
 

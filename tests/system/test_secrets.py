@@ -89,10 +89,8 @@ def files(data: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("database_url", "format", "with_admin"),
     [
-        ("sqlite", "text", False),
         ("sqlite", "json", True),
-        ("postgres", "text", True),
-        ("postgres", "json", False),
+        ("postgres", "text", False),
     ],
     indirect=["database_url"],
 )
