@@ -15,6 +15,7 @@ from tests.support.stack import eventually
 from videoqueue.pipeline.definitions.definition import load_definitions
 from videoqueue.pipeline.plugin import Manifest, PluginOptions, Tool
 from videoqueue.pipeline.registry import PluginRegistry
+from videoqueue.pipeline.version.contents import files_of_option
 from videoqueue.pipeline_options import PipelineOptions
 from videoqueue.sandbox.access import Access, Cell, Walls
 from videoqueue.sandbox.landlock import LIST, READ
@@ -111,6 +112,17 @@ class Networked:
 
     def run_tool(self, tool: str, inputs: Mapping[str, Any]) -> Mapping[str, object]:
         raise NotImplementedError
+
+
+def test_an_option_without_a_value_opens_nothing_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").touch()
+    monkeypatch.chdir(tmp_path)
+    options = PipelineOptions(plugin_values={"own.label": ""})
+    assert Access().cell(options, "scratch", (), network=False).readable == ()
+    assert files_of_option("") == {}
+    assert files_of_option(".") == {"secret": Path("secret")}
 
 
 @pytest.mark.parametrize(("setting", "names"), [("allowed", {"ask"}), ("off", set())])

@@ -66,6 +66,8 @@ def files_of_module(name: str) -> Files:
 
 def files_of_option(value: str) -> Files:
     """Returns the files that an option's value names, with the weights beside a model; else none."""
+    if not value:  # as a path, it would be the working directory
+        return {}
     path = Path(value)
     try:
         if path.is_dir():
