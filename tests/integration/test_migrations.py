@@ -109,7 +109,7 @@ def test_release_commands_at_the_same_time_take_turns(
     fresh_app: Flask, empty_database_url: str, tmp_path: Path, redis_url: str
 ) -> None:
     engine = services_of(fresh_app).store.engine
-    for _ in range(4):
+    for _ in range(2):
         running = [release(empty_database_url, tmp_path, redis_url) for _ in range(3)]
         said = [process.communicate(timeout=120)[0] for process in running]
         assert [process.returncode for process in running] == [0, 0, 0], said
