@@ -85,6 +85,7 @@ def test_text_of_a_video_is_only_text(
     expect(page.locator("#job-name")).to_have_text(HOSTILE[0])
     expect(page.locator("#overlay text")).to_have_text(HOSTILE)
     expect(page.locator("#in-frame bdi")).to_have_text(HOSTILE)
+    expect(page.locator("#segments .words")).to_have_count(len(HOSTILE))
     assert sorted(page.locator("#segments .words").all_text_contents()) == sorted(HOSTILE)
     page.fill("#search", "<script>")
     expect(page.locator("#hits")).to_have_text("2 hits")
