@@ -36,6 +36,8 @@ def body(tmp_path: Path) -> bytes:
 @contextmanager
 def patient(tmp_path: Path, redis_url: str, **settings: str) -> Iterator[Web]:
     with serving(tmp_path / "web", REDIS_URL=redis_url, **PATIENT | settings) as web:
+        # The question whether web answers was a connection too, which would count for a moment.
+        eventually(lambda: not ports(worker_of(web)), "no connection is left")
         yield web
 
 
