@@ -127,7 +127,9 @@ def test_an_upload_can_be_cancelled(web: Web, open_page: OpenPage, tmp_path: Pat
 def test_a_video_that_the_service_is_too_busy_to_send_plays_later(
     web: Web, open_page: OpenPage, complete: Complete, tmp_path: Path
 ) -> None:
-    job_id = complete(make_marked(tmp_path / "busy.mp4", 3), [_item(0, "word")])
+    # Each frame has results: by them the player knows which frame belongs to a moment.
+    items = [_item(index, "word") for index in range(3)]
+    job_id = complete(make_marked(tmp_path / "busy.mp4", 3), items)
     page = open_page(web.url)
     refusal = {"code": "rate_limited", "detail": "Too many at once."}
     busy = {"status": 429, "headers": {"Retry-After": "1"}, "json": refusal}
