@@ -101,18 +101,11 @@ export class Player extends EventTarget {
       }
       return;
     }
-    let chain = 0;
-    const follow = () => {
-      chain += 1;
-      const mine = chain;
-      const seen = (_now, { mediaTime }) => {
-        this.#shown(mediaTime);
-        if (mine === chain) video.requestVideoFrameCallback(seen);
-      };
+    const seen = (_now, { mediaTime }) => {
+      this.#shown(mediaTime);
       video.requestVideoFrameCallback(seen);
     };
-    follow();
-    video.addEventListener("loadeddata", follow); // a request from before an error may have been lost
+    video.requestVideoFrameCallback(seen);
   }
 
   /** Checks after a seek of a paused video, whether the right frame is shown, and known to be shown. */
@@ -143,10 +136,7 @@ export class Player extends EventTarget {
   #creepTo(time) {
     const { video } = this;
     const { playbackRate, muted } = video;
-    const timer = setTimeout(() => {
-      this.#endCreep();
-      this.#shown(this.frameAt(video.currentTime) ?? video.currentTime); // the browser did not tell
-    }, LONGEST_CREEP);
+    const timer = setTimeout(() => this.#endCreep(), LONGEST_CREEP);
     this.creep = { time, playbackRate, muted, timer };
     video.muted = true;
     video.playbackRate = SLOW;
